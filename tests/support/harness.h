@@ -1,0 +1,20 @@
+/* Call a stage's table directly: no process, no socket. Outputs are kept for the test to look at. */
+#ifndef TESTS_SUPPORT_HARNESS_H
+#define TESTS_SUPPORT_HARNESS_H
+
+#include "graph/wire/stage.h"
+
+struct harness;
+/* args: the stage's own command line options, NULL-terminated; ports: names of connected outputs, NULL-terminated (NULL: all). */
+THEA_CHECK thea_rc harness_open(struct harness **out, const struct stage_ops *ops, const char *const *args,
+                                const char *const *ports, struct thea_err *err);
+void harness_close(struct harness *h);
+/* One frame in; runs the op until it is consumed (AGAIN included). Frames of kind end and eof too. */
+THEA_CHECK thea_rc harness_feed(struct harness *h, const char *in_port, const struct frame *f, struct thea_err *err);
+/* A source: run its op to the end. */
+THEA_CHECK thea_rc harness_drain_source(struct harness *h, struct thea_err *err);
+/* Frames that left on a port so far, in order; deep copies owned by the harness. */
+size_t harness_count(const struct harness *h, const char *out_port);
+const struct frame *harness_frame(const struct harness *h, const char *out_port, size_t i);
+
+#endif
