@@ -5,8 +5,12 @@
  * frame on each output port, and is made only when every connected output has credit for it. An op that has more to say returns
  * THEA_AGAIN and is called again with the same input. So a stage never waits inside an op, and needs no thread of its own.
  *
- * What passes by itself: tensors of the input frame that are no declared input port's, and its attributes, ride on the next output frame of
- * that stream, unchanged (those of several inputs that made one output are joined along their first dimension), on every output port.
+ * What passes by itself: tensors of the input frame beside the main tensor of the port it came by, and its attributes, ride on the next output
+ * frame of that stream, unchanged (those of several inputs that made one output are joined along their first dimension), on every output
+ * port. What no frame took goes with the `end` frame. A tensor that the op puts itself replaces a passing one of the same name.
+ *
+ * Without --in, forward inputs are read from stdin (all of them count as connected, those of a STAGE_ONE_OF group too); without --out, the
+ * ports that --emit names leave on stdout.
  *
  * A table's 40-line example: examples/stage/. */
 #ifndef GRAPH_WIRE_STAGE_H
@@ -66,7 +70,7 @@ struct stage_ops {
     bool aggregates;                     /* outputs are summaries: tensors do not pass by, attributes do */
 
     /* Options are parsed; no input has come. May check them and fill in what is fixed now (dimensions, ports, blocks) for --describe.
-     * Called by `check` often: open no sockets, load no weights. May be NULL. */
+     * Called by `check` often: open no sockets, load no weights. Not called by --describe while a required option is missing. May be NULL. */
     thea_rc (*describe)(struct stage *st, struct stage_describe *d, struct thea_err *err);
     /* Get ready: load the model, open the output. */
     thea_rc (*open)(struct stage *st, struct thea_err *err);
@@ -85,7 +89,8 @@ struct stage_ops {
     thea_rc (*failed)(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err);
     /* Free what a stream's state owns; always called, also when a run is broken off. May be NULL. */
     void (*drop)(struct stage *st, struct stage_stream *s);
-    /* eof came on all inputs, all streams have ended: a sink writes what is left. May be NULL. */
+    /* eof came on all inputs, all streams have ended: a sink writes what is left. Not called after stage_enough or when the run is broken off.
+     * May be NULL. */
     thea_rc (*finish)(struct stage *st, struct thea_err *err);
     /* Free what the state owns. Called after open, whether it failed or not. May be NULL. */
     void (*close)(struct stage *st);
@@ -110,6 +115,7 @@ bool stage_connected(const struct stage *st, int out_port); /* does anyone read 
 bool stage_input_connected(const struct stage *st, int in_port);
 bool stage_on_terminal(const struct stage *st);     /* a sink's stdout is a terminal */
 bool stage_option_set(const struct stage *st, const char *name); /* given by the user, not the default */
+const struct frame *stage_frame(const struct stage *st); /* the input frame of the running op (in end(): the one that ended it); NULL in a source */
 /* Attributes that came with the stream (all of its frames so far; the newest value of a key). */
 const char *stage_stream_text(const struct stage_stream *s, const char *key, const char *fallback);
 int64_t stage_stream_int(const struct stage_stream *s, const char *key, int64_t fallback);
@@ -128,7 +134,8 @@ void stage_put_int(struct stage *st, struct stage_stream *s, const char *key, in
 void stage_put_number(struct stage *st, struct stage_stream *s, const char *key, double value);
 
 /* --- streams --- */
-/* A source begins its next stream. Index counts from 0 and makes the stream's id. The frames put next belong to it. */
+/* A source begins its next stream. Index counts from 0 and makes the stream's id. The frames put next belong to it. One at a time: the
+ * stream before must be finished, in an earlier op. */
 struct stage_stream *stage_start(struct stage *st, uint64_t index);
 /* The stream ends here: after this op `end` goes out on all outputs; later frames of it that still arrive are dropped (a sampler that has its
  * stop token; a source at the end of a document). */
@@ -152,6 +159,8 @@ void stage_working_on(struct stage *st, const char *fmt, ...) THEA_PRINTF(2, 3);
 
 /* --- in describe() --- */
 void stage_describe_dim(struct stage_describe *d, const char *symbol, uint64_t n);
+/* The output that leaves on stdout when nobody says, where that depends on the options or the model; instead of STAGE_DEFAULT. */
+void stage_describe_default(struct stage_describe *d, const char *out_port);
 /* For kinds that split: cost of each block in FLOP a token (at 2,048 tokens), and what the first and last part carry besides. */
 void stage_describe_blocks(struct stage_describe *d, size_t count, const double *costs, double first_extra, double last_extra);
 void stage_describe_resolved(struct stage_describe *d, const char *option, const char *value); /* model: the absolute path of what was found */
