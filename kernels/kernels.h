@@ -12,15 +12,15 @@
 #include <stdint.h>
 
 /* A KV cache of one block and one stream, in the layout that attention reads; opaque to all but kernels/attention*.c.
- * For each of G kv heads: K as [cap/16][D][16], V as [cap][D] (positions padded to 16). Heads are head_stride floats apart, so a cache can
- * reserve address space for cap positions and touch only what is filled (nn/kv.c). */
+ * Heads are head_stride floats apart; filling positions in order touches memory in order (by blocks of 128), so a cache can reserve address space
+ * for cap positions and use memory only for what is filled (nn/kv.c). What lies after the last position may be stale: it is never used. */
 struct attention_cache {
     float *k, *v;        /* each G * head_stride floats, 64-byte aligned, zero-filled pages */
     size_t head_stride;  /* floats from one head to the next: attention_head_floats(cap, D) */
     size_t kv_heads;     /* G */
     size_t head_size;    /* D, any size >= 1 */
 };
-size_t attention_head_floats(size_t cap, size_t D); /* cap rounded up to 16, times D, plus what skews heads off each other's cache sets */
+size_t attention_head_floats(size_t cap, size_t D); /* cap rounded up to 128, times D rounded up to 16 */
 
 struct kernels {
     const char *name; /* "plain", "avx2", "avx512" */
