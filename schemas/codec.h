@@ -5,7 +5,6 @@
 #ifndef SCHEMAS_CODEC_H
 #define SCHEMAS_CODEC_H
 
-#include "graph/err.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,11 +12,16 @@
 extern "C" {
 #endif
 
+#include "graph/err.h"
+
 enum {
     FRAME_TENSORS_MAX = 256,
     FRAME_ATTRS_MAX = 64,
     TENSOR_RANK_MAX = 8,
-    FRAME_NAME_MAX = 255, /* bytes of a tensor's name or an attribute's key */
+    FRAME_NAME_MAX = 255,       /* bytes of a tensor's name or an attribute's key */
+    FRAME_PORT_MAX = 1024,      /* bytes of a frame's port names, comma between */
+    FRAME_MAX_BYTES = 256 << 20, /* of a whole encoded frame */
+    LINK_MESSAGE_MAX_BYTES = 64 << 10,
     WIRE_VERSION = 1,
 };
 

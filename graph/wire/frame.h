@@ -4,14 +4,16 @@
 
 #include "graph/wire/tensor.h"
 
-enum { FRAME_MAX_BYTES = 256 << 20 };
-
+/* Limits (FRAME_MAX_BYTES and others): schemas/codec.h. */
 const char *frame_kind_name(frame_kind kind);
 const struct tensor *frame_tensor(const struct frame *f, const char *name); /* NULL if none */
 const struct attr *frame_attr(const struct frame *f, const char *key);      /* NULL if none */
 const char *frame_attr_text(const struct frame *f, const char *key, const char *fallback);
 int64_t frame_attr_int(const struct frame *f, const char *key, int64_t fallback);
 uint64_t frame_tensor_bytes(const struct frame *f); /* sum over its tensors */
+/* A deep copy in one block of memory (tensor bytes 64-byte aligned), that does not depend on the message or arena of f. free() it.
+ * Running out of memory aborts. */
+struct frame *frame_copy(const struct frame *f);
 
 /* stdio: 8 bytes "THEA\x01\0\0\0", then for each frame a u64 (little endian) length and the frame.
  * Blocking; a reader or writer owns its descriptor's position, not the descriptor. */
