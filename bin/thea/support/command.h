@@ -40,6 +40,14 @@ const char *command_value(const struct command_args *args, const char *option);
 const char *command_value_at(const struct command_args *args, const char *option, size_t i);
 bool command_flag(const struct command_args *args, const char *option, bool fallback);
 
+/* Parse argv[2…] against the table: GNU long options in any order, --opt=V, --no-BOOL, short letters, "--" ends them; -q, -v and --color are
+ * applied to the log. Errors: THEA_EUSAGE with the nearest option. THEA_DONE: --help was asked for (nothing is printed here). */
+THEA_CHECK thea_rc command_parse(struct command_args *out, const struct command *command, int argc, char **argv, struct thea_err *err);
+void command_args_fini(struct command_args *args);
+
+/* The options that every command has, ended by {0}. */
+extern const struct command_option command_common_options[];
+
 /* Every command, sorted by name, NULL-terminated (made by the build from the folder's files: X.c defines command_X). */
 extern const struct command *const commands[];
 
