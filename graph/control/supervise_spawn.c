@@ -1,0 +1,169 @@
+/* Starting a process of a plan: posix_spawn, its own process group, nothing inherited but stdin, stdout, stderr and its status page.
+ * Invariant: a child starts with default signal handling and an empty mask, whatever ours are. */
+#include "graph/control/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct descriptors { int in, out, error, status; }; /* what becomes 0, 1, 2 and SUPERVISOR_STATUS_FD; -1: /dev/null */
+
+bool supervisor_reads_stdin(const struct plan_process *process)
+{
+    if (!process->source) return false;
+    for (size_t i = 1; process->argv[i] != NULL; i++)
+        if (strcmp(process->argv[i], "-") == 0) return true;
+    return false;
+}
+
+static size_t count_texts(char *const *texts)
+{
+    size_t n = 0;
+    while (texts != NULL && texts[n] != NULL) n++;
+    return n;
+}
+
+static char **allocate_texts(size_t n)
+{
+    char **texts = calloc(n + 1, sizeof *texts);
+    if (texts == NULL) abort();
+    return texts;
+}
+
+/* The plan's command line and what only a supervisor gives. The array is ours, its texts are borrowed. */
+static char **make_argv(const struct plan_process *process, char *parent, char *status)
+{
+    static char names[4][16] = {"--parent", "--status", "--incarnation", "--epoch"};
+    static char first[] = "1";
+    char *extra[] = {names[0], parent, names[1], status, names[2], first, names[3], first};
+    size_t n = count_texts(process->argv);
+    char **argv = allocate_texts(n + 8);
+    memcpy(argv, process->argv, n * sizeof *argv);
+    memcpy(argv + n, extra, sizeof extra);
+    return argv;
+}
+
+static bool same_key(const char *a, const char *b)
+{
+    size_t n = strcspn(a, "=");
+    return strncmp(a, b, n + 1) == 0;
+}
+
+/* Our environment with the plan's additions in place of what they name. The array is ours, its texts are borrowed. */
+static char **make_env(char *const *additions)
+{
+    size_t more = count_texts(additions), n = 0;
+    char **env = allocate_texts(count_texts(environ) + more);
+    for (char **e = environ; *e != NULL; e++) {
+        bool replaced = false;
+        for (size_t i = 0; i < more; i++) replaced = replaced || same_key(additions[i], *e);
+        if (!replaced) env[n++] = *e;
+    }
+    for (size_t i = 0; i < more; i++) env[n++] = additions[i];
+    return env;
+}
+
+/* Order matters: each target is filled only after whatever held that number as a source has been copied; ours are all 3 or above. */
+static int add_descriptors(posix_spawn_file_actions_t *actions, const struct descriptors *fds)
+{
+    const int sources[] = {fds->in, fds->out, fds->error, fds->status};
+    for (int target = 0; target < 4; target++) {
+        int rc = sources[target] >= 0
+                     ? posix_spawn_file_actions_adddup2(actions, sources[target], target)
+                     : posix_spawn_file_actions_addopen(actions, target, "/dev/null", O_RDWR, 0);
+        if (rc != 0) return rc;
+    }
+    return posix_spawn_file_actions_addclosefrom_np(actions, SUPERVISOR_STATUS_FD + 1);
+}
+
+static int set_attributes(posix_spawnattr_t *attributes)
+{
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int rc = posix_spawnattr_setsigmask(attributes, &none);
+    if (rc == 0) rc = posix_spawnattr_setsigdefault(attributes, &all);
+    if (rc == 0) rc = posix_spawnattr_setpgroup(attributes, 0);
+    if (rc == 0)
+        rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    return rc;
+}
+
+static int start(pid_t *pid, const struct plan_process *process, const struct descriptors *fds)
+{
+    char parent[24], status[24];
+    snprintf(parent, sizeof parent, "%d", (int)getpid());
+    snprintf(status, sizeof status, "%d", SUPERVISOR_STATUS_FD);
+    char **argv = make_argv(process, parent, status), **env = make_env(process->env);
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    int rc = posix_spawn_file_actions_init(&actions);
+    if (rc != 0) goto out;
+    rc = posix_spawnattr_init(&attributes);
+    if (rc != 0) goto out_actions;
+    rc = add_descriptors(&actions, fds);
+    if (rc == 0) rc = set_attributes(&attributes);
+    if (rc == 0) rc = posix_spawn(pid, argv[0], &actions, &attributes, argv, env);
+    posix_spawnattr_destroy(&attributes);
+out_actions:
+    posix_spawn_file_actions_destroy(&actions);
+out:
+    free(argv);
+    free(env);
+    return rc;
+}
+
+/* What the source that reads "-" gets: ours as it is, or, if it is a terminal, the end of a pipe that we fill. -1: /dev/null. */
+static thea_rc open_stdin(int *fd, bool *ours, struct supervisor *s, const struct child *c, struct thea_err *err)
+{
+    int in = s->o->stdin_fd, ends[2];
+    *fd = -1;
+    *ours = false;
+    if (in < 0 || !supervisor_reads_stdin(c->process)) return THEA_OK;
+    *fd = in;
+    if (isatty(in) != 1) return THEA_OK;
+    if (pipe2(ends, O_CLOEXEC) != 0) return thea_fail(err, THEA_EOS, "cannot make a pipe: %s", strerror(errno));
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    s->pump = (struct stdin_pump){.from = in, .to = ends[1]};
+    *fd = ends[0];
+    *ours = true;
+    return THEA_OK;
+}
+
+thea_rc supervisor_spawn(struct supervisor *s, struct child *c, struct thea_err *err)
+{
+    struct descriptors fds = {-1, -1, -1, -1};
+    int ends[2] = {-1, -1};
+    bool close_in = false;
+    thea_rc rc = rundir_open_log(&c->log_fd, s->o->run, c->process->name, err);
+    if (rc == THEA_OK) rc = status_create(&c->page, &fds.status, err);
+    if (rc == THEA_OK) rc = open_stdin(&fds.in, &close_in, s, c, err);
+    if (rc != THEA_OK) goto out;
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        rc = thea_fail(err, THEA_EOS, "cannot make a pipe: %s", strerror(errno));
+        goto out;
+    }
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    fds.error = ends[1];
+    fds.out = c->process->sink ? s->o->stdout_fd : -1;
+    int failed = start(&c->pid, c->process, &fds);
+    if (failed != 0) {
+        c->pid = 0;
+        close(ends[0]);
+        rc = thea_fail(err, THEA_EOS, "cannot start stage %s: %s: %s", c->process->name, c->process->argv[0], strerror(failed));
+        goto out;
+    }
+    c->stderr_fd = ends[0];
+    c->started_ns = status_now_ns();
+out:
+    if (ends[1] >= 0) close(ends[1]);
+    if (close_in) close(fds.in);
+    if (fds.status >= 0) close(fds.status);
+    return rc;
+}

@@ -1,0 +1,59 @@
+/* Figures over all processes of a run, from their status pages; used by the progress line, the summary and the reports. */
+#include "graph/control/supervisor.h"
+
+#include <string.h>
+
+static uint64_t less(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+static uint64_t max(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+static void add_source(struct supervisor_totals *t, const struct status_page *page, bool *all_know)
+{
+    uint64_t total = atomic_load(&page->documents_total), skipped = atomic_load(&page->skipped);
+    *all_know = *all_know && total > 0;
+    t->expected += total;
+    t->skipped += skipped;
+    if (skipped > 0 && t->skipped_reasons[0] == '\0') t->skipped_reasons = page->skipped_reasons;
+}
+
+struct supervisor_totals supervisor_total(const struct plan *plan, const struct status_page *const *pages)
+{
+    struct supervisor_totals t = {.skipped_reasons = ""};
+    uint64_t out = UINT64_MAX; /* a document is out when it left every sink */
+    bool all_know = true;
+    for (size_t i = 0; i < plan->process_count; i++) {
+        const struct status_page *page = pages[i];
+        uint64_t failed = atomic_load(&page->failed);
+        if (plan->processes[i].source) add_source(&t, page, &all_know);
+        t.tokens = max(t.tokens, atomic_load(&page->tokens)); /* several stages count the same ones */
+        if (!plan->processes[i].sink) continue;
+        uint64_t good = less(atomic_load(&page->documents), failed);
+        if (good < out) out = good;
+        t.failed = max(t.failed, failed);
+    }
+    if (out != UINT64_MAX) t.documents = out;
+    if (!all_know) t.expected = 0;
+    return t;
+}
+
+size_t supervisor_stage_name(const struct plan_process *p)
+{
+    return strcspn(p->name, "/:");
+}
+
+static const char *output_of(const struct plan_process *p)
+{
+    for (size_t i = 1; p->argv[i] != NULL; i++) {
+        if (strncmp(p->argv[i], "--output=", 9) == 0) return p->argv[i] + 9;
+        if (strcmp(p->argv[i], "--output") == 0) return p->argv[i + 1];
+    }
+    return NULL;
+}
+
+const char *supervisor_output(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->process_count; i++) {
+        const char *path = plan->processes[i].sink ? output_of(&plan->processes[i]) : NULL;
+        if (path != NULL && strcmp(path, "-") != 0) return path;
+    }
+    return NULL;
+}
