@@ -173,7 +173,7 @@ static void tell_busy(struct supervisor *s)
 {
     struct buf text = {0};
     char work[256];
-    buf_printf(&text, "thea: warning: not drained after %.0f s, ending what is still busy:", (double)s->o->drain_timeout_ns / 1e9);
+    buf_printf(&text, "thea: warning: not drained after %g s, ending what is still busy:", (double)s->o->drain_timeout_ns / 1e9);
     for (size_t i = 0; i < s->count; i++) {
         if (s->children[i].ended) continue;
         status_get_work(s->children[i].page, work, sizeof work);
