@@ -1,0 +1,25 @@
+/* What all sublayers share: see block.h. */
+#include "nn/blocks/block.h"
+
+struct job {
+    const struct run *run;
+    const float *w;
+    size_t C;
+    float eps;
+};
+
+static void rows_task(void *context, int i, int count)
+{
+    const struct job *j = context;
+    size_t begin, end;
+    workers_slice(j->run->n, 1, i, count, &begin, &end);
+    if (begin == end) return;
+    size_t at = begin * j->C;
+    j->run->kernels->rmsnorm_forward(j->run->norm + at, NULL, j->run->x + at, j->w, end - begin, j->C, j->eps);
+}
+
+void run_norm(const struct run *run, const float *w, size_t C, float eps)
+{
+    struct job job = {run, w, C, eps};
+    workers_run(run->workers, rows_task, &job);
+}
