@@ -22,6 +22,17 @@ bool supervisor_reads_stdin(const struct plan_process *process)
     return false;
 }
 
+/* The only source may read our standard input without saying so (`load` without operands): a file or pipe does no harm to one that does not.
+ * A terminal we would have to read ourselves, so it is for those alone that ask for it. */
+static bool gets_stdin(const struct supervisor *s, const struct child *c)
+{
+    if (supervisor_reads_stdin(c->process)) return true;
+    if (!c->process->source || isatty(s->o->stdin_fd) == 1) return false;
+    size_t sources = 0;
+    for (size_t i = 0; i < s->count; i++) sources += s->plan->processes[i].source;
+    return sources == 1;
+}
+
 static size_t count_texts(char *const *texts)
 {
     size_t n = 0;
@@ -125,7 +136,7 @@ static thea_rc open_stdin(int *fd, bool *ours, struct supervisor *s, const struc
     int in = s->o->stdin_fd, ends[2];
     *fd = -1;
     *ours = false;
-    if (in < 0 || !supervisor_reads_stdin(c->process)) return THEA_OK;
+    if (in < 0 || !gets_stdin(s, c)) return THEA_OK;
     *fd = in;
     if (isatty(in) != 1) return THEA_OK;
     if (pipe2(ends, O_CLOEXEC) != 0) return thea_fail(err, THEA_EOS, "cannot make a pipe: %s", strerror(errno));
