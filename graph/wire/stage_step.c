@@ -1,0 +1,266 @@
+/* One input frame, one op: the states of a stream, and what follows each kind of frame.
+ *
+ *   data, mark ─> begin (once), frame (again while AGAIN)
+ *   end        ─> when it came on all forward inputs, or by feedback: end (again while AGAIN), then `end` goes out; or the stream is held
+ *   error      ─> failed, then the error frame goes out
+ * An op that fails with THEA_EDOC, or finishes its stream, makes the stream OVER: what still comes of it is dropped until its end.
+ * Invariant: a stream ends on every output with exactly one end or error frame. */
+#include "graph/wire/stage_core.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum { FAILED_REASON = 512 };
+
+static uint32_t feedback_ports(const struct stage *st)
+{
+    uint32_t ports = 0;
+    for (int i = 0; i < st->in_count; i++) ports |= (uint32_t)((st->in[i].port->flags & STAGE_FEEDBACK) != 0) << i;
+    return ports;
+}
+
+/* --- taking a frame --- */
+
+static void note_work(struct stage *st, const struct stage_stream *s, const struct frame *in)
+{
+    const char *id = stage_stream_text(s, "id", NULL);
+    char number[32];
+    snprintf(number, sizeof number, "stream %" PRIu64, s->id);
+    if (id == NULL) id = number;
+    if (in->kind == FRAME_END) stage_working_on(st, "%s, its end", id);
+    else if (s->position > in->position) stage_working_on(st, "%s, positions %" PRIu64 "-%" PRIu64, id, in->position, s->position - 1);
+    else stage_working_on(st, "%s, position %" PRIu64, id, in->position);
+}
+
+/* Rows of the port's own tensor: how far the stream has come. */
+static uint64_t rows_of(const struct stage *st, uint32_t ports, const struct frame *in)
+{
+    for (size_t t = 0; t < in->tensor_count; t++)
+        for (int i = 0; i < st->in_count; i++)
+            if ((ports >> i & 1) != 0 && stage_port_takes(st->in[i].port, in->tensors[t].name))
+                return in->tensors[t].rank > 0 && st->in[i].shape[0] == 'n' ? in->tensors[t].shape[0] : 1;
+    return 0;
+}
+
+static struct stage_stream *stream_for(struct stage *st, uint32_t ports, const struct frame *in)
+{
+    struct stage_stream *s = stage_stream_find(st, in->stream);
+    if (s != NULL || (ports & ~feedback_ports(st)) == 0) return s; /* what comes back of a stream that is gone, is dropped */
+    s = stage_stream_new(st, in->stream);
+    s->trace_id = in->trace_id;
+    s->attempt = in->attempt;
+    s->origin = in->origin;
+    return s;
+}
+
+/* Frames of a stream that is over: count its ends, so that it can be forgotten. */
+static void pass_over(struct stage *st, struct stage_stream *s, uint32_t ports, const struct frame *in)
+{
+    if (in->kind == FRAME_END || in->kind == FRAME_ERROR) s->ended |= ports;
+    if (stage_stream_complete(st, s)) stage_stream_forget(st, s);
+}
+
+thea_rc stage_take(struct stage *st, uint32_t ports, const struct frame *in, struct thea_err *err)
+{
+    st->current = (struct stage_current){.frame = in, .ports = ports, .todo = ports};
+    atomic_fetch_add_explicit(&st->page->progress, 1, memory_order_relaxed);
+    if (in->kind == FRAME_EOF || in->kind == FRAME_CANCEL || in->kind == FRAME_GRAD) return THEA_OK;
+    thea_rc rc = stage_check_frame(st, ports, in, err);
+    if (rc != THEA_OK) return rc;
+    atomic_fetch_add_explicit(&st->page->frames_in, 1, memory_order_relaxed);
+    struct stage_stream *s = stream_for(st, ports, in);
+    if (s == NULL) return THEA_OK;
+    if (s->phase == STREAM_OVER) {
+        pass_over(st, s, ports, in);
+        return THEA_OK;
+    }
+    st->current.stream = s;
+    st->current.owed = st->ops->aggregates ? 0 : stage_connected_outs(st);
+    s->created_ns = in->created_ns;
+    uint64_t reached = in->position + rows_of(st, ports, in);
+    if (reached > s->position) s->position = reached;
+    note_work(st, s, in);
+    return stage_stream_merge(st, s, in, err) == THEA_OK ? THEA_OK : thea_fail_prefix(err, "input of %s", st->name);
+}
+
+/* --- ops --- */
+
+/* A sink that does not report by itself: nothing is dropped without a word. */
+static void tell_failed(const struct stage *st, const struct stage_stream *s, const char *reason)
+{
+    if (st->ops->outputs == NULL) thea_warning("%s: %s", stage_stream_text(s, "id", "a document"), reason);
+}
+
+static thea_rc fail_stream(struct stage *st, struct stage_stream *s, const struct thea_err *err)
+{
+    char reason[FAILED_REASON];
+    snprintf(reason, sizeof reason, "%s", thea_err_message(err));
+    tell_failed(st, s, reason);
+    stage_outputs_reset(st);
+    stage_put_text(st, s, "error", reason);
+    st->closing = s;
+    st->closing_kind = FRAME_ERROR;
+    st->current.owed = 0;
+    return THEA_OK;
+}
+
+/* After an op: its frames go out; a document's error turns into the stream's end. */
+static thea_rc after_op(struct stage *st, struct stage_stream *s, thea_rc rc, struct thea_err *err)
+{
+    if (rc == THEA_OK || rc == THEA_AGAIN || rc == THEA_DONE) {
+        thea_rc sent = stage_outputs_send(st, err);
+        if (sent != THEA_OK) rc = sent;
+    }
+    if (rc == THEA_EDOC && s != NULL) return fail_stream(st, s, err);
+    return rc;
+}
+
+static thea_rc begin(struct stage *st, struct stage_stream *s, struct thea_err *err)
+{
+    if (s->begun) return THEA_OK;
+    s->begun = true;
+    return st->ops->begin != NULL ? st->ops->begin(st, s, st->current.frame, err) : THEA_OK;
+}
+
+static int first_port(uint32_t ports)
+{
+    return __builtin_ctz(ports);
+}
+
+static thea_rc step_frame(struct stage *st, struct stage_stream *s, struct thea_err *err)
+{
+    struct stage_current *c = &st->current;
+    int port = first_port(c->todo);
+    thea_rc rc = begin(st, s, err);
+    if (rc == THEA_OK && st->ops->frame != NULL) rc = st->ops->frame(st, s, port, c->frame, err);
+    assert(rc != THEA_DONE);
+    bool again = rc == THEA_AGAIN;
+    rc = after_op(st, s, rc, err);
+    if (rc != THEA_OK && rc != THEA_AGAIN) return rc;
+    if (!again) c->todo &= ~(UINT32_C(1) << port);
+    return c->todo != 0 ? THEA_AGAIN : THEA_OK;
+}
+
+static thea_rc step_end(struct stage *st, struct stage_stream *s, struct thea_err *err)
+{
+    struct stage_current *c = &st->current;
+    bool by_feedback = (c->ports & feedback_ports(st)) != 0;
+    s->ended |= c->ports;
+    if (!by_feedback && (s->phase == STREAM_HELD || !stage_stream_complete(st, s))) return THEA_OK;
+    thea_rc rc = begin(st, s, err);
+    if (rc == THEA_OK && st->ops->end != NULL) rc = st->ops->end(st, s, err);
+    assert(rc != THEA_DONE);
+    bool again = rc == THEA_AGAIN;
+    rc = after_op(st, s, rc, err);
+    if (again || (rc != THEA_OK && rc != THEA_AGAIN)) return rc;
+    if (c->held && st->closing == NULL) s->phase = STREAM_HELD;
+    else if (st->closing == NULL) stage_finish(st, s);
+    return THEA_OK;
+}
+
+static thea_rc step_error(struct stage *st, struct stage_stream *s, struct thea_err *err)
+{
+    s->ended |= st->current.ports;
+    st->current.owed = 0;
+    if (st->ops->failed == NULL) tell_failed(st, s, stage_stream_text(s, "error", "failed in an earlier stage"));
+    thea_rc rc = st->ops->failed != NULL ? st->ops->failed(st, s, st->current.frame, err) : THEA_OK;
+    stage_outputs_reset(st);
+    if (rc != THEA_OK && rc != THEA_EDOC) return rc;
+    st->closing = s;
+    st->closing_kind = FRAME_ERROR;
+    return THEA_OK;
+}
+
+static thea_rc run_op(struct stage *st, struct stage_stream *s, struct thea_err *err)
+{
+    switch (st->current.frame->kind) {
+    case FRAME_DATA:
+    case FRAME_MARK: return step_frame(st, s, err);
+    case FRAME_END: return step_end(st, s, err);
+    case FRAME_ERROR: return step_error(st, s, err);
+    default: return THEA_OK;
+    }
+}
+
+/* The closing frame shares the step if the op has sent nothing, for there is credit for one frame a port. */
+static thea_rc close_stream(struct stage *st, struct thea_err *err)
+{
+    return st->sent ? THEA_AGAIN : stage_outputs_send_last(st, err);
+}
+
+thea_rc stage_step(struct stage *st, struct thea_err *err)
+{
+    struct stage_stream *s = st->current.stream;
+    st->sent = false;
+    if (st->closing != NULL) return stage_outputs_send_last(st, err);
+    if (s == NULL) return THEA_OK;
+    uint64_t begin_ns = stage_op_begin(st);
+    stage_outputs_reset(st);
+    thea_rc rc = run_op(st, s, err);
+    stage_op_end(st, begin_ns, s, st->current.frame);
+    if (rc != THEA_OK && rc != THEA_AGAIN) return rc;
+    if (st->closing != NULL) return close_stream(st, err); /* whatever was left of its frame is dropped */
+    if (rc == THEA_OK && stage_carry_add(st, err) != THEA_OK) {
+        (void)fail_stream(st, s, err);
+        return close_stream(st, err);
+    }
+    return rc;
+}
+
+void stage_hold(struct stage *st, struct stage_stream *s)
+{
+    assert(st->current.stream == s && st->current.frame->kind == FRAME_END);
+    assert(stage_has_feedback(st)); /* or the stream would stay for ever */
+    st->current.held = true;
+}
+
+/* --- sources --- */
+
+struct stage_stream *stage_start(struct stage *st, uint64_t index)
+{
+    assert(st->source_stream == NULL && st->closing == NULL); /* one stream at a time */
+    struct stage_stream *s = stage_stream_new(st, (uint64_t)st->command.source << STAGE_SOURCE_SHIFT | index);
+    s->trace_id = (s->id + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    s->begun = true;
+    st->source_stream = s;
+    return s;
+}
+
+bool stage_draining(const struct stage *st)
+{
+    return st->draining != NULL && *st->draining != 0;
+}
+
+/* A source that stops in the middle of a stream leaves no half document behind. */
+static void break_off(struct stage *st)
+{
+    struct thea_err err;
+    (void)thea_fail(&err, THEA_EDOC, "the run was stopped in the middle of it");
+    if (st->source_stream != NULL && st->closing == NULL) (void)fail_stream(st, st->source_stream, &err);
+}
+
+thea_rc stage_source_step(struct stage *st, struct thea_err *err)
+{
+    st->sent = false;
+    if (st->closing != NULL) {
+        thea_rc sent = stage_outputs_send_last(st, err);
+        return sent != THEA_OK ? sent : THEA_AGAIN;
+    }
+    if (st->source_done || (stage_draining(st) && st->source_stream == NULL)) return THEA_DONE;
+    if (st->source_stream != NULL) st->source_stream->created_ns = status_now_ns();
+    uint64_t begin_ns = stage_op_begin(st);
+    stage_outputs_reset(st);
+    thea_rc rc = st->ops->source(st, err);
+    if (st->source_stream != NULL && st->source_stream->created_ns == 0) st->source_stream->created_ns = status_now_ns();
+    rc = after_op(st, st->source_stream, rc, err);
+    stage_op_end(st, begin_ns, st->source_stream, NULL);
+    if (rc != THEA_OK && rc != THEA_AGAIN && rc != THEA_DONE) return rc;
+    atomic_fetch_add_explicit(&st->page->progress, 1, memory_order_relaxed);
+    if (rc == THEA_DONE) {
+        st->source_done = true;
+        break_off(st);
+    }
+    rc = st->closing != NULL ? close_stream(st, err) : THEA_AGAIN;
+    return rc == THEA_OK ? THEA_AGAIN : rc;
+}
