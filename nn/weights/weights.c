@@ -149,8 +149,9 @@ static thea_rc open_index(struct weights *w, const char *dir, struct thea_err *e
     return rc;
 }
 
-static thea_rc no_weights(const char *dir, struct thea_err *err)
+thea_rc weights_check(const char *dir, struct thea_err *err)
 {
+    if (exists(dir, "model.safetensors.index.json") || exists(dir, "model.safetensors")) return THEA_OK;
     if (exists(dir, "pytorch_model.bin")) {
         return thea_fail(err, THEA_ENOINPUT, "%s has only pytorch_model.bin, which this version does not read\n"
                                              "  needed  model.safetensors, or model.safetensors.index.json with its shards", dir);
@@ -163,14 +164,12 @@ thea_rc weights_open(struct weights **out, const char *dir, struct thea_err *err
     *out = NULL;
     struct weights *w = calloc(1, sizeof *w);
     if (w == NULL) return thea_fail(err, THEA_EOS, "%s: out of memory", dir);
-    thea_rc rc;
-    if (exists(dir, "model.safetensors.index.json")) {
+    thea_rc rc = weights_check(dir, err);
+    if (rc == THEA_OK && exists(dir, "model.safetensors.index.json")) {
         rc = open_index(w, dir, err);
-    } else if (exists(dir, "model.safetensors")) {
+    } else if (rc == THEA_OK) {
         rc = add_shard(w, dir, "model.safetensors", err);
         if (rc == THEA_OK) rc = sort_weights(w, dir, err);
-    } else {
-        rc = no_weights(dir, err);
     }
     if (rc != THEA_OK) {
         weights_close(w);

@@ -19,6 +19,9 @@ struct weight {
 
 struct weights; /* a set of mapped files */
 
+/* Are there weights in dir at all, by their names? Errors: THEA_ENOINPUT. */
+THEA_CHECK thea_rc weights_check(const char *dir, struct thea_err *err);
+
 /* dir: a model directory. Errors: THEA_ENOINPUT (no weights there; a shard of the index is missing: names it), THEA_EDATA (damaged: names file, tensor,
  * what was expected; a git-lfs pointer says so). */
 THEA_CHECK thea_rc weights_open(struct weights **out, const char *dir, struct thea_err *err);
