@@ -16,14 +16,14 @@ function(thea_library name)
   target_link_libraries(thea_${name} PUBLIC ${ARG_LIBS})
 endfunction()
 
-# Kernels: <op>_avx2.c and <op>_avx512.c get their flags on x86-64 and are left out elsewhere.
+# Kernels: <op>_avx2.c and <op>_avx512.c get their flags on x86-64 and are left out elsewhere. Always at -O3: what tests see is what ships.
 function(thea_kernel_flags)
   get_target_property(sources thea_kernels SOURCES)
   foreach(file ${sources})
     if(file MATCHES "_avx2\\.c$")
-      set(flags -mavx2 -mfma -mf16c)
+      set(flags -O3 -mavx2 -mfma -mf16c)
     elseif(file MATCHES "_avx512\\.c$")
-      set(flags -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512)
+      set(flags -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512)
     else()
       continue()
     endif()

@@ -13,24 +13,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct kernels plain = {
-    .name = "plain",
-    .rmsnorm_forward = rmsnorm_forward,
-    .rope_forward = rope_forward,
-    .headnorm_forward = headnorm_forward,
-    .attention_append = attention_append,
-    .attention_forward = attention_forward,
-    .attention_scratch = attention_scratch,
-    .shortconv_forward = shortconv_forward,
-    .swiglu_forward = swiglu_forward,
-    .add = add_forward,
-    .add_bias = add_bias_forward,
-    .logsumexp_update = logsumexp_update,
-    .softmax = softmax_forward,
-    .from_bf16 = widen_bf16,
-    .from_f16 = widen_f16,
-    .matmul = matmul_forward_openblas,
-};
+/* Every operation but those that have one version only. */
+#define TABLE(table_name, version)                                                                                                 \
+    {                                                                                                                              \
+        .name = table_name, .rmsnorm_forward = rmsnorm_forward##version, .rope_forward = rope_forward##version,                    \
+        .headnorm_forward = headnorm_forward##version, .attention_append = attention_append,                                       \
+        .attention_forward = attention_forward##version, .attention_scratch = attention_scratch##version,                          \
+        .shortconv_forward = shortconv_forward##version, .swiglu_forward = swiglu_forward##version, .add = add_forward##version,   \
+        .add_bias = add_bias_forward##version, .logsumexp_update = logsumexp_update##version, .softmax = softmax_forward##version, \
+        .from_bf16 = widen_bf16##version, .from_f16 = widen_f16##version, .matmul = matmul_forward_openblas,                       \
+    }
+
+static const struct kernels plain = TABLE("plain", );
+#if defined(__x86_64__)
+static const struct kernels avx2 = TABLE("avx2", _avx2);
+static const struct kernels avx512 = TABLE("avx512", _avx512);
+#endif
 
 static bool always(void) { return true; }
 
@@ -39,6 +37,10 @@ static const struct {
     const struct kernels *table;
     bool (*runs_here)(void);
 } tables[] = {
+#if defined(__x86_64__)
+    {&avx512, cpu_has_avx512},
+    {&avx2, cpu_has_avx2},
+#endif
     {&plain, always},
 };
 

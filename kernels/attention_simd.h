@@ -1,0 +1,259 @@
+/* attention over vec: a group of query rows in L1/L2 meets one key block after another.
+ *
+ * The rows of a kv head are its (position, head) pairs, heads innermost, so the H/G heads of a position share each key and value that is read.
+ * A group is many tiles of TILE_ROWS rows: a key block, once fetched from memory, stays in L2 for all of them. A pass takes PASS of the tiles, whose
+ * scores fit L1: S = q K, a register tile of TILE_ROWS x TILE_VECS vectors at a time; the online softmax of S in place; then O = O * correction + S V
+ * in the same register tile. Queries carry scale * log2(e), so that weights are powers of 2. The including file defines TILE_ROWS, TILE_VECS and PASS
+ * for its registers.
+ *
+ * Every element of S and O is one chain of fused multiply-adds in the order of d and of the positions, whichever tile it falls in: this is
+ * what makes a row's bits independent of the chunk. Masked scores become weights of exactly 0, which change no sum. */
+#include "kernels/attention.h"
+#include "kernels/vec_exp.h"
+#include <math.h>
+#include <string.h>
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+enum { BLOCK = ATTENTION_BLOCK, TILES = GROUP_PASSES * PASS, GROUP_ROWS = TILES * TILE_ROWS, LANES = 16 };
+
+/* One worker's scratch, for one group of rows of one kv head. Per tile: q [D][TILE_ROWS], o [TILE_ROWS][D16]; max, sum and correction (of this
+ * block) with LANES entries. Per tile of a pass: s [TILE_ROWS][BLOCK]. */
+struct group {
+    size_t D, D16, per_group; /* per_group: query heads of a kv head */
+    size_t row0, rows, pos;   /* rows [row0, row0 + rows) of the kv head's; pos: of the chunk's first row */
+    float *q, *o, *s, *max, *sum, *correction;
+};
+
+/* out [rows, vecs * 16] = (start ? out * start[row] : 0) + a . b over `steps`; a at [row * a_row + step * a_step], vector v of b at [v * b_vec + step * 16].
+ * rows and vecs are constants: the sums stay in registers. */
+VEC void tile_multiply(float *out, size_t ldo, const float *start, const float *a, size_t a_row, size_t a_step, const float *b,
+                       size_t b_vec, size_t steps, const int rows, const int vecs)
+{
+    vec sum[TILE_ROWS][TILE_VECS];
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < vecs; v++)
+            sum[r][v] = start ? vec_mul(vec_load(out + r * ldo + v * 16), vec_set(start[r])) : vec_zero();
+    for (size_t k = 0; k < steps; k++) {
+        vec column[TILE_VECS];
+        UNROLL for (int v = 0; v < vecs; v++) column[v] = vec_load(b + v * b_vec + k * 16);
+        UNROLL for (int r = 0; r < rows; r++) {
+            vec x = vec_set(a[r * a_row + k * a_step]);
+            UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = vec_fma(x, column[v], sum[r][v]);
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < vecs; v++) vec_store(out + r * ldo + v * 16, sum[r][v]);
+}
+
+/* Scores of TILE_VECS panels of keys. Decoding has few rows: 1, 2 and 4 have their own code, others are padded to the whole tile. */
+static void tile_scores(float *s, const float *q, const float *K, size_t D, size_t rows)
+{
+    if (rows > 4)
+        tile_multiply(s, BLOCK, NULL, q, 1, TILE_ROWS, K, 16 * D, D, TILE_ROWS, TILE_VECS);
+    else if (rows > 2)
+        tile_multiply(s, BLOCK, NULL, q, 1, TILE_ROWS, K, 16 * D, D, 4, TILE_VECS);
+    else if (rows == 2)
+        tile_multiply(s, BLOCK, NULL, q, 1, TILE_ROWS, K, 16 * D, D, 2, TILE_VECS);
+    else
+        tile_multiply(s, BLOCK, NULL, q, 1, TILE_ROWS, K, 16 * D, D, 1, TILE_VECS);
+}
+
+/* o (vecs panels of columns) = o * correction + weights . V over the first `keys` of the block. */
+VEC void tile_values(float *o, size_t ldo, const float *correction, const float *s, const float *V, size_t keys, size_t rows,
+                     const int vecs)
+{
+    if (rows > 4)
+        tile_multiply(o, ldo, correction, s, BLOCK, 1, V, BLOCK * 16, keys, TILE_ROWS, vecs);
+    else if (rows > 2)
+        tile_multiply(o, ldo, correction, s, BLOCK, 1, V, BLOCK * 16, keys, 4, vecs);
+    else if (rows == 2)
+        tile_multiply(o, ldo, correction, s, BLOCK, 1, V, BLOCK * 16, keys, 2, vecs);
+    else
+        tile_multiply(o, ldo, correction, s, BLOCK, 1, V, BLOCK * 16, keys, 1, vecs);
+}
+
+static void tile_values_wide(float *o, size_t ldo, const float *correction, const float *s, const float *V, size_t keys, size_t rows)
+{
+    tile_values(o, ldo, correction, s, V, keys, rows, TILE_VECS);
+}
+
+static void tile_values_narrow(float *o, size_t ldo, const float *correction, const float *s, const float *V, size_t keys,
+                               size_t rows)
+{
+    tile_values(o, ldo, correction, s, V, keys, rows, 1);
+}
+
+/* Rows of tile t; 0 when the group ends before it. */
+VEC size_t tile_rows(const struct group *g, size_t t)
+{
+    size_t before = t * TILE_ROWS;
+    if (g->rows <= before) return 0;
+    return g->rows - before < TILE_ROWS ? g->rows - before : TILE_ROWS;
+}
+
+/* How many keys of the block at `block` the group's row r sees. */
+VEC size_t row_keys(const struct group *g, size_t r, size_t block)
+{
+    size_t all = g->pos + (g->row0 + r) / g->per_group + 1;
+    if (all <= block) return 0;
+    return all - block < BLOCK ? all - block : BLOCK;
+}
+
+/* The keys that the tile's last row sees: no other row sees more. */
+VEC size_t tile_keys(const struct group *g, size_t t, size_t block)
+{
+    size_t rows = tile_rows(g, t);
+    return rows ? row_keys(g, t * TILE_ROWS + rows - 1, block) : 0;
+}
+
+VEC float *pass_scores(const struct group *g, size_t t) { return g->s + t % PASS * (TILE_ROWS * BLOCK); }
+
+/* NaN is passed over: it shows in the sum. */
+VEC float score_max(const float *s, size_t keys, float start)
+{
+    vec m = vec_set(start);
+    size_t k = 0;
+    for (; k + 16 <= keys; k += 16) m = vec_max(vec_load(s + k), m);
+    if (k < keys) m = vec_max(vec_select_first(keys - k, vec_load(s + k), m), m);
+    return vec_hmax(m);
+}
+
+/* s = 2^(s - shift) for the first `keys` scores, 0 for the others up to `width`; their sum. */
+VEC float score_weights(float *s, size_t keys, size_t width, float shift)
+{
+    vec sum = vec_zero(), m = vec_set(shift);
+    size_t k = 0;
+    for (; k + 16 <= keys; k += 16) {
+        vec e = vec_exp2_weight(vec_sub(vec_load(s + k), m));
+        sum = vec_add(sum, e);
+        vec_store(s + k, e);
+    }
+    if (k < keys) {
+        vec e = vec_exp2_weight(vec_sub(vec_load(s + k), m));
+        e = vec_select_first(keys - k, e, vec_zero());
+        sum = vec_add(sum, e);
+        vec_store(s + k, e);
+        k += 16;
+    }
+    for (; k < width; k += 16) vec_store(s + k, vec_zero());
+    return vec_hsum(sum);
+}
+
+/* The online softmax of one tile's scores: s becomes weights; max, sum and correction of its rows are brought up to date. */
+static void tile_softmax(struct group *g, size_t t, size_t block, size_t width)
+{
+    float *s = pass_scores(g, t), grown[LANES], shift[LANES], added[LANES] = {0};
+    size_t rows = tile_rows(g, t), r0 = t * TILE_ROWS;
+    vec old = vec_load(g->max + t * LANES), none = vec_set(-INFINITY);
+    vec_store(grown, old);
+    for (size_t r = 0; r < rows; r++) grown[r] = score_max(s + r * BLOCK, row_keys(g, r0 + r, block), grown[r]);
+    vec now = vec_load(grown);
+    vec m = vec_select_equal(now, none, vec_zero(), now); /* all -inf so far: weights are 0, not NaN */
+    vec_store(shift, m);
+    for (size_t r = 0; r < rows; r++)
+        added[r] = score_weights(s + r * BLOCK, row_keys(g, r0 + r, block), width, shift[r]);
+    vec correction = vec_exp2_weight(vec_sub(old, m));
+    vec_store(g->correction + t * LANES, correction);
+    vec_store(g->max + t * LANES, now);
+    vec_store(g->sum + t * LANES, vec_fma(vec_load(g->sum + t * LANES), correction, vec_load(added)));
+}
+
+/* The keys of the block at `block` join tiles [t0, t0 + PASS). A panel of keys or columns stays in L1 while all of them use it. */
+static void pass_attend(struct group *g, size_t t0, const float *K, const float *V, size_t block)
+{
+    size_t keys[PASS];
+    for (size_t i = 0; i < PASS; i++) keys[i] = tile_keys(g, t0 + i, block);
+    for (size_t p = 0; p < BLOCK; p += 16 * TILE_VECS)
+        for (size_t i = 0, t = t0; i < PASS; i++, t++)
+            if (p < keys[i])
+                tile_scores(pass_scores(g, t) + p, g->q + t * TILE_ROWS * g->D, K + p * g->D, g->D, tile_rows(g, t));
+    for (size_t i = 0; i < PASS; i++)
+        if (keys[i]) tile_softmax(g, t0 + i, block, keys[i]);
+    for (size_t d = 0; d < g->D16; d += 16 * TILE_VECS) {
+        bool wide = d + 16 * TILE_VECS <= g->D16;
+        for (size_t i = 0, t = t0; i < PASS; i++, t++)
+            if (keys[i])
+                (wide ? tile_values_wide : tile_values_narrow)(g->o + t * TILE_ROWS * g->D16 + d, g->D16, g->correction + t * LANES,
+                                                               pass_scores(g, t), V + d * BLOCK, keys[i], tile_rows(g, t));
+    }
+}
+
+/* Where row r of the group is in q or o, whose rows are ld apart. */
+VEC size_t row_offset(const struct group *g, size_t r, size_t kv_head, size_t ld)
+{
+    size_t row = g->row0 + r;
+    return row / g->per_group * ld + (kv_head * g->per_group + row % g->per_group) * g->D;
+}
+
+static void group_begin(struct group *g, const float *q, size_t ldq, size_t kv_head, float scale)
+{
+    size_t tiles = (g->rows + TILE_ROWS - 1) / TILE_ROWS;
+    if (g->rows % TILE_ROWS) /* the rows that pad the last tile */
+        memset(g->q + (tiles - 1) * TILE_ROWS * g->D, 0, TILE_ROWS * g->D * sizeof *g->q);
+    for (size_t r = 0; r < g->rows; r++) {
+        const float *from = q + row_offset(g, r, kv_head, ldq);
+        float *to = g->q + r / TILE_ROWS * TILE_ROWS * g->D + r % TILE_ROWS;
+        for (size_t d = 0; d < g->D; d++) to[d * TILE_ROWS] = from[d] * scale;
+    }
+    memset(g->o, 0, tiles * TILE_ROWS * g->D16 * sizeof *g->o);
+    for (size_t i = 0; i < tiles * LANES; i++) {
+        g->max[i] = -INFINITY;
+        g->sum[i] = 0;
+    }
+}
+
+static void group_end(const struct group *g, float *o, size_t ldo, size_t kv_head)
+{
+    for (size_t r = 0; r < g->rows; r++) {
+        const float *from = g->o + r * g->D16;
+        float *to = o + row_offset(g, r, kv_head, ldo);
+        vec scale = vec_set(1.0f / g->sum[r / TILE_ROWS * LANES + r % TILE_ROWS]);
+        size_t d = 0;
+        for (; d + 16 <= g->D; d += 16) vec_store(to + d, vec_mul(vec_load(from + d), scale));
+        if (d < g->D) vec_store_first(to + d, vec_mul(vec_load(from + d), scale), g->D - d);
+    }
+}
+
+/* Lay the group's buffers into scratch, from its first 64-byte boundary on. */
+static void group_init(struct group *g, size_t D, size_t per_group, size_t pos, float *scratch)
+{
+    float *at = (float *)(((uintptr_t)scratch + 63) / 64 * 64);
+    *g = (struct group){.D = D, .D16 = attention_round_up(D, 16), .per_group = per_group, .pos = pos};
+    g->s = at;
+    g->o = g->s + PASS * TILE_ROWS * BLOCK;
+    g->max = g->o + GROUP_ROWS * g->D16;
+    g->sum = g->max + TILES * LANES;
+    g->correction = g->sum + TILES * LANES;
+    g->q = g->correction + TILES * LANES;
+}
+
+size_t KERNEL(attention_scratch)(size_t D, size_t heads_per_group)
+{
+    (void)heads_per_group;
+    return PASS * TILE_ROWS * BLOCK + GROUP_ROWS * (attention_round_up(D, 16) + D) + 3 * TILES * LANES + 16;
+}
+
+void KERNEL(attention_forward)(float *o, size_t ldo, const float *q, size_t ldq, const struct attention_cache *c, size_t pos,
+                               size_t n, size_t H, size_t g0, size_t g1, float scale, float *scratch)
+{
+    const float log2e = 0x1.715476p+0f;
+    size_t per_group = H / c->kv_heads, rows = n * per_group;
+    struct group g;
+    group_init(&g, c->head_size, per_group, pos, scratch);
+    for (size_t kv = g0; kv < g1; kv++) {
+        const float *K = c->k + kv * c->head_stride, *V = c->v + kv * c->head_stride;
+        for (g.row0 = 0; g.row0 < rows; g.row0 += GROUP_ROWS) {
+            g.rows = rows - g.row0 < GROUP_ROWS ? rows - g.row0 : GROUP_ROWS;
+            group_begin(&g, q, ldq, kv, scale * log2e);
+            for (size_t block = 0; row_keys(&g, g.rows - 1, block); block += BLOCK)
+                for (size_t t = 0; t * TILE_ROWS < g.rows; t += PASS)
+                    pass_attend(&g, t, K + block * g.D, V + block * g.D16, block);
+            group_end(&g, o, ldo, kv);
+        }
+    }
+}
