@@ -1,0 +1,22 @@
+/* The "model" of a tokenizer.json of type BPE, checked and indexed. */
+#ifndef TEXT_BPE_LOAD_H
+#define TEXT_BPE_LOAD_H
+
+#include "text/merge.h"
+#include "text/reader.h"
+#include "text/vocab.h"
+
+struct bpe_config {
+    struct merge_table merges;
+    bool bytelevel; /* set by the caller */
+    bool byte_fallback, fuse_unk, ignore_merges;
+    int32_t unk;           /* -1: unknown symbols are dropped */
+    int32_t byte_ids[256]; /* byte-level: of each byte; with fallback: of <0xXX>; -1: none */
+};
+
+/* Fills c and v (empty before). On failure c->merges may be set and is to be freed. */
+THEA_CHECK thea_rc bpe_load(struct bpe_config *c, const struct place *model, struct vocab *v, struct thea_err *err);
+/* Ids may have holes, but not many: a stray id would make every table of this size. */
+THEA_CHECK thea_rc bpe_check_id(const struct place *at, const char *token, int64_t id, size_t tokens, struct thea_err *err);
+
+#endif
