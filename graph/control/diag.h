@@ -6,7 +6,7 @@
 #include "graph/buf.h"
 #include <stdbool.h>
 
-/* A place in a text: line and column from 1 (columns count characters), length in characters (0: no caret). */
+/* A place in a text: line and column from 1 (columns count characters), length in characters (0: no caret). Line 0: no line, `file` says it all. */
 struct diag_place { const char *file; size_t line, column, length; };
 
 struct diag_list; /* the diagnostics of one or more files */
@@ -20,7 +20,12 @@ size_t diag_count(const struct diag_list *list);
 /* The source text of a file, for the excerpts; copied. */
 void diag_source(struct diag_list *list, const char *file, const char *text, size_t len);
 void diag_print_text(const struct diag_list *list, struct buf *out, bool color);
-void diag_print_json(const struct diag_list *list, struct buf *out); /* one JSON object a line */
+/* One JSON object a line: file, line, column, length (from 1, in characters), code, message, details; `range`, `severity` and `source` as the
+ * Language Server Protocol has them (from 0). */
+void diag_print_json(const struct diag_list *list, struct buf *out);
+/* The i-th as added: its code (NULL: none); its message and details alone, without place and final newline. */
+const char *diag_code_at(const struct diag_list *list, size_t i);
+void diag_print_plain(const struct diag_list *list, size_t i, struct buf *out);
 
 /* The page of a code: NULL if there is none. Codes in order: diag_code(i), NULL at the end. */
 const char *diag_explain(const char *code);

@@ -1,0 +1,421 @@
+/* YAML with marks: see yaml.h. libyaml's events are turned into a tree by recursion, at most YAML_DEPTH_MAX deep. */
+#include "graph/control/yaml.h"
+
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+struct reader {
+    yaml_parser_t parser;
+    yaml_event_t event; /* the current one */
+    const char *file;
+    size_t first_line;
+    struct diag_list *diags;
+    bool failed; /* nothing more can be read */
+};
+
+/* --- the tree --- */
+
+static void *must(void *memory)
+{
+    if (memory == NULL) abort(); /* out of memory */
+    return memory;
+}
+
+static struct yaml_node *new_node(yaml_sort sort, struct diag_place place)
+{
+    struct yaml_node *node = must(calloc(1, sizeof *node));
+    node->sort = sort;
+    node->place = place;
+    return node;
+}
+
+struct yaml_node *yaml_new_scalar(const char *text, struct diag_place place)
+{
+    struct yaml_node *node = new_node(YAML_IS_SCALAR, place);
+    node->text = must(strdup(text));
+    return node;
+}
+
+struct yaml_node *yaml_new_map(struct diag_place place)
+{
+    return new_node(YAML_IS_MAP, place);
+}
+
+struct yaml_node *yaml_new_list(struct diag_place place)
+{
+    return new_node(YAML_IS_LIST, place);
+}
+
+void yaml_node_free(struct yaml_node *node)
+{
+    if (node == NULL) return;
+    for (size_t i = 0; i < node->count; i++) {
+        if (node->keys != NULL) yaml_node_free(node->keys[i]);
+        yaml_node_free(node->items[i]);
+    }
+    free(node->keys);
+    free(node->items);
+    free(node->text);
+    free(node);
+}
+
+void yaml_append(struct yaml_node *list, struct yaml_node *item)
+{
+    list->items = must(realloc(list->items, (list->count + 1) * sizeof *list->items));
+    list->items[list->count++] = item;
+}
+
+void yaml_put(struct yaml_node *map, struct yaml_node *key, struct yaml_node *item)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        if (strcmp(map->keys[i]->text, key->text) != 0) continue;
+        yaml_node_free(map->keys[i]);
+        yaml_node_free(map->items[i]);
+        map->keys[i] = key;
+        map->items[i] = item;
+        return;
+    }
+    map->keys = must(realloc(map->keys, (map->count + 1) * sizeof *map->keys));
+    map->keys[map->count] = key;
+    yaml_append(map, item);
+}
+
+static size_t find_key(const struct yaml_node *map, const char *key)
+{
+    if (map == NULL || map->sort != YAML_IS_MAP) return SIZE_MAX;
+    for (size_t i = 0; i < map->count; i++)
+        if (strcmp(map->keys[i]->text, key) == 0) return i;
+    return SIZE_MAX;
+}
+
+struct yaml_node *yaml_member(const struct yaml_node *map, const char *key)
+{
+    size_t i = find_key(map, key);
+    return i == SIZE_MAX ? NULL : map->items[i];
+}
+
+struct yaml_node *yaml_member_key(const struct yaml_node *map, const char *key)
+{
+    size_t i = find_key(map, key);
+    return i == SIZE_MAX ? NULL : map->keys[i];
+}
+
+bool yaml_is_null(const struct yaml_node *node)
+{
+    if (node == NULL) return true;
+    if (node->sort != YAML_IS_SCALAR || node->quoted) return false;
+    return node->text[0] == '\0' || strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0;
+}
+
+const char *yaml_sort_name(const struct yaml_node *node)
+{
+    if (yaml_is_null(node)) return "nothing";
+    return node->sort == YAML_IS_LIST ? "a list" : node->sort == YAML_IS_MAP ? "a map" : "text";
+}
+
+/* --- before parsing: bytes --- */
+
+/* Length of the valid UTF-8 character at s, 0 if there is none (overlong forms, surrogates and values over U+10FFFF are not). */
+static size_t utf8_length(const unsigned char *s, size_t left)
+{
+    if (s[0] < 0x80) return 1;
+    size_t n = s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
+    if (n == 0 || n > left) return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xC0) != 0x80) return 0;
+    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F)) return 0;
+    if ((s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F)) return 0;
+    return n;
+}
+
+static void report_tabs(struct reader *r, struct diag_place first, size_t lines)
+{
+    if (lines == 0) return;
+    const char *details = "YAML gives tabs no width; indent with spaces, and write \"\\t\" in quotes where a value needs one";
+    if (lines == 1) diag_add(r->diags, "E003", first, details, "a tab");
+    else diag_add(r->diags, "E003", first, details, "a tab (and on %zu more lines)", lines - 1);
+    r->failed = true;
+}
+
+/* Tabs, bytes that are not UTF-8, nothing at all: found before libyaml sees the text, which would be vague about them. */
+static void scan_bytes(struct reader *r, const char *text, size_t len)
+{
+    struct diag_place place = {.file = r->file, .line = r->first_line, .column = 1, .length = 1}, first_tab = place;
+    size_t tab_lines = 0, last_tab_line = 0;
+    for (size_t i = 0; i < len;) {
+        size_t n = utf8_length((const unsigned char *)text + i, len - i);
+        if (n == 0 || text[i] == '\0') {
+            diag_add(r->diags, "E001", place, "a pipeline file is UTF-8 text", "byte 0x%02X is not UTF-8 text", (unsigned char)text[i]);
+            r->failed = true;
+            return;
+        }
+        if (text[i] == '\t' && place.line != last_tab_line) {
+            if (tab_lines++ == 0) first_tab = place;
+            last_tab_line = place.line;
+        }
+        bool newline = text[i] == '\n';
+        place.line += newline;
+        place.column = newline ? 1 : place.column + 1;
+        i += n;
+    }
+    report_tabs(r, first_tab, tab_lines);
+}
+
+/* --- ${VAR} --- */
+
+static bool is_name(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool letter = (text[i] >= 'A' && text[i] <= 'Z') || (text[i] >= 'a' && text[i] <= 'z') || text[i] == '_';
+        bool digit = text[i] >= '0' && text[i] <= '9';
+        if (!letter && !(digit && i > 0)) return false;
+    }
+    return n > 0;
+}
+
+/* The place of text[at, at + n) within a scalar; exact for scalars without escapes that stand on one line. */
+static struct diag_place part_place(const struct yaml_node *node, size_t at, size_t n)
+{
+    struct diag_place place = node->place;
+    size_t before = 0, inside = 0;
+    for (size_t i = 0; i < at + n; i++)
+        if (((unsigned char)node->text[i] & 0xC0) != 0x80) *(i < at ? &before : &inside) += 1;
+    before += node->quoted;
+    if (before + inside > place.length) return place;
+    place.column += before;
+    place.length = inside;
+    return place;
+}
+
+/* Replace the ${…} at text[at]; returns where it ends, or 0 after a mistake. */
+static size_t expand_one(struct diag_list *diags, const struct yaml_node *node, size_t at, struct buf *out)
+{
+    const char *name = node->text + at + 2, *close = strchr(name, '}');
+    if (close == NULL) {
+        diag_add(diags, "E010", part_place(node, at, 2), "write ${NAME} or ${NAME:-default}; $$ is a dollar", "'${' without '}'");
+        return 0;
+    }
+    const char *colon = memmem(name, (size_t)(close - name), ":-", 2);
+    size_t n = (size_t)((colon != NULL ? colon : close) - name), whole = (size_t)(close + 1 - (node->text + at));
+    if (!is_name(name, n)) {
+        diag_add(diags, "E010", part_place(node, at, whole), "write ${NAME} or ${NAME:-default}; $$ is a dollar",
+                 "'%.*s' is not the name of an environment variable", (int)n, name);
+        return 0;
+    }
+    char *key = must(strndup(name, n));
+    const char *value = getenv(key);
+    if (value == NULL && colon == NULL) {
+        struct buf details = {0};
+        buf_printf(&details, "set it, or give a default: ${%s:-value}", key);
+        diag_add(diags, "E009", part_place(node, at, whole), buf_text(&details), "environment variable '%s' is not set", key);
+        buf_fini(&details);
+    } else if (value != NULL && (value[0] != '\0' || colon == NULL)) {
+        buf_add_text(out, value);
+    } else if (colon != NULL) {
+        buf_add(out, colon + 2, (size_t)(close - colon - 2));
+    }
+    bool known = value != NULL || colon != NULL;
+    free(key);
+    return known ? at + whole : 0;
+}
+
+static void expand_scalar(struct diag_list *diags, struct yaml_node *node)
+{
+    struct buf out = {0};
+    if (strchr(node->text, '$') == NULL) return;
+    for (size_t i = 0; node->text[i] != '\0' && !node->broken;) {
+        if (node->text[i] == '$' && node->text[i + 1] == '$') {
+            buf_add_char(&out, '$');
+            i += 2;
+        } else if (node->text[i] == '$' && node->text[i + 1] == '{') {
+            node->expanded = true;
+            i = expand_one(diags, node, i, &out);
+            node->broken = i == 0;
+        } else {
+            buf_add_char(&out, node->text[i++]);
+        }
+    }
+    free(node->text);
+    node->text = buf_take(&out);
+}
+
+void yaml_expand(struct yaml_node *node, struct diag_list *diags)
+{
+    if (node->sort == YAML_IS_SCALAR) expand_scalar(diags, node);
+    for (size_t i = 0; i < node->count; i++) yaml_expand(node->items[i], diags);
+}
+
+/* --- events --- */
+
+static struct diag_place event_place(const struct reader *r)
+{
+    const yaml_mark_t *start = &r->event.start_mark, *end = &r->event.end_mark;
+    struct diag_place place = {r->file, r->first_line + start->line, start->column + 1, 1};
+    bool scalar = r->event.type == YAML_SCALAR_EVENT || r->event.type == YAML_ALIAS_EVENT;
+    if (scalar && end->line == start->line && end->index > start->index) place.length = end->index - start->index;
+    return place;
+}
+
+static void syntax_error(struct reader *r)
+{
+    const yaml_parser_t *p = &r->parser;
+    const yaml_mark_t *mark = &p->problem_mark;
+    struct diag_place place = {r->file, r->first_line + mark->line, mark->column + 1, 1};
+    struct buf details = {0};
+    if (p->context != NULL) buf_printf(&details, "%s that began at line %zu, column %zu", p->context, r->first_line + p->context_mark.line, p->context_mark.column + 1);
+    const char *problem = p->problem != NULL ? p->problem : "cannot be read";
+    diag_add(r->diags, "E002", place, p->context != NULL ? buf_text(&details) : NULL, "YAML: %s", problem);
+    buf_fini(&details);
+    r->failed = true;
+}
+
+static bool next_event(struct reader *r)
+{
+    yaml_event_delete(&r->event);
+    if (!r->failed && !yaml_parser_parse(&r->parser, &r->event)) syntax_error(r);
+    return !r->failed;
+}
+
+static void refuse(struct reader *r, const char *what, const char *details)
+{
+    diag_add(r->diags, "E006", event_place(r), details, "%s", what);
+}
+
+static void refuse_anchor_and_tag(struct reader *r)
+{
+    const yaml_char_t *anchor = NULL, *tag = NULL;
+    if (r->event.type == YAML_SCALAR_EVENT) anchor = r->event.data.scalar.anchor, tag = r->event.data.scalar.tag;
+    if (r->event.type == YAML_SEQUENCE_START_EVENT) anchor = r->event.data.sequence_start.anchor, tag = r->event.data.sequence_start.tag;
+    if (r->event.type == YAML_MAPPING_START_EVENT) anchor = r->event.data.mapping_start.anchor, tag = r->event.data.mapping_start.tag;
+    if (anchor != NULL) refuse(r, "an anchor (&): pipeline files have none", "write the value where it is needed, or put common keys under `defaults:`");
+    if (tag != NULL) refuse(r, "a tag (!): pipeline files have none", "types come from the options; leave the tag out");
+}
+
+static struct yaml_node *read_node(struct reader *r, int depth);
+
+static struct yaml_node *read_scalar(struct reader *r)
+{
+    struct yaml_node *node = new_node(YAML_IS_SCALAR, event_place(r));
+    const yaml_char_t *value = r->event.data.scalar.value;
+    size_t len = r->event.data.scalar.length;
+    node->text = must(strndup((const char *)value, len));
+    node->quoted = r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    if (strlen(node->text) != len) diag_add(r->diags, "E001", node->place, "leave \\0 out", "a value with a NUL character");
+    return node;
+}
+
+static void read_list(struct reader *r, struct yaml_node *list, int depth)
+{
+    while (next_event(r) && r->event.type != YAML_SEQUENCE_END_EVENT) {
+        struct yaml_node *item = read_node(r, depth + 1);
+        if (item == NULL) return;
+        yaml_append(list, item);
+    }
+}
+
+static void add_member(struct reader *r, struct yaml_node *map, struct yaml_node *key, struct yaml_node *item)
+{
+    struct yaml_node *before = key->sort == YAML_IS_SCALAR ? yaml_member_key(map, key->text) : NULL;
+    if (key->sort == YAML_IS_SCALAR && before == NULL) {
+        yaml_put(map, key, item);
+        return;
+    }
+    if (before != NULL) {
+        struct buf details = {0};
+        buf_printf(&details, "the first one is at line %zu, column %zu; one of them must go", before->place.line, before->place.column);
+        diag_add(r->diags, "E005", key->place, buf_text(&details), "key '%s' is there twice", key->text);
+        buf_fini(&details);
+    } else {
+        diag_add(r->diags, "E011", key->place, "write keys as plain words; a value that holds { or [ needs quotes", "%s cannot be a key", yaml_sort_name(key));
+    }
+    yaml_node_free(key);
+    yaml_node_free(item);
+}
+
+static void read_map(struct reader *r, struct yaml_node *map, int depth)
+{
+    while (next_event(r) && r->event.type != YAML_MAPPING_END_EVENT) {
+        struct yaml_node *key = read_node(r, depth + 1);
+        if (key == NULL) return;
+        struct yaml_node *item = next_event(r) ? read_node(r, depth + 1) : NULL;
+        if (item == NULL) {
+            yaml_node_free(key);
+            return;
+        }
+        add_member(r, map, key, item);
+    }
+}
+
+/* The node that begins with the current event; NULL when reading has to stop. */
+static struct yaml_node *read_node(struct reader *r, int depth)
+{
+    if (depth > YAML_DEPTH_MAX) {
+        diag_add(r->diags, "E008", event_place(r), NULL, "nested deeper than %d levels", YAML_DEPTH_MAX);
+        r->failed = true;
+        return NULL;
+    }
+    refuse_anchor_and_tag(r);
+    struct yaml_node *node = NULL;
+    switch (r->event.type) {
+    case YAML_SCALAR_EVENT: return read_scalar(r);
+    case YAML_ALIAS_EVENT:
+        refuse(r, "an alias (*): pipeline files have none", "write the value where it is needed; a text that begins with * needs quotes: \"*.md\"");
+        node = yaml_new_scalar("", event_place(r));
+        node->broken = true;
+        return node;
+    case YAML_SEQUENCE_START_EVENT:
+        node = new_node(YAML_IS_LIST, event_place(r));
+        read_list(r, node, depth);
+        break;
+    case YAML_MAPPING_START_EVENT:
+        node = new_node(YAML_IS_MAP, event_place(r));
+        read_map(r, node, depth);
+        break;
+    default: assert(!"an event that begins no node"); break;
+    }
+    if (!r->failed) return node;
+    yaml_node_free(node);
+    return NULL;
+}
+
+static struct yaml_node *read_document(struct reader *r)
+{
+    bool begun = next_event(r) && next_event(r); /* stream start; document start or the stream's end */
+    if (!begun) return NULL;
+    if (r->event.type != YAML_DOCUMENT_START_EVENT) {
+        struct diag_place place = {r->file, r->first_line, 1, 1};
+        diag_add(r->diags, "E004", place, "the least there can be: `stages:` with a source and a sink (thea new pipeline NAME writes one)", "there is nothing in this file");
+        return NULL;
+    }
+    if (!next_event(r)) return NULL;
+    struct yaml_node *root = read_node(r, 1);
+    if (root == NULL) return NULL;
+    if (next_event(r) && next_event(r) && r->event.type == YAML_DOCUMENT_START_EVENT) {
+        struct diag_place place = event_place(r);
+        place.length = 3;
+        diag_add(r->diags, "E007", place, "put it into a file of its own", "a second document: a file holds one pipeline");
+    }
+    return root;
+}
+
+struct yaml_node *yaml_read(const char *text, size_t len, const char *file, size_t first_line, struct diag_list *diags)
+{
+    struct reader r = {.file = file, .first_line = first_line, .diags = diags};
+    if (len > YAML_TEXT_MAX) {
+        diag_add(diags, "E001", (struct diag_place){file, first_line, 1, 0}, NULL, "%zu bytes: a pipeline file has at most %d", len, YAML_TEXT_MAX);
+        return NULL;
+    }
+    if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3, len -= 3;
+    scan_bytes(&r, text, len);
+    if (r.failed) return NULL;
+    if (!yaml_parser_initialize(&r.parser)) abort();
+    yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, len);
+    struct yaml_node *root = read_document(&r);
+    yaml_event_delete(&r.event);
+    yaml_parser_delete(&r.parser);
+    return root;
+}
