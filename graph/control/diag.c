@@ -250,6 +250,14 @@ void diag_print_plain(const struct diag_list *list, size_t i, struct buf *out)
     buf_fini(&details);
 }
 
+void diag_print_cli(const struct diag_list *list, struct buf *out)
+{
+    if (list->count == 0) return;
+    buf_printf(out, "%s: ", list->items[0].place.file);
+    diag_print_plain(list, 0, out);
+    if (list->count > 1) buf_printf(out, "\n  and %zu more of the command line", list->count - 1);
+}
+
 /* --- JSON --- */
 
 static struct json_node *lsp_position(size_t line, size_t column)

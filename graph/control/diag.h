@@ -26,9 +26,11 @@ void diag_print_json(const struct diag_list *list, struct buf *out);
 /* The i-th as added: its code (NULL: none); its message and details alone, without place and final newline. */
 const char *diag_code_at(const struct diag_list *list, size_t i);
 void diag_print_plain(const struct diag_list *list, size_t i, struct buf *out);
+void diag_print_cli(const struct diag_list *list, struct buf *out); /* "FILE: message", the first's; says how many more there are */
 
 /* The page of a code: NULL if there is none. Codes in order: diag_code(i), NULL at the end. */
 const char *diag_explain(const char *code);
 const char *diag_code(size_t i);
+const char *diag_title(const char *code); /* its headline; NULL if there is no such code */
 
 #endif
