@@ -240,7 +240,4 @@ void stage_trace_open(struct stage *st);
 uint64_t stage_op_begin(struct stage *st);
 void stage_op_end(struct stage *st, uint64_t begin_ns, const struct stage_stream *s, const struct frame *in);
 
-/* stage_loop.c */
-THEA_CHECK thea_rc stage_run(struct stage *st, struct thea_err *err);
-
 #endif
