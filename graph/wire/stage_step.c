@@ -39,7 +39,7 @@ static uint64_t rows_of(const struct stage *st, uint32_t ports, const struct fra
     for (size_t t = 0; t < in->tensor_count; t++)
         for (int i = 0; i < st->in_count; i++)
             if ((ports >> i & 1) != 0 && stage_port_takes(st->in[i].port, in->tensors[t].name))
-                return in->tensors[t].rank > 0 && st->in[i].shape[0] == 'n' ? in->tensors[t].shape[0] : 1;
+                return in->tensors[t].rank > 0 && (st->in[i].shape[0] == 'n' || st->in[i].shape[0] == '*') ? in->tensors[t].shape[0] : 1;
     return 0;
 }
 

@@ -12,7 +12,7 @@ struct run_result {
     double seconds;
 };
 
-/* Run `sh -c command` with build's bin first in PATH, in directory `dir` (NULL: the source tree); the deadline kills its process group and gives status 124. */
+/* Run `sh -c command` with the build's bin (then its bin/tests) first in PATH, in directory `dir` (NULL: the source tree); the deadline kills its process group and gives status 124. */
 void run_shell(struct run_result *r, const char *dir, double deadline_s, const char *fmt, ...) THEA_PRINTF(4, 5);
 void run_result_fini(struct run_result *r);
 
@@ -26,7 +26,7 @@ const char *run_bin_dir(void);     /* build/<preset>/bin, absolute */
 char *run_temp_dir(void);          /* a new empty directory, removed at exit; free it */
 /* Wait until condition(context) is true; false when the deadline passed first. Polls every 5 ms. */
 bool run_until(bool (*condition)(void *context), void *context, double deadline_s);
-/* Golden files: tests/goldens/NAME; aborts the test by name when it is missing. free it */
+/* The path of a golden file, tests/goldens/NAME; aborts the test, naming it, when it is missing. free it */
 char *run_golden(const char *name);
 
 #endif
