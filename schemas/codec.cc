@@ -129,6 +129,8 @@ thea_rc decode_tensor(struct tensor *out, size_t i, const wire::Tensor *t, thea_
 
 thea_rc decode_text(struct attr *out, const Where &where, const wire::Text *text, thea_err *err)
 {
+    if (text->value() != nullptr && text->value()->size() > ATTR_TEXT_MAX)
+        return thea_fail(err, THEA_EFRAME, "%s: its text has %u bytes, at most %d", where.text, text->value()->size(), ATTR_TEXT_MAX);
     if (text->value() != nullptr && has_nul(text->value()))
         return thea_fail(err, THEA_EFRAME, "%s: its text has a NUL byte", where.text);
     out->text = text_or_empty(text->value());
@@ -402,7 +404,10 @@ thea_rc bound_attrs(const struct frame *f, size_t *bound, thea_err *err)
         if (rc != THEA_OK) return rc;
         if (a->type < ATTR_TEXT || a->type > ATTR_FLOAT)
             return thea_fail(err, THEA_EFRAME, "frame: attribute %zu '%s': unknown type %d", i, a->key, static_cast<int>(a->type));
-        *bound += ATTR_BOUND + strlen(a->key) + (a->type == ATTR_TEXT ? length_of(a->text) : 0);
+        size_t text = a->type == ATTR_TEXT ? length_of(a->text) : 0;
+        if (text > ATTR_TEXT_MAX)
+            return thea_fail(err, THEA_EFRAME, "frame: attribute %zu '%s': its text has %zu bytes, at most %d", i, a->key, text, ATTR_TEXT_MAX);
+        *bound += ATTR_BOUND + strlen(a->key) + text;
     }
     return THEA_OK;
 }

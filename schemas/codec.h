@@ -20,6 +20,7 @@ enum {
     TENSOR_RANK_MAX = 8,
     FRAME_NAME_MAX = 255,       /* bytes of a tensor's name or an attribute's key */
     FRAME_PORT_MAX = 1024,      /* bytes of a frame's port names, comma between */
+    ATTR_TEXT_MAX = 64 << 10,   /* bytes of a text attribute */
     FRAME_MAX_BYTES = 256 << 20, /* of a whole encoded frame */
     LINK_MESSAGE_MAX_BYTES = 64 << 10,
     WIRE_VERSION = 1,

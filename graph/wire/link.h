@@ -54,8 +54,8 @@ void link_flush_credit(struct link *ln); /* send what credit is owed; call befor
 
 /* --- sender --- */
 /* May one frame with `bytes` tensor bytes be sent now? Credit allows it, or the link is stopped (it will be thrown away). */
-bool link_ready(const struct link *ln, uint64_t bytes);
-bool link_stopped(const struct link *ln);
+bool link_ready(struct link *ln, uint64_t bytes);
+bool link_stopped(struct link *ln);
 /* Encode and queue f (link_seq, sent_ns are set here). Requires link_ready. f and its tensors are free when it returns.
  * Errors: THEA_EFRAME (over frame_max), THEA_ECLOSED (peer lost; names it), THEA_ETIMEOUT. */
 THEA_CHECK thea_rc link_send(struct link *ln, const struct frame *f, struct thea_err *err);

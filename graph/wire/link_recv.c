@@ -1,0 +1,180 @@
+/* The receiver's half of a link: the window, credit, stop (fabric.md section 3).
+ * Invariant: a frame stays in `queue` until it is consumed, and no more are there than were allowed. */
+#include "graph/wire/link_impl.h"
+
+#include <assert.h>
+
+/* What a frame's message may have beside the tensor bytes that its sender pays for: names, attributes, padding. */
+enum { PROBE_BYTES = 4096 };
+#define OVERHEAD_MAX ((uint64_t)FRAME_ATTRS_MAX * ATTR_TEXT_MAX + ((uint64_t)1 << 20))
+
+void link_tell_credit(struct link *ln)
+{
+    ln->ack_seq = ln->arrived;
+    ln->limit_seq = ln->seq + ln->window;
+    ln->limit_bytes = ln->bytes + ln->o.window_bytes;
+    link_tell(ln, &(struct link_message){.kind = LINK_CREDIT, .ack_seq = ln->ack_seq, .limit_seq = ln->limit_seq,
+                                         .limit_bytes = ln->limit_bytes});
+}
+
+/* Is this much in memory what an honest sender may have sent? A first check, before anything is decoded: tensors are checked one by one
+ * when their turn comes. The largest message may be a frame that passed alone. */
+static bool too_much(const struct link *ln)
+{
+    uint64_t allowed = ln->o.window_bytes + ln->queue.count * OVERHEAD_MAX;
+    if (ln->queued_bytes <= allowed) return false;
+    uint64_t largest = 0;
+    for (size_t i = 0; i < ln->queue.count; i++) {
+        uint64_t n = nng_msg_len(link_queue_at(&ln->queue, i));
+        if (n > largest) largest = n;
+    }
+    return ln->queued_bytes - largest > allowed;
+}
+
+static void set_queue_gauge(struct link *ln)
+{
+    if (ln->o.status != NULL) atomic_store_explicit(&ln->o.status->queue, (uint32_t)ln->queue.count, memory_order_relaxed);
+}
+
+void link_arrive(struct link *ln, nng_msg *m)
+{
+    ln->queued_bytes += nng_msg_len(m);
+    link_queue_push(&ln->queue, m);
+    ln->arrived++;
+    set_queue_gauge(ln);
+    if (ln->eof) link_fail(ln, THEA_EFRAME, "frames came after its eof frame");
+    else if (ln->arrived > ln->limit_seq)
+        link_fail(ln, THEA_EFRAME, "it sent frame %llu with credit for %llu", (unsigned long long)ln->arrived - 1,
+                  (unsigned long long)ln->limit_seq);
+    else if (too_much(ln))
+        link_fail(ln, THEA_EFRAME, "it sent %llu bytes into a window of %llu", (unsigned long long)ln->queued_bytes,
+                  (unsigned long long)ln->o.window_bytes);
+}
+
+/* The first frame's number and bytes against what its sender was allowed. */
+static bool head_is_due(struct link *ln)
+{
+    const struct frame *f = &ln->head;
+    if (f->link_seq != ln->seq) {
+        link_fail(ln, THEA_EFRAME, "frame %llu came where %llu was due: %s", (unsigned long long)f->link_seq,
+                  (unsigned long long)ln->seq, f->link_seq < ln->seq ? "a repeat" : "a gap");
+        return false;
+    }
+    /* limit_bytes was told with `limit_seq - window` frames consumed; a frame that comes right after those may be of any size. */
+    uint64_t bytes = frame_tensor_bytes(f), before = ln->limit_seq - ln->window;
+    if (bytes == 0 || ln->seq == before || ln->bytes + bytes <= ln->limit_bytes) return true;
+    link_fail(ln, THEA_EFRAME, "frame %llu has %llu tensor bytes, its credit was for %llu", (unsigned long long)f->link_seq,
+              (unsigned long long)bytes, (unsigned long long)(ln->limit_bytes > ln->bytes ? ln->limit_bytes - ln->bytes : 0));
+    return false;
+}
+
+/* Decode the queue's first message into head. False: none, or the link has failed. */
+static bool decode_head(struct link *ln)
+{
+    if (ln->queue.count == 0) return false;
+    if (ln->head_decoded) return true;
+    nng_msg *m = link_queue_at(&ln->queue, 0);
+    struct thea_err err;
+    thea_rc rc = codec_decode_frame(&ln->head, nng_msg_body(m), nng_msg_len(m), ln->arena, &err);
+    if (rc != THEA_OK) link_fail(ln, rc, "frame %llu: %s", (unsigned long long)ln->seq, err.message);
+    ln->head_decoded = rc == THEA_OK && head_is_due(ln);
+    return ln->head_decoded;
+}
+
+/* Frames that nobody wants any more are counted and given back at once. */
+static bool discarded(struct link *ln)
+{
+    const struct frame *f = &ln->head;
+    bool unwanted = ln->stopped, stale = f->epoch < ln->o.epoch;
+    if (f->kind == FRAME_EOF || (!unwanted && !stale)) return false;
+    struct status_link *s = ln->o.status;
+    if (s != NULL) atomic_fetch_add_explicit(stale ? &s->stale : &s->unwanted, 1, memory_order_relaxed);
+    link_consume(ln);
+    return true;
+}
+
+thea_rc link_peek(struct link *ln, const struct frame **out, struct thea_err *err)
+{
+    assert(ln->role == LINK_RECEIVER);
+    link_pump(ln);
+    if (ln->state == LINK_FAILED && !ln->lost) return link_check(ln, err); /* of a peer that died, all that came is still good */
+    bool peeked = ln->head_decoded; /* the caller has it already: a stop since then does not take it away */
+    while (decode_head(ln)) {
+        if (!peeked && discarded(ln)) continue;
+        *out = &ln->head;
+        return THEA_OK;
+    }
+    if (ln->state == LINK_FAILED) return link_check(ln, err);
+    return ln->eof ? THEA_DONE : THEA_AGAIN;
+}
+
+static void finish(struct link *ln)
+{
+    ln->eof = true;
+    if (ln->queue.count > 0) {
+        link_fail(ln, THEA_EFRAME, "frames came after its eof frame");
+        return;
+    }
+    if (ln->lost) {
+        ln->state = LINK_ENDED;
+        return;
+    }
+    link_tell_credit(ln);
+    link_tell(ln, &(struct link_message){.kind = LINK_BYE, .reason = "end of input"});
+    ln->bye_sent = true;
+    ln->bye_ns = status_now_ns();
+}
+
+void link_consume(struct link *ln)
+{
+    assert(ln->head_decoded);
+    uint64_t bytes = frame_tensor_bytes(&ln->head);
+    bool eof = ln->head.kind == FRAME_EOF;
+    nng_msg *m = link_queue_pop(&ln->queue);
+    ln->queued_bytes -= nng_msg_len(m);
+    nng_msg_free(m);
+    ln->head_decoded = false;
+    ln->seq++;
+    ln->bytes += bytes;
+    set_queue_gauge(ln);
+    if (ln->o.status != NULL) {
+        atomic_fetch_add_explicit(&ln->o.status->frames, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&ln->o.status->bytes, bytes, memory_order_relaxed);
+    }
+    if (eof) {
+        finish(ln);
+        return;
+    }
+    uint64_t frames_owed = ln->seq + ln->window - ln->limit_seq, bytes_owed = ln->bytes + ln->o.window_bytes - ln->limit_bytes;
+    if (frames_owed * 4 >= ln->window || bytes_owed >= ln->o.window_bytes / 4) link_tell_credit(ln);
+}
+
+void link_stop(struct link *ln)
+{
+    if (ln->stopped) return;
+    ln->stopped = true;
+    if (ln->state == LINK_OPEN && !ln->eof) link_tell(ln, &(struct link_message){.kind = LINK_STOP});
+}
+
+bool link_ends_with_eof(struct link *ln)
+{
+    if (ln->eof || ln->queue.count == 0) return ln->eof;
+    if (ln->probed == ln->arrived) return ln->probe_eof;
+    ln->probed = ln->arrived;
+    ln->probe_eof = false;
+    nng_msg *m = link_queue_at(&ln->queue, ln->queue.count - 1);
+    if (nng_msg_len(m) > PROBE_BYTES) return false;
+    if (ln->probe == NULL) ln->probe = codec_arena_new();
+    struct frame f;
+    ln->probe_eof = ln->probe != NULL &&
+                    codec_decode_frame(&f, nng_msg_body(m), nng_msg_len(m), ln->probe, NULL) == THEA_OK && f.kind == FRAME_EOF;
+    return ln->probe_eof;
+}
+
+void link_flush_credit(struct link *ln)
+{
+    if (ln->role != LINK_RECEIVER || ln->state != LINK_OPEN || ln->lost || ln->eof) return;
+    bool owed = ln->seq + ln->window != ln->limit_seq;
+    /* Only a sender that is at its end waits for an acknowledgement alone. */
+    if (owed || (ln->ack_seq != ln->arrived && link_ends_with_eof(ln))) link_tell_credit(ln);
+}
