@@ -1,0 +1,259 @@
+/* Help texts and man pages from the tables. Invariant: nothing is said here that a table does not say, but for the frame around it. */
+#include "bin/thea/support/manual.h"
+
+#include "graph/control/kinds.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a word of the tables takes on a terminal: characters, not bytes. */
+static int columns(const char *text)
+{
+    int n = 0;
+    for (; *text != '\0'; text++) n += ((unsigned char)*text & 0xC0) != 0x80;
+    return n;
+}
+
+static void pad(struct buf *out, int written, int width)
+{
+    do buf_add_char(out, ' ');
+    while (++written < width);
+}
+
+/* "-m, --model MODEL" */
+static void option_head(struct buf *out, const struct command_option *o)
+{
+    if (o->letter != 0) buf_printf(out, "-%c, ", o->letter);
+    else buf_add_text(out, "    ");
+    buf_printf(out, "--%s", o->name);
+    if (o->argument != NULL) buf_printf(out, " %s", o->argument);
+}
+
+static void option_rows(struct buf *out, const struct command_option *options)
+{
+    for (const struct command_option *o = options; o != NULL && o->name != NULL; o++) {
+        struct buf head = {0};
+        option_head(&head, o);
+        buf_printf(out, "  %s", buf_text(&head));
+        pad(out, 2 + columns(buf_text(&head)), 30);
+        buf_printf(out, "%s\n", o->meaning);
+        buf_fini(&head);
+    }
+}
+
+/* An example is "command   what it does": two or more spaces between. */
+static void example_row(struct buf *out, const char *example)
+{
+    const char *gap = strstr(example, "   ");
+    int length = gap != NULL ? (int)(gap - example) : (int)strlen(example);
+    buf_printf(out, "  %.*s", length, example);
+    if (gap != NULL) {
+        pad(out, 2 + length, 50);
+        buf_add_text(out, gap + strspn(gap, " "));
+    }
+    buf_add_char(out, '\n');
+}
+
+void manual_command(struct buf *out, const struct command *c)
+{
+    buf_printf(out, "thea %s: %s\n\nusage  thea %s [OPTION…] %s\n", c->name, c->summary, c->name, c->operands != NULL ? c->operands : "");
+    if (c->description != NULL) buf_printf(out, "\n%s\n", c->description);
+    buf_add_text(out, "\noptions\n");
+    option_rows(out, c->options);
+    option_rows(out, command_common_options);
+    if (c->examples != NULL) buf_add_text(out, "\nexamples\n");
+    for (const char *const *e = c->examples; e != NULL && *e != NULL; e++) example_row(out, *e);
+}
+
+static void kind_rows(struct buf *out)
+{
+    char **kinds = kind_list();
+    for (size_t i = 0; kinds[i] != NULL; i++) {
+        const struct json_node *table = NULL;
+        char *program = NULL;
+        struct thea_err err;
+        if (kind_find(&program, kinds[i], ".", &err) == THEA_OK && kind_describe(&table, program, NULL, &err) == THEA_OK) {
+            buf_printf(out, "  %-12s %s\n", kinds[i], json_text_or(table, "summary", ""));
+        }
+        free(program);
+    }
+    kind_list_free(kinds);
+}
+
+void manual_overview(struct buf *out)
+{
+    buf_add_text(out, "thea runs neural networks as Unix processes: pipelines of stages that stream long documents through a model.\n\n"
+                      "usage  thea COMMAND [OPTION…] [OPERAND…]\n       thea KIND [OPTION…]           a stage as a filter: frames in, frames out\n\n"
+                      "commands\n");
+    for (size_t i = 0; commands[i] != NULL; i++) buf_printf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+    buf_add_text(out, "\nkinds of stages\n");
+    kind_rows(out);
+    buf_add_text(out, "\nexamples\n  thea run score ~/notes           bits per byte of your files, and their most surprising lines\n"
+                      "  thea generate \"The pipeline\"     let a model write\n"
+                      "  thea COMMAND --help              options and examples of each\n");
+}
+
+/* --- man pages --- */
+
+/* Text as roff: backslashes, a leading dot or quote, and dashes are escaped. */
+void manual_roff_text(struct buf *out, const char *text)
+{
+    bool line_start = true;
+    for (; *text != '\0'; text++) {
+        if (line_start && (*text == '.' || *text == '\'')) buf_add_text(out, "\\&");
+        if (*text == '\\') buf_add_text(out, "\\e");
+        else if (*text == '-') buf_add_text(out, "\\-");
+        else buf_add_char(out, *text);
+        line_start = *text == '\n';
+    }
+}
+
+void manual_roff_head(struct buf *out, const char *title, const char *section, const char *name, const char *summary)
+{
+    buf_printf(out, ".TH %s %s \"\" \"thea %s\" \"thea\"\n.SH NAME\n", title, section, THEA_VERSION);
+    manual_roff_text(out, name);
+    buf_add_text(out, " \\- ");
+    manual_roff_text(out, summary);
+    buf_add_char(out, '\n');
+}
+
+static void roff_options(struct buf *out, const struct command_option *options)
+{
+    for (const struct command_option *o = options; o != NULL && o->name != NULL; o++) {
+        struct buf head = {0};
+        option_head(&head, o);
+        buf_add_text(out, ".TP\n.B ");
+        manual_roff_text(out, buf_text(&head) + strspn(buf_text(&head), " "));
+        buf_add_char(out, '\n');
+        manual_roff_text(out, o->meaning);
+        buf_add_char(out, '\n');
+        buf_fini(&head);
+    }
+}
+
+static void roff_examples(struct buf *out, const char *const *examples)
+{
+    if (examples == NULL) return;
+    buf_add_text(out, ".SH EXAMPLES\n.nf\n");
+    for (; *examples != NULL; examples++) {
+        manual_roff_text(out, *examples);
+        buf_add_char(out, '\n');
+    }
+    buf_add_text(out, ".fi\n");
+}
+
+void manual_man_page(struct buf *out, const struct command *c)
+{
+    char title[64], name[64];
+    snprintf(name, sizeof name, "thea-%s", c->name);
+    snprintf(title, sizeof title, "THEA-%s", c->name);
+    for (char *p = title; *p != '\0'; p++) *p = (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p);
+    manual_roff_head(out, title, "1", name, c->summary);
+    buf_printf(out, ".SH SYNOPSIS\n.B thea %s\n[OPTION...] ", c->name);
+    manual_roff_text(out, c->operands != NULL ? c->operands : "");
+    buf_add_text(out, "\n.SH DESCRIPTION\n");
+    manual_roff_text(out, c->description != NULL ? c->description : c->summary);
+    buf_add_text(out, "\n.SH OPTIONS\n");
+    roff_options(out, c->options);
+    roff_options(out, command_common_options);
+    roff_examples(out, c->examples);
+    buf_add_text(out, ".SH SEE ALSO\n.BR thea (1),\n.BR thea-pipeline (5)\n");
+}
+
+void manual_man_overview(struct buf *out)
+{
+    manual_roff_head(out, "THEA", "1", "thea", "runs neural networks as Unix processes");
+    buf_add_text(out, ".SH SYNOPSIS\n.B thea\nCOMMAND [OPTION...] [OPERAND...]\n.br\n.B thea\nKIND [OPTION...]\n.SH COMMANDS\n");
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        buf_printf(out, ".TP\n.BR thea-%s (1)\n", commands[i]->name);
+        manual_roff_text(out, commands[i]->summary);
+        buf_add_char(out, '\n');
+    }
+    buf_add_text(out, ".SH EXIT STATUS\n"
+                      ".TP\n0\ndone; also a reader that had enough\n.TP\n1\ndone, but look: documents failed, something is lacking\n"
+                      ".TP\n64\nwrong command line\n.TP\n65\nbad content of a named input\n.TP\n66\nan input or model is missing\n"
+                      ".TP\n70\na stage crashed\n.TP\n71, 73, 74\nthe system refused; cannot create the output; read or write failed\n"
+                      ".TP\n76\ndamaged frames from a peer\n.TP\n78\na mistake in a pipeline file\n.TP\n130, 143\nended by SIGINT, SIGTERM\n");
+}
+
+/* --- completion --- */
+
+static void bash_case(struct buf *out, const struct command *c)
+{
+    buf_printf(out, "    %s) words=\"", c->name);
+    for (const struct command_option *o = c->options; o != NULL && o->name != NULL; o++) buf_printf(out, "--%s ", o->name);
+    for (const struct command_option *o = command_common_options; o->name != NULL; o++) buf_printf(out, "--%s ", o->name);
+    buf_add_text(out, "\" ;;\n");
+}
+
+static void kind_case(struct buf *out, const char *kind)
+{
+    const struct json_node *table = NULL;
+    char *program = NULL;
+    struct thea_err err;
+    if (kind_find(&program, kind, ".", &err) == THEA_OK && kind_describe(&table, program, NULL, &err) == THEA_OK) {
+        const struct json_node *options = json_member(table, "options");
+        buf_printf(out, "    %s) words=\"", kind);
+        for (size_t i = 0; i < json_count(options); i++) {
+            char name[128];
+            snprintf(name, sizeof name, "%s", json_text_or(json_item(options, i), "name", ""));
+            for (char *p = name; *p != '\0'; p++) *p = (char)(*p == '_' ? '-' : *p);
+            buf_printf(out, "--%s ", name);
+        }
+        buf_add_text(out, "--name --threads --in --out --describe --help\" ;;\n");
+    }
+    free(program);
+}
+
+static void verbs(struct buf *out, char **kinds)
+{
+    for (size_t i = 0; commands[i] != NULL; i++) buf_printf(out, "%s ", commands[i]->name);
+    for (size_t i = 0; kinds[i] != NULL; i++) buf_printf(out, "%s ", kinds[i]);
+}
+
+static void bash_script(struct buf *out, char **kinds)
+{
+    buf_add_text(out, "# thea completion for bash: eval \"$(thea completion bash)\"\n_thea() {\n"
+                      "  local cur=${COMP_WORDS[COMP_CWORD]} words=\"\"\n  if [ \"$COMP_CWORD\" -eq 1 ]; then words=\"");
+    verbs(out, kinds);
+    buf_add_text(out, "\"\n  else case ${COMP_WORDS[1]} in\n");
+    for (size_t i = 0; commands[i] != NULL; i++) bash_case(out, commands[i]);
+    for (size_t i = 0; kinds[i] != NULL; i++) kind_case(out, kinds[i]);
+    buf_add_text(out, "  esac; fi\n  COMPREPLY=()\n"
+                      "  case $cur in -*) ;; *) [ \"$COMP_CWORD\" -gt 1 ] && words=\"\" ;; esac\n"
+                      "  while IFS= read -r word; do COMPREPLY+=(\"$word\"); done < <(compgen -W \"$words\" -- \"$cur\")\n"
+                      "  [ ${#COMPREPLY[@]} -gt 0 ] || while IFS= read -r word; do COMPREPLY+=(\"$word\"); done < <(compgen -f -- \"$cur\")\n"
+                      "}\ncomplete -o filenames -F _thea thea\n");
+}
+
+static void fish_script(struct buf *out, char **kinds)
+{
+    buf_add_text(out, "# thea completion for fish: thea completion fish | source\n");
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        const struct command *c = commands[i];
+        buf_printf(out, "complete -c thea -n __fish_use_subcommand -a %s -d '%s'\n", c->name, c->summary);
+        for (const struct command_option *o = c->options; o != NULL && o->name != NULL; o++) {
+            buf_printf(out, "complete -c thea -n '__fish_seen_subcommand_from %s' -l %s%s\n", c->name, o->name,
+                       o->type == VALUE_BOOL ? "" : " -r");
+        }
+    }
+    for (size_t i = 0; kinds[i] != NULL; i++) buf_printf(out, "complete -c thea -n __fish_use_subcommand -a %s -d stage\n", kinds[i]);
+}
+
+thea_rc manual_completion(struct buf *out, const char *shell, struct thea_err *err)
+{
+    static const char *const shells[] = {"bash", "zsh", "fish", NULL};
+    const char *near = value_nearest(shell, shells);
+    bool zsh = strcmp(shell, "zsh") == 0;
+    if (!zsh && strcmp(shell, "bash") != 0 && strcmp(shell, "fish") != 0) {
+        return thea_fail(err, THEA_EUSAGE, "completion: no script for '%s'%s%s%s; there are bash, zsh and fish", shell,
+                         near != NULL ? " (did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?)" : "");
+    }
+    char **kinds = kind_list();
+    if (zsh) buf_add_text(out, "# thea completion for zsh: eval \"$(thea completion zsh)\"\nautoload -U +X bashcompinit && bashcompinit\n");
+    if (strcmp(shell, "fish") == 0) fish_script(out, kinds);
+    else bash_script(out, kinds);
+    kind_list_free(kinds);
+    return THEA_OK;
+}
