@@ -219,8 +219,14 @@ static thea_rc put_file_piece(struct stage *st, struct load *l, struct thea_err 
     size_t n = 0;
     thea_rc rc = text_reader_next(&l->reader, to, PIECE_BYTES, &n, err);
     if (rc == THEA_OK) return put_text(st, l, to, n, position);
-    if (rc == THEA_DONE) finish_stream(st, l);
-    return rc == THEA_DONE ? THEA_OK : rc;
+    if (rc == THEA_DONE) {
+        finish_stream(st, l);
+        return THEA_OK;
+    }
+    if (!l->reader.checked) return rc;
+    close_input(l); /* the file changed after it was checked: this document fails, the others go on */
+    l->stream = NULL;
+    return err->rc = THEA_EDOC;
 }
 
 static thea_rc put_text_piece(struct stage *st, struct load *l)

@@ -1,0 +1,456 @@
+/* load: what becomes a document, what is left out, what is refused. */
+#include "tests/stages/helpers.h"
+
+#include <signal.h>
+
+extern const struct stage_ops load_ops;
+
+TestSuite(load, .init = scratch_make, .fini = scratch_remove);
+
+/* Documents of one run: ids and texts, gathered from the frames. */
+struct loaded { size_t count; char ids[64][256]; struct buf text[64]; bool ended[64]; struct harness *h; };
+
+static void gather(struct loaded *l, const char *port)
+{
+    uint64_t streams[64];
+    for (size_t i = 0; i < harness_count(l->h, port); i++) {
+        const struct frame *f = harness_frame(l->h, port, i);
+        size_t d = 0;
+        if (f->kind == FRAME_EOF) continue;
+        while (d < l->count && streams[d] != f->stream) d++;
+        if (d == l->count) {
+            streams[l->count++] = f->stream;
+            snprintf(l->ids[d], sizeof l->ids[d], "%s", frame_attr_text(f, "id", "(none)"));
+        }
+        const struct tensor *t = frame_tensor(f, strcmp(port, "docs") == 0 ? "text" : "tokens");
+        if (t != NULL && strcmp(port, "docs") == 0) cr_assert_eq(f->position, l->text[d].len, "positions are byte offsets");
+        if (t != NULL) buf_add(&l->text[d], t->data, t->size_bytes);
+        l->ended[d] = l->ended[d] || f->kind == FRAME_END;
+    }
+}
+
+static thea_rc load_ports(struct loaded *l, const char *const *args, const char *const *ports, struct thea_err *err)
+{
+    *l = (struct loaded){0};
+    thea_rc rc = harness_open(&l->h, &load_ops, args, ports, err);
+    if (rc == THEA_OK) rc = harness_drain_source(l->h, err);
+    if (rc == THEA_OK) gather(l, ports[0]);
+    return rc;
+}
+
+static void load(struct loaded *l, const char *const *args)
+{
+    struct thea_err err = {0};
+    cr_assert_eq(load_ports(l, args, ARGS("docs"), &err), THEA_OK, "%s", err.message);
+    for (size_t i = 0; i < l->count; i++) cr_assert(l->ended[i]);
+}
+
+static void done(struct loaded *l)
+{
+    for (size_t i = 0; i < 64; i++) buf_fini(&l->text[i]);
+    harness_close(l->h);
+}
+
+static void expect_failure(const char *const *args, thea_rc expected, const char *part)
+{
+    struct loaded l;
+    struct thea_err err = {0};
+    thea_rc rc = load_ports(&l, args, ARGS("docs"), &err);
+    cr_assert_eq(rc, expected, "%d: %s", rc, err.message);
+    cr_assert_not_null(strstr(err.message, part), "%s", err.message);
+    done(&l);
+}
+
+static void make_tree(void)
+{
+    mkdir("notes", 0755), mkdir("notes/deep", 0755), mkdir("notes/deep/er", 0755), mkdir("notes/.git", 0755), mkdir("notes/build", 0755);
+    put_text_file("notes/b.md", "b\n");
+    put_text_file("notes/a.md", "a\n");
+    put_text_file("notes/c.txt", "c\n");
+    put_text_file("notes/deep/d.md", "d\n");
+    put_text_file("notes/deep/er/e.md", "e\n");
+    put_text_file("notes/.git/config", "no\n");
+    put_text_file("notes/.hidden.md", "no\n");
+    put_text_file("notes/build/x.md", "no\n");
+}
+
+static void expect_ids(const struct loaded *l, const char *const *ids)
+{
+    size_t n = 0;
+    for (; ids[n] != NULL; n++) cr_assert(n < l->count && strcmp(l->ids[n], ids[n]) == 0, "document %zu is %s, not %s", n, l->ids[n], ids[n]);
+    cr_assert_eq(l->count, n, "%zu documents, not %zu; the next is %s", l->count, n, l->ids[n]);
+}
+
+Test(load, a_file_is_a_document_with_its_id_path_and_size)
+{
+    struct loaded l;
+    put_text_file("a.txt", "hello\n");
+    load(&l, ARGS("a.txt"));
+    expect_ids(&l, ARGS("a.txt"));
+    cr_assert_str_eq(buf_text(&l.text[0]), "hello\n");
+    const struct frame *f = harness_frame(l.h, "docs", 0);
+    char path[PATH_MAX + 16];
+    snprintf(path, sizeof path, "%s/a.txt", scratch);
+    cr_assert_str_eq(frame_attr_text(f, "path", ""), path);
+    cr_assert_eq(frame_attr_int(f, "bytes", -1), 6);
+    done(&l);
+}
+
+Test(load, a_directory_is_walked_in_order_without_dot_names_and_build)
+{
+    struct loaded l;
+    make_tree();
+    load(&l, ARGS("notes"));
+    expect_ids(&l, ARGS("notes/a.md", "notes/b.md", "notes/c.txt", "notes/deep/d.md", "notes/deep/er/e.md"));
+    cr_assert_eq(harness_page(l.h)->documents_total, 5);
+    done(&l);
+}
+
+Test(load, two_stars_match_any_depth_and_none)
+{
+    struct loaded l;
+    make_tree();
+    load(&l, ARGS("notes/**/*.md"));
+    expect_ids(&l, ARGS("notes/a.md", "notes/b.md", "notes/deep/d.md", "notes/deep/er/e.md"));
+    done(&l);
+    load(&l, ARGS("**/deep/**/e.md"));
+    expect_ids(&l, ARGS("notes/deep/er/e.md"));
+    done(&l);
+    load(&l, ARGS("notes/*.[mt]*"));
+    expect_ids(&l, ARGS("notes/a.md", "notes/b.md", "notes/c.txt"));
+    done(&l);
+}
+
+Test(load, a_file_named_twice_is_visited_once)
+{
+    struct loaded l;
+    make_tree();
+    load(&l, ARGS("notes/b.md", "notes/../notes/b.md", "notes/*.md"));
+    expect_ids(&l, ARGS("notes/b.md", "notes/a.md"));
+    done(&l);
+}
+
+Test(load, what_is_named_is_not_excluded)
+{
+    struct loaded l;
+    make_tree();
+    load(&l, ARGS("notes/.hidden.md", "notes/build", "notes/.git/*"));
+    expect_ids(&l, ARGS("notes/.hidden.md", "notes/build/x.md", "notes/.git/config"));
+    done(&l);
+}
+
+Test(load, exclude_takes_patterns_of_names)
+{
+    struct loaded l;
+    make_tree();
+    load(&l, ARGS("--exclude", ".*,deep", "--exclude", "*.txt", "notes"));
+    expect_ids(&l, ARGS("notes/a.md", "notes/b.md", "notes/build/x.md"));
+    done(&l);
+}
+
+Test(load, ids_are_relative_to_base_or_absolute)
+{
+    struct loaded l;
+    char outside[PATH_MAX + 16];
+    make_tree();
+    put_text_file("out.md", "o");
+    snprintf(outside, sizeof outside, "%s/out.md", scratch);
+    load(&l, ARGS("--base", "notes/deep", "notes/deep/er/../d.md", "out.md"));
+    expect_ids(&l, ARGS("d.md", outside));
+    done(&l);
+}
+
+Test(load, a_loop_of_symbolic_links_ends)
+{
+    struct loaded l;
+    make_tree();
+    cr_assert_eq(symlink("..", "notes/deep/up"), 0);
+    cr_assert_eq(symlink("self", "notes/self"), 0);
+    cr_assert_eq(symlink("../a.md", "notes/deep/linked.md"), 0);
+    load(&l, ARGS("notes/**/*.md"));
+    expect_ids(&l, ARGS("notes/a.md", "notes/b.md", "notes/deep/d.md", "notes/deep/er/e.md", "notes/deep/linked.md"));
+    done(&l);
+}
+
+Test(load, a_linked_directory_that_is_named_is_followed)
+{
+    struct loaded l;
+    make_tree();
+    cr_assert_eq(symlink("notes/deep", "link"), 0);
+    load(&l, ARGS("link/*.md"));
+    expect_ids(&l, ARGS("notes/deep/d.md"));
+    done(&l);
+}
+
+Test(load, text_goes_in_pieces_cut_at_characters)
+{
+    struct loaded l;
+    struct buf text = {0};
+    buf_add_text(&text, "x");
+    for (int i = 0; i < 70000; i++) buf_add_text(&text, i % 2 == 0 ? "é" : "🌲");
+    put_file("long.txt", text.data, text.len);
+    load(&l, ARGS("long.txt"));
+    cr_assert_eq(l.text[0].len, text.len);
+    cr_assert_eq(memcmp(l.text[0].data, text.data, text.len), 0);
+    for (size_t i = 0; i < harness_count(l.h, "docs"); i++) {
+        const struct tensor *t = frame_tensor(harness_frame(l.h, "docs", i), "text");
+        if (t == NULL) continue;
+        cr_assert_leq(t->size_bytes, 65536);
+        cr_assert_neq(((const unsigned char *)t->data)[0] & 0xC0, 0x80, "piece %zu begins inside a character", i);
+    }
+    buf_fini(&text);
+    done(&l);
+}
+
+Test(load, an_empty_file_is_a_document_without_text)
+{
+    struct loaded l;
+    put_text_file("empty.txt", "");
+    load(&l, ARGS("empty.txt"));
+    expect_ids(&l, ARGS("empty.txt"));
+    cr_assert_eq(l.text[0].len, 0);
+    cr_assert_eq(frame_attr_int(harness_frame(l.h, "docs", 0), "bytes", -1), 0);
+    done(&l);
+}
+
+Test(load, binary_broken_and_long_files_are_left_out_whole_and_counted)
+{
+    struct loaded l;
+    char big[2000];
+    memset(big, 'x', sizeof big);
+    put_text_file("a.txt", "good\n");
+    put_file("b.txt", "text\0text", 9);
+    put_file("c.txt", "caf\xE9 au lait", 12);
+    put_file("d.txt", "cut \xF0\x9F\x8C", 7); /* ends inside a character */
+    put_file("e.txt", big, sizeof big);
+    put_file("f.txt", "\xED\xA0\x80", 3);     /* a surrogate */
+    put_file("g.txt", "\xC0\xAF", 2);         /* overlong */
+    load(&l, ARGS("--max-bytes", "1KiB", "."));
+    expect_ids(&l, ARGS("a.txt"));
+    cr_assert_eq(harness_page(l.h)->skipped, 6);
+    cr_assert_eq(harness_page(l.h)->documents_total, 1);
+    cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "not UTF-8"), "%s", harness_page(l.h)->skipped_reasons);
+    cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "binary"));
+    cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "over 1"));
+    done(&l);
+}
+
+Test(load, a_bad_byte_at_the_end_of_a_long_file_is_found_before_the_first_frame)
+{
+    struct loaded l;
+    struct buf text = {0};
+    for (int i = 0; i < 30000; i++) buf_add_text(&text, "line ");
+    buf_add(&text, "\xFF", 1);
+    put_file("long.txt", text.data, text.len);
+    load(&l, ARGS("long.txt"));
+    cr_assert_eq(l.count, 0);
+    cr_assert_eq(harness_page(l.h)->skipped, 1);
+    buf_fini(&text);
+    done(&l);
+}
+
+Test(load, what_may_not_be_read_is_left_out_by_name)
+{
+    struct loaded l;
+    mkdir("open", 0755), mkdir("open/closed", 0755);
+    put_text_file("open/a.txt", "a");
+    put_text_file("open/secret.txt", "s");
+    cr_assert_eq(chmod("open/secret.txt", 0), 0);
+    cr_assert_eq(chmod("open/closed", 0), 0);
+    cr_assert_eq(chmod(scratch, 0755), 0);
+    uid_t was = geteuid();
+    if (was == 0) cr_assert_eq(seteuid(65534), 0); /* root may read everything */
+    load(&l, ARGS("open"));
+    if (was == 0) cr_assert_eq(seteuid(0), 0);
+    expect_ids(&l, ARGS("open/a.txt"));
+    cr_assert_eq(harness_page(l.h)->skipped, 2);
+    cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "unreadable"));
+    chmod("open/closed", 0755);
+    done(&l);
+}
+
+Test(load, a_socket_among_files_is_left_out)
+{
+    struct loaded l;
+    mkdir("d", 0755);
+    put_text_file("d/a.txt", "a");
+    cr_assert_eq(mkfifo("d/pipe", 0644), 0);
+    load(&l, ARGS("d"));
+    expect_ids(&l, ARGS("d/a.txt"));
+    cr_assert_eq(harness_page(l.h)->skipped, 1);
+    done(&l);
+}
+
+Test(load, a_missing_file_is_an_error)
+{
+    put_text_file("a.txt", "a");
+    expect_failure(ARGS("a.txt", "nowhere.txt"), THEA_ENOINPUT, "'nowhere.txt': No such file");
+}
+
+Test(load, a_link_to_nothing_is_an_error_when_named)
+{
+    cr_assert_eq(symlink("gone", "link.txt"), 0);
+    expect_failure(ARGS("link.txt"), THEA_ENOINPUT, "symbolic link");
+}
+
+Test(load, a_glob_that_matches_nothing_says_where_it_looked_and_what_it_left_out)
+{
+    make_tree();
+    expect_failure(ARGS("notes/**/*.rst"), THEA_ENOINPUT, "no file matches 'notes/**/*.rst'");
+    expect_failure(ARGS("notes/.*/nothing*"), THEA_ENOINPUT, "by exclude: .*, build, node_modules");
+    expect_failure(ARGS("nowhere/*.md"), THEA_ENOINPUT, "'nowhere/': No such file");
+}
+
+Test(load, an_empty_directory_is_an_error)
+{
+    mkdir("empty", 0755);
+    expect_failure(ARGS("empty"), THEA_ENOINPUT, "no file matches 'empty'");
+}
+
+Test(load, a_missing_base_is_an_error)
+{
+    put_text_file("a.txt", "a");
+    expect_failure(ARGS("--base", "nowhere", "a.txt"), THEA_ENOINPUT, "base 'nowhere'");
+}
+
+Test(load, stdin_is_a_document)
+{
+    struct loaded l;
+    stdin_is("from a pipe: é\n");
+    load(&l, (const char *const[]){NULL});
+    expect_ids(&l, ARGS("stdin"));
+    cr_assert_str_eq(buf_text(&l.text[0]), "from a pipe: é\n");
+    cr_assert_null(frame_attr(harness_frame(l.h, "docs", 0), "path"));
+    done(&l);
+}
+
+Test(load, bad_text_on_stdin_is_an_error_with_its_offset)
+{
+    stdin_is("good \xFF bad");
+    expect_failure(ARGS("-"), THEA_EDATA, "stdin: byte 5: not UTF-8");
+}
+
+Test(load, too_much_on_stdin_is_an_error)
+{
+    stdin_is("0123456789");
+    expect_failure(ARGS("--max-bytes", "8B", "-"), THEA_EDATA, "over 8 B");
+}
+
+Test(load, stdin_can_be_named_once)
+{
+    stdin_is("x");
+    expect_failure(ARGS("-", "-"), THEA_EUSAGE, "twice");
+}
+
+Test(load, a_terminal_is_refused)
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    cr_assert(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    int terminal = open(ptsname(master), O_RDWR | O_NOCTTY);
+    cr_assert(terminal >= 0);
+    dup2(terminal, STDIN_FILENO);
+    expect_failure((const char *const[]){NULL}, THEA_EUSAGE, "stdin is a terminal");
+}
+
+Test(load, json_lines_are_documents_with_their_own_ids)
+{
+    struct loaded l;
+    put_text_file("r.jsonl", "{\"id\": \"a\", \"text\": \"one\"}\n\n{\"text\": \"two\\u0000\", \"more\": [1]}\r\n{\"id\": 7, \"text\": \"\"}");
+    load(&l, ARGS("r.jsonl"));
+    expect_ids(&l, ARGS("a", "r.jsonl:3", "7"));
+    cr_assert_str_eq(buf_text(&l.text[0]), "one");
+    cr_assert_eq(l.text[1].len, 4);
+    cr_assert_eq(l.text[2].len, 0);
+    done(&l);
+}
+
+Test(load, a_jsonl_file_is_plain_text_when_asked)
+{
+    struct loaded l;
+    put_text_file("r.jsonl", "not json\n");
+    load(&l, ARGS("--format", "text", "r.jsonl"));
+    cr_assert_str_eq(buf_text(&l.text[0]), "not json\n");
+    done(&l);
+}
+
+Test(load, token_records_leave_on_tokens_in_pieces)
+{
+    struct loaded l;
+    struct thea_err err = {0};
+    struct buf text = {0};
+    buf_add_text(&text, "{\"id\": \"t\", \"tokens\": [0");
+    for (int i = 1; i < 5000; i++) buf_printf(&text, ", %d", i);
+    buf_add_text(&text, "]}\n{\"id\": \"none\", \"tokens\": []}\n");
+    put_file("ids.jsonl", text.data, text.len);
+    cr_assert_eq(load_ports(&l, ARGS("--format", "tokens", "ids.jsonl"), ARGS("tokens"), &err), THEA_OK, "%s", err.message);
+    expect_ids(&l, ARGS("t", "none"));
+    cr_assert_eq(l.text[0].len, 5000 * sizeof(int32_t));
+    const int32_t *ids = (const void *)l.text[0].data;
+    for (int i = 0; i < 5000; i++) cr_assert_eq(ids[i], i);
+    const struct frame *second = harness_frame(l.h, "tokens", 1);
+    cr_assert_eq(second->position, 4096);
+    cr_assert_eq(frame_attr_int(second, "bytes", -1), -1);
+    buf_fini(&text);
+    done(&l);
+}
+
+Test(load, format_tokens_has_no_docs)
+{
+    put_text_file("ids.jsonl", "{\"id\": \"a\", \"tokens\": [1]}\n");
+    expect_failure(ARGS("--format", "tokens", "ids.jsonl"), THEA_ECONFIG, "only 'tokens' is made");
+}
+
+Test(load, a_record_of_tokens_does_not_vanish_when_docs_are_read)
+{
+    put_text_file("r.jsonl", "{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"b\", \"tokens\": [1]}\n");
+    expect_failure(ARGS("r.jsonl"), THEA_EDATA, "r.jsonl:2: has tokens");
+}
+
+Test(load, bad_json_lines_are_errors_with_file_and_line)
+{
+    static const struct { const char *text, *part; } bad[] = {
+        {"{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"b\", text}\n", "r.jsonl:2:12: not valid JSON"},
+        {"[1, 2]\n", "r.jsonl:1: a line must be a map, this is a list"},
+        {"{\"id\": \"a\"}\n", "r.jsonl:1: neither text nor tokens"},
+        {"{\"id\": \"a\", \"text\": 5}\n", "r.jsonl:1: text must be a string"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"tokens\": [1]}\n", "only one of them"},
+        {"{\"id\": [], \"text\": \"x\"}\n", "the id must be a string or an integer"},
+        {"{\"id\": \"\", \"text\": \"x\"}\n", "the id must not be empty"},
+        {"{\"id\": \"a\", \"id\": \"b\", \"text\": \"x\"}\n", "duplicate"},
+        {"{\"id\": \"a\", \"text\": \"caf\xE9\"}\n", "r.jsonl:1:"},
+        {"{\"id\": \"a\", \"tokens\": \"1 2\"}\n", "tokens must be a list of integers, this is a string"},
+        {"{\"id\": \"a\", \"tokens\": [1, 2.5]}\n", "token 1 must be an integer"},
+        {"{\"id\": \"a\", \"tokens\": [-1]}\n", "token 0 must be an integer"},
+        {"{\"id\": \"a\", \"tokens\": [2147483648]}\n", "token 0 must be an integer"},
+        {"{\"id\": \"a\", \"text\": \"x\"", "r.jsonl:1:"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        put_text_file("r.jsonl", bad[i].text);
+        expect_failure(ARGS("r.jsonl"), THEA_EDATA, bad[i].part);
+        expect_failure(ARGS("r.jsonl"), THEA_EDATA, "accepted");
+    }
+}
+
+Test(load, a_json_line_that_is_too_long_is_left_out_and_the_next_is_read)
+{
+    struct loaded l;
+    struct buf text = {0};
+    buf_add_text(&text, "{\"id\": \"big\", \"text\": \"");
+    for (int i = 0; i < 300000; i++) buf_add_char(&text, 'x');
+    buf_add_text(&text, "\"}\n{\"id\": \"small\", \"text\": \"y\"}\n");
+    put_file("r.jsonl", text.data, text.len);
+    load(&l, ARGS("--max-bytes", "1KiB", "r.jsonl"));
+    expect_ids(&l, ARGS("small"));
+    cr_assert_eq(harness_page(l.h)->skipped, 1);
+    buf_fini(&text);
+    done(&l);
+}
+
+Test(load, texts_of_the_command_line_are_prompts)
+{
+    struct loaded l;
+    load(&l, ARGS("--text", "Once upon", "--text", "The"));
+    expect_ids(&l, ARGS("prompt-1", "prompt-2"));
+    cr_assert_str_eq(buf_text(&l.text[1]), "The");
+    done(&l);
+}
