@@ -279,9 +279,9 @@ static thea_rc next_record(struct stage *st, struct load *l, struct thea_err *er
     if (waiting && pipe_is_quiet(l)) return THEA_AGAIN;
     thea_rc rc = records_next(&l->records, &l->record, err);
     if (rc == THEA_AGAIN) {
-        char name[PATH_MAX + 32], limit[32], reason[64];
+        char name[PATH_MAX + 32], limit[TEXT_READER_LIMIT], reason[64];
         snprintf(name, sizeof name, "%s:%llu", l->records.name, (unsigned long long)l->records.line);
-        snprintf(reason, sizeof reason, "over %s", value_format_bytes(limit, (uint64_t)l->max_bytes));
+        snprintf(reason, sizeof reason, "over %s", text_reader_limit(limit, (uint64_t)l->max_bytes));
         leave_out(st, l, name, reason);
         return THEA_OK;
     }

@@ -1,13 +1,25 @@
 /* Text from a descriptor: see text_reader.h. */
 #include "stages/support/text_reader.h"
 
-#include "graph/value.h"
 #include "stages/support/utf8.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+const char *text_reader_limit(char *out, uint64_t bytes)
+{
+    static const char *const units[] = {"GiB", "MiB", "KiB"};
+    for (int i = 0; i < 3; i++) {
+        uint64_t unit = (uint64_t)1 << (30 - 10 * i);
+        if (bytes < unit || bytes % unit != 0) continue;
+        snprintf(out, TEXT_READER_LIMIT, "%llu %s", (unsigned long long)(bytes / unit), units[i]);
+        return out;
+    }
+    snprintf(out, TEXT_READER_LIMIT, "%llu bytes", (unsigned long long)bytes);
+    return out;
+}
 
 /* read(2), again when a signal came between. */
 static ssize_t read_some(int fd, char *to, size_t room)
@@ -32,8 +44,8 @@ bool text_reader_check(int fd, uint64_t max_bytes, uint64_t *bytes, char *reason
         if (n == 0) break;
         *bytes += (uint64_t)n;
         if (*bytes > max_bytes) {
-            char limit[32];
-            snprintf(reason, reason_size, "over %s", value_format_bytes(limit, max_bytes));
+            char limit[TEXT_READER_LIMIT];
+            snprintf(reason, reason_size, "over %s", text_reader_limit(limit, max_bytes));
             return false;
         }
         if (memchr(text + carried, '\0', (size_t)n) != NULL) {
@@ -75,9 +87,9 @@ thea_rc text_reader_next(struct text_reader *r, char *to, size_t room, size_t *n
         ssize_t got = want == 0 ? 0 : read_some(r->fd, to + r->carry_len, want);
         if (got < 0) return thea_fail(err, THEA_EIO, "%s: %s", r->name, strerror(errno));
         size_t len = r->carry_len + (size_t)got;
-        char limit[32];
+        char limit[TEXT_READER_LIMIT];
         if (r->offset + len > r->limit)
-            return thea_fail(err, THEA_EDATA, "%s: over %s (max_bytes)", r->name, value_format_bytes(limit, r->limit));
+            return thea_fail(err, THEA_EDATA, "%s: over %s (max_bytes)", r->name, text_reader_limit(limit, r->limit));
         const char *zero = memchr(to, '\0', len);
         if (zero != NULL) return bad_text(r, r->offset + (uint64_t)(zero - to), "a zero byte: this is not text", err);
         bool cut = false;

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { TEXT_READER_LIMIT = 32 };
+
 struct text_reader {
     int fd;             /* owned by the caller */
     const char *name;   /* for messages; borrowed */
@@ -16,6 +18,9 @@ struct text_reader {
     size_t carry_len;
     bool ended;
 };
+
+/* A limit as people wrote it: "16 MiB", "1000 bytes"; out has TEXT_READER_LIMIT bytes. */
+const char *text_reader_limit(char *out, uint64_t bytes);
 
 /* Read a regular file once, to its end, and go back to its start. True: all of it is text; *bytes is its size. Else reason says why it is
  * left out: "binary", "not UTF-8", "over 16 MiB", "unreadable: …". */

@@ -2,6 +2,7 @@
 #ifndef TESTS_STAGES_HELPERS_H
 #define TESTS_STAGES_HELPERS_H
 
+#include "graph/buf.h"
 #include "graph/wire/stage.h"
 #include "tests/support/harness.h"
 

@@ -231,7 +231,7 @@ Test(load, binary_broken_and_long_files_are_left_out_whole_and_counted)
     cr_assert_eq(harness_page(l.h)->documents_total, 1);
     cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "not UTF-8"), "%s", harness_page(l.h)->skipped_reasons);
     cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "binary"));
-    cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "over 1"));
+    cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "over 1 KiB"));
     done(&l);
 }
 
@@ -333,7 +333,7 @@ Test(load, bad_text_on_stdin_is_an_error_with_its_offset)
 Test(load, too_much_on_stdin_is_an_error)
 {
     stdin_is("0123456789");
-    expect_failure(ARGS("--max-bytes", "8B", "-"), THEA_EDATA, "over 8 B");
+    expect_failure(ARGS("--max-bytes", "8B", "-"), THEA_EDATA, "over 8 bytes");
 }
 
 Test(load, stdin_can_be_named_once)
@@ -409,7 +409,7 @@ Test(load, a_record_of_tokens_does_not_vanish_when_docs_are_read)
 Test(load, bad_json_lines_are_errors_with_file_and_line)
 {
     static const struct { const char *text, *part; } bad[] = {
-        {"{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"b\", text}\n", "r.jsonl:2:12: not valid JSON"},
+        {"{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"b\", text}\n", "r.jsonl:2:16: not valid JSON"},
         {"[1, 2]\n", "r.jsonl:1: a line must be a map, this is a list"},
         {"{\"id\": \"a\"}\n", "r.jsonl:1: neither text nor tokens"},
         {"{\"id\": \"a\", \"text\": 5}\n", "r.jsonl:1: text must be a string"},
