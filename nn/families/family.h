@@ -7,7 +7,7 @@
 #include "nn/model.h"
 #include "nn/rope.h"
 
-enum { FAMILY_BLOCKS_MAX = 1024 };
+enum { FAMILY_BLOCKS_MAX = 240 };
 
 /* One block of the model: its mixer and its feed-forward, each a sublayer with tensor names by role. */
 struct block_spec {
