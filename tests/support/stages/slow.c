@@ -1,0 +1,56 @@
+/* slow: passes numbers on, and may wait, misbehave or die on the way: for tests of back-pressure and of failing stages. */
+#include "graph/wire/stage.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { AT_NOTHING, AT_EXIT, AT_KILL, AT_ABORT, AT_EDOC, AT_EDATA, AT_ENOUGH, AT_HANG };
+static const char *const faults[] = {"none", "exit", "kill", "abort", "edoc", "edata", "enough", "hang", NULL};
+
+struct slow { int64_t delay, at, seen; int fault; };
+
+static thea_rc misbehave(struct stage *st, const struct slow *slow, struct thea_err *err)
+{
+    switch (slow->fault) {
+    case AT_EXIT: _exit(3);
+    case AT_KILL: raise(SIGKILL); break;
+    case AT_ABORT: abort();
+    case AT_EDOC: return thea_fail(err, THEA_EDOC, "frame %lld is bad on demand", (long long)slow->at);
+    case AT_EDATA: return thea_fail(err, THEA_EDATA, "failed on demand at frame %lld", (long long)slow->at);
+    case AT_ENOUGH: stage_enough(st); break;
+    case AT_HANG:
+        for (;;) pause();
+    default: break;
+    }
+    return THEA_OK;
+}
+
+static thea_rc slow_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+{
+    struct slow *slow = stage_state(st);
+    struct timespec delay = {slow->delay / 1000000000, slow->delay % 1000000000};
+    (void)port;
+    if (slow->delay > 0) nanosleep(&delay, NULL);
+    if (slow->seen++ == slow->at) {
+        thea_rc rc = misbehave(st, slow, err);
+        if (rc != THEA_OK) return rc;
+    }
+    stage_put(st, s, 0, frame_tensor(in, "values"));
+    return THEA_OK;
+}
+
+static const struct stage_option options[] = {
+    {.name = "delay", .type = VALUE_TIME, .def = "0", .meaning = "wait so long in every op", .offset = offsetof(struct slow, delay)},
+    {.name = "at", .type = VALUE_INT, .def = "0", .meaning = "frame at which to misbehave, from 0", .offset = offsetof(struct slow, at)},
+    {.name = "fault", .type = VALUE_CHOICE, .def = "none", .meaning = "how to misbehave", .choices = faults, .offset = offsetof(struct slow, fault)},
+    {0}};
+static const struct stage_port inputs[] = {{.name = "values", .dtype = TENSOR_F32, .shape = "*", .meaning = "numbers"}, {0}};
+static const struct stage_port outputs[] = {{.name = "values", .dtype = TENSOR_F32, .shape = "*", .meaning = "the same"}, {0}};
+static const struct stage_ops slow_ops = {
+    .kind = "slow", .summary = "passes numbers on, slowly", .options = options, .inputs = inputs, .outputs = outputs,
+    .state_size = sizeof(struct slow), .frame = slow_frame};
+STAGE_MAIN(slow_ops);
