@@ -172,5 +172,10 @@ thea_rc rundir_record(struct rundir *r, const struct plan *plan, int argc, char 
     thea_rc rc = rundir_write(r, "run.json", text, strlen(text), err);
     free(text);
     json_free(record);
+    if (rc != THEA_OK || plan->spec == NULL) return rc;
+    struct buf yaml = {0};
+    spec_print(plan->spec, &yaml);
+    rc = rundir_write(r, "pipeline.yaml", buf_text(&yaml), yaml.len, err);
+    buf_fini(&yaml);
     return rc;
 }

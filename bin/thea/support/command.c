@@ -106,6 +106,7 @@ static thea_rc parse_long(struct parse *p, const char *word, struct thea_err *er
     }
     if (o == NULL) return unknown_option(c, word, err);
     if (value == NULL && o->type == VALUE_BOOL) value = "true";
+    if (value == NULL && o->argument != NULL && o->argument[0] == '[') value = o->choices[0];
     if (value == NULL) {
         thea_rc rc = take_value(p, o, word, &value, err);
         if (rc != THEA_OK) return rc;

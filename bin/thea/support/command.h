@@ -10,7 +10,7 @@ struct command_option {
     const char *name;        /* long name without dashes: "max-tokens" */
     char letter;             /* 'm', or 0 */
     value_type type;         /* VALUE_BOOL takes no value (--name, --no-name) */
-    const char *argument;    /* "DIR", for help; NULL for VALUE_BOOL */
+    const char *argument;    /* "DIR", for help; NULL for VALUE_BOOL; "[=json]": may be left out, then it is the first choice */
     const char *meaning;
     const char *const *choices; /* VALUE_CHOICE */
 };
