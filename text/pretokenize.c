@@ -26,11 +26,12 @@ struct pretokenizer {
 
 static const char *const supported[] = {"ByteLevel", "Split", "Metaspace", "Digits", "Punctuation", "WhitespaceSplit", "Sequence", NULL};
 
-static thea_rc add_split(struct pretokenizer *pt, const struct place *p, struct split **out, struct thea_err *err)
+/* One more; NULL, and err filled (THEA_EDATA), when there are too many. */
+static struct split *add_split(struct pretokenizer *pt, const struct place *p, struct thea_err *err)
 {
-    if (pt->split_count == SPLITS_MAX) return place_fail(p, err, "more than %d pre-tokenizers", SPLITS_MAX);
-    *out = &pt->splits[pt->split_count++];
-    return THEA_OK;
+    if (pt->split_count < SPLITS_MAX) return &pt->splits[pt->split_count++];
+    (void)place_fail(p, err, "more than %d pre-tokenizers", SPLITS_MAX);
+    return NULL;
 }
 
 static thea_rc read_behavior(struct split *s, const struct place *p, const char *fallback, struct thea_err *err)
@@ -62,10 +63,10 @@ static thea_rc use_pattern(struct split *s, const char *pattern, size_t len, con
 
 static thea_rc read_split(struct pretokenizer *pt, const struct place *p, struct thea_err *err)
 {
-    struct split *s;
     struct pattern_text pattern;
-    thea_rc rc = add_split(pt, p, &s, err);
-    if (rc == THEA_OK) rc = place_pattern(p, &pattern, err);
+    struct split *s = add_split(pt, p, err);
+    if (s == NULL) return THEA_EDATA;
+    thea_rc rc = place_pattern(p, &pattern, err);
     if (rc == THEA_OK) rc = read_behavior(s, p, NULL, err);
     if (rc == THEA_OK) rc = place_bool(p, "invert", false, &s->invert, err);
     if (rc != THEA_OK) return rc;
@@ -78,7 +79,6 @@ static thea_rc read_split(struct pretokenizer *pt, const struct place *p, struct
 static thea_rc read_bytelevel(struct pretokenizer *pt, const struct place *p, struct thea_err *err)
 {
     bool prefix, regex;
-    struct split *s;
     thea_rc rc = place_bool(p, "add_prefix_space", true, &prefix, err);
     if (rc == THEA_OK) rc = place_bool(p, "use_regex", true, &regex, err);
     if (rc != THEA_OK) return rc;
@@ -87,8 +87,8 @@ static thea_rc read_bytelevel(struct pretokenizer *pt, const struct place *p, st
         return place_fail(p, err, "add_prefix_space after another pre-tokenizer is not supported");
     if (prefix) pt->alter = ALTER_PREFIX_SPACE;
     if (!regex) return THEA_OK;
-    rc = add_split(pt, p, &s, err);
-    return rc != THEA_OK ? rc : use_pattern(s, SCAN_GPT2, strlen(SCAN_GPT2), p, err);
+    struct split *s = add_split(pt, p, err);
+    return s == NULL ? THEA_EDATA : use_pattern(s, SCAN_GPT2, strlen(SCAN_GPT2), p, err);
 }
 
 static thea_rc read_scheme(struct pretokenizer *pt, const struct place *p, struct thea_err *err)
@@ -115,7 +115,6 @@ static thea_rc read_metaspace(struct pretokenizer *pt, const struct place *p, st
     const char *text;
     size_t len;
     bool split;
-    struct split *s;
     if (pt->split_count > 0 || pt->alter != ALTER_NOTHING) return place_fail(p, err, "Metaspace after another pre-tokenizer is not supported");
     thea_rc rc = place_string(p, "replacement", &text, &len, err);
     if (rc == THEA_OK && utf8_count(text, len) != 1) return place_fail(p, err, "replacement is %zu characters long, not 1", utf8_count(text, len));
@@ -125,8 +124,8 @@ static thea_rc read_metaspace(struct pretokenizer *pt, const struct place *p, st
     pt->alter = ALTER_METASPACE;
     buf_add(&pt->replacement, text, len);
     if (!split) return THEA_OK;
-    rc = add_split(pt, p, &s, err);
-    if (rc != THEA_OK) return rc;
+    struct split *s = add_split(pt, p, err);
+    if (s == NULL) return THEA_EDATA;
     s->matcher = SPLIT_BY_STRING;
     s->behavior = SPLIT_WITH_NEXT;
     buf_add(&s->string, text, len);
@@ -135,13 +134,12 @@ static thea_rc read_metaspace(struct pretokenizer *pt, const struct place *p, st
 
 static thea_rc read_class(struct pretokenizer *pt, const char *type, const struct place *p, struct thea_err *err)
 {
-    struct split *s;
     bool each = false;
-    thea_rc rc = add_split(pt, p, &s, err);
-    if (rc != THEA_OK) return rc;
+    struct split *s = add_split(pt, p, err);
+    if (s == NULL) return THEA_EDATA;
     s->matcher = SPLIT_BY_CLASS;
     if (strcmp(type, "Digits") == 0) {
-        rc = place_bool(p, "individual_digits", false, &each, err);
+        thea_rc rc = place_bool(p, "individual_digits", false, &each, err);
         s->char_class = UNICODE_NUMBER;
         s->behavior = each ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS;
         return rc;
