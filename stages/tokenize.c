@@ -1,0 +1,135 @@
+/* tokenize: documents of text to token ids. A document is gathered and encoded whole at its end (merges and normalizers may look any distance
+ * ahead), then leaves in frames of at most FRAME_TOKENS, each with the text its tokens cover. */
+#include "graph/wire/stage.h"
+#include "nn/weights/find.h"
+#include "text/tokenizer.h"
+
+#include <stdlib.h>
+
+enum { PORT_TOKENS = 0, FRAME_TOKENS = 4096 };
+
+struct tokenize {
+    const char *model;
+    bool special;
+    struct tokenizer *tokenizer;
+};
+
+struct document {
+    struct buf text;
+    struct token_list tokens;
+    size_t sent;      /* tokens that have left */
+    size_t text_sent; /* bytes of text that have */
+    bool encoded;
+};
+
+static const struct stage_option tokenize_options[] = {
+    {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct tokenize, model), .meaning = "whose tokenizer.json to use (default: $THEA_MODEL)"},
+    {.name = "special", .type = VALUE_BOOL, .def = "true", .offset = offsetof(struct tokenize, special),
+     .meaning = "add the special tokens the model expects around a text (those written in the text are found either way)"},
+    {0},
+};
+static const struct stage_port tokenize_inputs[] = {
+    {.name = "docs", .dtype = TENSOR_U8, .shape = "n", .tensor = "text", .meaning = "text of documents, UTF-8"},
+    {0},
+};
+static const struct stage_port tokenize_outputs[] = {
+    {.name = "tokens", .dtype = TENSOR_I32, .shape = "n", .flags = STAGE_DEFAULT, .meaning = "token ids; with them text, and ends: byte offsets after each"},
+    {0},
+};
+static const char *const tokenize_examples[] = {
+    "thea load notes/*.md | thea tokenize -m MODEL | thea layers -m MODEL | thea score | thea write",
+    "thea load --format jsonl texts.jsonl | thea tokenize -m MODEL --no-special | thea write --format jsonl",
+    NULL,
+};
+
+static thea_rc tokenize_describe(struct stage *st, struct stage_describe *d, struct thea_err *err)
+{
+    const struct tokenize *state = stage_state(st);
+    char *dir = NULL;
+    thea_rc rc = model_find(&dir, state->model, FIND_TOKENIZER, err);
+    if (rc == THEA_OK) stage_describe_resolved(d, "model", dir);
+    free(dir);
+    return rc;
+}
+
+static thea_rc tokenize_open(struct stage *st, struct thea_err *err)
+{
+    struct tokenize *state = stage_state(st);
+    char *dir = NULL;
+    thea_rc rc = model_find(&dir, state->model, FIND_TOKENIZER, err);
+    if (rc == THEA_OK) rc = tokenizer_open(&state->tokenizer, dir, err);
+    free(dir);
+    return rc;
+}
+
+static thea_rc tokenize_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+{
+    (void)st, (void)port, (void)err;
+    struct document *d = stage_stream_state(s);
+    const struct tensor *text = frame_tensor(in, "text");
+    if (text != NULL) buf_add(&d->text, text->data, text->size_bytes);
+    return THEA_OK;
+}
+
+/* Put the next tokens; the last frame also takes the text after the last token (what a tokenizer drops). */
+static void put_tokens(struct stage *st, struct stage_stream *s, struct document *d)
+{
+    size_t left = d->tokens.count - d->sent, n = left < FRAME_TOKENS ? left : FRAME_TOKENS;
+    size_t text_end = n == left ? d->text.len : (size_t)d->tokens.ends[d->sent + n - 1];
+    struct tensor tokens = tensor_1d("tokens", TENSOR_I32, d->tokens.ids + d->sent, n);
+    struct tensor ends = tensor_1d("ends", TENSOR_I64, d->tokens.ends + d->sent, n);
+    struct tensor text = tensor_1d("text", TENSOR_U8, buf_text(&d->text) + d->text_sent, text_end - d->text_sent);
+    stage_put(st, s, PORT_TOKENS, &tokens);
+    stage_put(st, s, PORT_TOKENS, &text);
+    stage_put(st, s, PORT_TOKENS, &ends);
+    stage_put_position(st, PORT_TOKENS, d->sent);
+    stage_count_tokens(st, n);
+    d->sent += n;
+    d->text_sent = text_end;
+}
+
+static thea_rc tokenize_end(struct stage *st, struct stage_stream *s, struct thea_err *err)
+{
+    const struct tokenize *state = stage_state(st);
+    struct document *d = stage_stream_state(s);
+    if (!d->encoded) {
+        thea_rc rc = tokenizer_encode(state->tokenizer, buf_text(&d->text), d->text.len, state->special, &d->tokens, err);
+        if (rc != THEA_OK) return rc;
+        d->encoded = true;
+        if (d->tokens.count == 0 && d->text.len == 0) return THEA_OK;
+    }
+    put_tokens(st, s, d);
+    return d->sent < d->tokens.count ? THEA_AGAIN : THEA_OK;
+}
+
+static void tokenize_drop(struct stage *st, struct stage_stream *s)
+{
+    (void)st;
+    struct document *d = stage_stream_state(s);
+    buf_fini(&d->text);
+    token_list_fini(&d->tokens);
+}
+
+static void tokenize_close(struct stage *st)
+{
+    struct tokenize *state = stage_state(st);
+    tokenizer_close(state->tokenizer);
+}
+
+const struct stage_ops tokenize_ops = {
+    .kind = "tokenize",
+    .summary = "text to token ids",
+    .examples = tokenize_examples,
+    .options = tokenize_options,
+    .inputs = tokenize_inputs,
+    .outputs = tokenize_outputs,
+    .state_size = sizeof(struct tokenize),
+    .stream_size = sizeof(struct document),
+    .describe = tokenize_describe,
+    .open = tokenize_open,
+    .frame = tokenize_frame,
+    .end = tokenize_end,
+    .drop = tokenize_drop,
+    .close = tokenize_close,
+};
+STAGE_MAIN(tokenize_ops);
