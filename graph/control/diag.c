@@ -130,6 +130,16 @@ static const struct diag **sorted(const struct diag_list *list)
     return order;
 }
 
+size_t diag_last(const struct diag_list *list, size_t first)
+{
+    const struct diag **order = sorted(list);
+    size_t last = list->count;
+    while (last > 0 && order[last - 1]->order < first) last--;
+    size_t found = last > 0 ? order[last - 1]->order : 0;
+    free(order);
+    return found;
+}
+
 /* --- text --- */
 
 /* Control characters (C0 but the newline, DEL, C1) become '?': a file cannot drive the terminal through a message. */

@@ -25,6 +25,7 @@ void diag_print_text(const struct diag_list *list, struct buf *out, bool color);
 void diag_print_json(const struct diag_list *list, struct buf *out);
 /* The i-th as added: its code (NULL: none); its message and details alone, without place and final newline. */
 const char *diag_code_at(const struct diag_list *list, size_t i);
+size_t diag_last(const struct diag_list *list, size_t first); /* of the i >= first, the one that is printed last */
 void diag_print_plain(const struct diag_list *list, size_t i, struct buf *out);
 void diag_print_cli(const struct diag_list *list, struct buf *out); /* "FILE: message", the first's; says how many more there are */
 
