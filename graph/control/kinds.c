@@ -90,7 +90,7 @@ static thea_rc find_path(char **program, const char *kind, const char *base_dir,
 {
     struct buf path = {0};
     if (kind[0] != '/') buf_printf(&path, "%s/", base_dir);
-    buf_add_text(&path, kind);
+    buf_add_text(&path, strncmp(kind, "./", 2) == 0 ? kind + 2 : kind);
     thea_rc rc = THEA_OK;
     struct stat st;
     if (stat(buf_text(&path), &st) != 0) {

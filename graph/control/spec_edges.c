@@ -257,18 +257,25 @@ static bool is_connected(const struct spec *s, size_t stage, const char *port)
     return false;
 }
 
-/* Stages whose outputs fit an input of this one: "layers.final, pool.vector"; free it. */
+static bool could_read(const struct spec_reader *r, size_t stage, size_t from, bool by_name)
+{
+    const struct json_node *ins = port_list(r->drafts[stage].table, false), *outs = port_list(r->drafts[from].table, true);
+    for (size_t k = 0; k < json_count(outs) && from != stage; k++) {
+        for (size_t i = 0; i < json_count(ins); i++) {
+            const struct json_node *out = json_item(outs, k), *in = json_item(ins, i);
+            if (is_forward(in) && port_fits(out, in) && (!by_name || strcmp(port_name(out), port_name(in)) == 0)) return true;
+        }
+    }
+    return false;
+}
+
+/* Stages with an output of an input's name and type, or, if there is none, of its type; free it. */
 static char *candidates(const struct spec_reader *r, size_t stage)
 {
     struct buf b = {0};
-    const struct json_node *ins = port_list(r->drafts[stage].table, false);
-    for (size_t from = 0; from < r->spec->stage_count; from++) {
-        const struct json_node *outs = port_list(r->drafts[from].table, true);
-        bool fits = false;
-        for (size_t k = 0; k < json_count(outs) && from != stage; k++)
-            for (size_t i = 0; i < json_count(ins); i++) fits = fits || (is_forward(json_item(ins, i)) && port_fits(json_item(outs, k), json_item(ins, i)));
-        if (fits) buf_printf(&b, "%s%s", b.len > 0 ? ", " : "", stage_name(r, from));
-    }
+    for (int by_name = 1; by_name >= 0 && b.len == 0; by_name--)
+        for (size_t from = 0; from < r->spec->stage_count; from++)
+            if (could_read(r, stage, from, by_name != 0)) buf_printf(&b, "%s%s", b.len > 0 ? ", " : "", stage_name(r, from));
     return buf_take(&b);
 }
 
@@ -276,12 +283,12 @@ static void check_inputs(struct spec_reader *r, size_t stage, const struct yaml_
 {
     const struct json_node *table = r->drafts[stage].table, *ins = port_list(table, false);
     size_t one_of = 0, taken = 0, missing = 0;
-    struct buf open = {0};
+    struct buf open = {0}, choice = {0};
     for (size_t i = 0; i < json_count(ins); i++) {
         const struct json_node *in = json_item(ins, i);
         bool connected = is_connected(r->spec, stage, port_name(in));
         if (!is_forward(in)) continue;
-        if (port_flag(in, "one_of")) one_of++, taken += connected;
+        if (port_flag(in, "one_of")) taken += connected, buf_printf(&choice, "%s%s", one_of++ > 0 ? ", " : "", port_name(in));
         else if (!connected && !port_flag(in, "optional")) buf_printf(&open, "%s%s", missing++ > 0 ? ", " : "", port_name(in));
     }
     const struct yaml_node *at = from != NULL ? from : r->drafts[stage].key;
@@ -294,9 +301,10 @@ static void check_inputs(struct spec_reader *r, size_t stage, const struct yaml_
     else if (missing > 0)
         spec_report(r, "E068", at, buf_text(&details), "stage '%s': nothing is connected to %s '%s'", stage_name(r, stage), missing > 1 ? "inputs" : "input", buf_text(&open));
     else if (one_of > 0 && taken != 1)
-        spec_report(r, "E068", at, buf_text(&details), "stage '%s' reads by one of its inputs, here by %zu", stage_name(r, stage), taken);
+        spec_report(r, "E068", at, buf_text(&details), "stage '%s' takes exactly one of its inputs (%s), not %zu", stage_name(r, stage), buf_text(&choice), taken);
     buf_fini(&details);
     buf_fini(&open);
+    buf_fini(&choice);
     free(all), free(fitting);
 }
 
@@ -305,6 +313,15 @@ static bool has_forward_input(const struct json_node *table)
     const struct json_node *ins = port_list(table, false);
     for (size_t i = 0; i < json_count(ins); i++)
         if (is_forward(json_item(ins, i))) return true;
+    return false;
+}
+
+/* A key that was meant to be `from`: told as an unknown option already. */
+static bool has_slip(const struct yaml_node *stage)
+{
+    static const char *const words[] = {"input", "inputs", "source", "needs", "after", "depends_on", "form", "fron", NULL};
+    for (size_t i = 0; words[i] != NULL; i++)
+        if (yaml_member(stage, words[i]) != NULL) return true;
     return false;
 }
 
@@ -318,6 +335,7 @@ static void read_from(struct spec_reader *r, size_t stage)
         spec_report(r, "E069", key, NULL, "stage '%s': kind '%s' is a source, it reads from no stage", stage_name(r, stage), r->spec->stages[stage].kind);
         return;
     }
+    c.doubtful = from == NULL && has_slip(d->node);
     if (from != NULL && from->sort == YAML_IS_LIST) connect_list(r, &c, key, from);
     else if (from != NULL && from->sort == YAML_IS_MAP) connect_map(r, &c, from);
     else if (from != NULL) connect_text(r, &c, key, from, NULL);

@@ -39,7 +39,7 @@ static const char **own_options(const struct spec_draft *d)
         const char *name = json_text_or(o, "name", "");
         if (!spec_option_flag(o, "cli_only") && !spec_option_flag(o, "hidden") && strcmp(name, "split") != 0 && !among(name, common_keys)) names[n++] = name;
     }
-    bool splits = spec_table_option(d->plain, "split") != NULL || json_kind(json_member(d->table != NULL ? d->table : d->plain, "blocks")) == JSON_MAP_;
+    bool splits = spec_table_option(d->plain, "split") != NULL || spec_table_option(d->plain, "blocks") != NULL;
     if (splits) names[n++] = "split";
     return names;
 }

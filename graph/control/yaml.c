@@ -136,7 +136,7 @@ static void report_tabs(struct reader *r, struct diag_place first, size_t lines)
     if (lines == 0) return;
     const char *details = "YAML gives tabs no width; indent with spaces, and write \"\\t\" in quotes where a value needs one";
     if (lines == 1) diag_add(r->diags, "E003", first, details, "a tab");
-    else diag_add(r->diags, "E003", first, details, "a tab (and on %zu more lines)", lines - 1);
+    else diag_add(r->diags, "E003", first, details, "a tab (and on %zu more line%s)", lines - 1, lines == 2 ? "" : "s");
     r->failed = true;
 }
 
@@ -148,7 +148,8 @@ static void scan_bytes(struct reader *r, const char *text, size_t len)
     for (size_t i = 0; i < len;) {
         size_t n = utf8_length((const unsigned char *)text + i, len - i);
         if (n == 0 || text[i] == '\0') {
-            diag_add(r->diags, "E001", place, "a pipeline file is UTF-8 text", "byte 0x%02X is not UTF-8 text", (unsigned char)text[i]);
+            if (n > 0) diag_add(r->diags, "E001", place, "a pipeline file is UTF-8 text", "a NUL byte");
+            else diag_add(r->diags, "E001", place, "a pipeline file is UTF-8 text", "byte 0x%02X is not UTF-8", (unsigned char)text[i]);
             r->failed = true;
             return;
         }
@@ -265,6 +266,12 @@ static void syntax_error(struct reader *r)
     const yaml_mark_t *mark = &p->problem_mark;
     struct diag_place place = {r->file, r->first_line + mark->line, mark->column + 1, 1};
     struct buf details = {0};
+    if (p->context != NULL && strstr(p->context, "quoted scalar") != NULL && strstr(p->problem, "end of stream") != NULL) {
+        place = (struct diag_place){r->file, r->first_line + p->context_mark.line, p->context_mark.column + 1, 1};
+        diag_add(r->diags, "E002", place, NULL, "YAML: this quote is never closed");
+        r->failed = true;
+        return;
+    }
     if (p->context != NULL) buf_printf(&details, "%s that began at line %zu, column %zu", p->context, r->first_line + p->context_mark.line, p->context_mark.column + 1);
     const char *problem = p->problem != NULL ? p->problem : "cannot be read";
     diag_add(r->diags, "E002", place, p->context != NULL ? buf_text(&details) : NULL, "YAML: %s", problem);
