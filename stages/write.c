@@ -316,7 +316,7 @@ static void render(struct write *w, struct document *d)
     const char *key = w->port == PORT_VECTOR ? "embedding" : port->name;
     struct buf *out = &d->turn->out;
     if (w->form == FORMAT_JSONL) lines_add_json(out, d->turn->id, key, port->dtype, d->data.data, d->data.len);
-    if (w->form == FORMAT_TSV) lines_add_tsv(out, d->turn->id, port->dtype, d->data.data, d->data.len);
+    if (w->form == FORMAT_TSV) lines_add_tsv(out, d->turn->id, port->dtype, d->data.data, d->data.len, w->port != PORT_VECTOR);
     if (w->form == FORMAT_NPY) buf_add(out, d->data.data, d->data.len);
 }
 

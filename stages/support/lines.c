@@ -55,7 +55,7 @@ static void add_cell(struct buf *out, const char *text, size_t len)
     }
 }
 
-void lines_add_tsv(struct buf *out, const char *id, tensor_dtype dtype, const void *data, size_t bytes)
+void lines_add_tsv(struct buf *out, const char *id, tensor_dtype dtype, const void *data, size_t bytes, bool one_cell)
 {
     add_cell(out, id, strlen(id));
     if (dtype == TENSOR_U8) {
@@ -63,9 +63,10 @@ void lines_add_tsv(struct buf *out, const char *id, tensor_dtype dtype, const vo
         add_cell(out, data, bytes);
     }
     for (size_t i = 0; dtype != TENSOR_U8 && i < bytes / 4; i++) {
-        buf_add_char(out, '\t');
-        add_number(out, dtype, data, i, "");
+        buf_add_char(out, one_cell && i > 0 ? ' ' : '\t');
+        add_number(out, dtype, data, i, one_cell ? "nan" : "");
     }
+    if (dtype != TENSOR_U8 && one_cell && bytes == 0) buf_add_char(out, '\t');
     buf_add_char(out, '\n');
 }
 

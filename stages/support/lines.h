@@ -8,8 +8,8 @@
 
 /* {"id": …, "<key>": value}: the text of a u8, a list of the numbers of an f32 or i32 (NaN and infinities: null). */
 void lines_add_json(struct buf *out, const char *id, const char *key, tensor_dtype dtype, const void *data, size_t bytes);
-/* id, then the text in one cell, or the numbers in one cell each. Tab, newline, return, backslash are written as \t \n \r \\. */
-void lines_add_tsv(struct buf *out, const char *id, tensor_dtype dtype, const void *data, size_t bytes);
+/* id, then the text in one cell, or the numbers in one cell each, or (one_cell) all in one with blanks between. Tab, newline, return, backslash are written as \t \n \r \\. */
+void lines_add_tsv(struct buf *out, const char *id, tensor_dtype dtype, const void *data, size_t bytes, bool one_cell);
 /* The header that goes with it: id, then key, or key0, key1, … for `numbers` cells (0: one cell). */
 void lines_add_tsv_header(struct buf *out, const char *key, size_t numbers);
 
