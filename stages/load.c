@@ -6,7 +6,7 @@
 #include "stages/support/glob_walk.h"
 #include "stages/support/records.h"
 #include "stages/support/text_reader.h"
-#include "stages/support/utf8.h"
+#include "stages/support/chars.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -231,7 +231,7 @@ static thea_rc put_file_piece(struct stage *st, struct load *l, struct thea_err 
 
 static thea_rc put_text_piece(struct stage *st, struct load *l)
 {
-    size_t at = l->sent, n = utf8_cut(l->text + at, l->text_len - at, PIECE_BYTES);
+    size_t at = l->sent, n = chars_cut(l->text + at, l->text_len - at, PIECE_BYTES);
     l->sent += n;
     if (n > 0) return put_text(st, l, l->text + at, n, at);
     finish_stream(st, l); /* only now: what was put must live until the op that put it has returned */

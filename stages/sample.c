@@ -28,7 +28,6 @@ struct sample {
 struct document {
     uint64_t *seen;   /* one bit an id: prompt and continuation */
     size_t vocab;     /* 0: no logits came yet */
-    struct buf early; /* prompt ids that came before the first logits */
     uint64_t prompt_tokens;
     int64_t count;    /* tokens sampled */
     struct token_decoder *decoder;
@@ -141,7 +140,7 @@ static void mark_seen(struct document *d, const int32_t *ids, size_t n)
     }
 }
 
-/* Prompt ids ride beside the logits, or on frames before them; a token that was fed back rides too and is seen already. */
+/* The prompt's ids ride beside the first logits; a token that was fed back rides too, and is seen already. */
 static thea_rc take_riders(struct document *d, const struct frame *in, struct thea_err *err)
 {
     const struct tensor *tokens = frame_tensor(in, "tokens");
@@ -149,8 +148,7 @@ static thea_rc take_riders(struct document *d, const struct frame *in, struct th
     if (tokens->dtype != TENSOR_I32) return thea_fail(err, THEA_EDOC, "tokens beside next must be i32");
     size_t n = (size_t)tensor_elements(tokens);
     if (d->count == 0) d->prompt_tokens += n;
-    if (d->vocab > 0) mark_seen(d, tokens->data, n);
-    else buf_add(&d->early, tokens->data, tokens->size_bytes);
+    mark_seen(d, tokens->data, n);
     return THEA_OK;
 }
 
@@ -160,8 +158,6 @@ static thea_rc first_logits(struct sample *o, struct document *d, size_t vocab, 
     d->vocab = vocab;
     d->seen = calloc(vocab / 64 + 1, sizeof *d->seen);
     if (d->seen == NULL) return thea_fail(err, THEA_EOS, "no memory for %zu tokens", vocab);
-    mark_seen(d, (const void *)d->early.data, d->early.len / sizeof(int32_t));
-    buf_fini(&d->early);
     if (vocab > o->scratch_size) {
         free(o->scratch);
         o->scratch = calloc(vocab, sizeof *o->scratch);
@@ -207,11 +203,10 @@ static thea_rc sample_frame(struct stage *st, struct stage_stream *s, int port, 
     struct sample *o = stage_state(st);
     struct document *d = stage_stream_state(s);
     const struct tensor *next = frame_tensor(in, "next");
-    thea_rc rc = take_riders(d, in, err);
-    if (rc != THEA_OK || next == NULL) return rc;
     size_t vocab = (size_t)next->shape[1];
-    if (d->vocab == 0) rc = first_logits(o, d, vocab, err);
+    thea_rc rc = d->vocab == 0 ? first_logits(o, d, vocab, err) : THEA_OK;
     if (rc == THEA_OK && vocab != d->vocab) rc = thea_fail(err, THEA_EDOC, "%zu logits follow %zu", vocab, d->vocab);
+    if (rc == THEA_OK) rc = take_riders(d, in, err);
     if (rc != THEA_OK) return rc;
     if (d->count == 0) stage_put_int(st, s, "prompt_tokens", (int64_t)d->prompt_tokens);
 
@@ -242,7 +237,6 @@ static void sample_drop(struct stage *st, struct stage_stream *s)
     (void)st;
     struct document *d = stage_stream_state(s);
     free(d->seen);
-    buf_fini(&d->early);
     buf_fini(&d->text);
     token_decoder_free(d->decoder);
 }

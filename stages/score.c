@@ -3,7 +3,7 @@
  * Invariant: sums are made in double, in the order of the positions, so the result does not depend on how the frames were cut. */
 #include "graph/wire/stage.h"
 #include "stages/support/surprise.h"
-#include "stages/support/utf8.h"
+#include "stages/support/chars.h"
 
 #include <assert.h>
 #include <math.h>
@@ -87,7 +87,7 @@ static thea_rc score_frame(struct stage *st, struct stage_stream *s, int port, c
 static struct json_node *line_node(const struct surprise_line *line)
 {
     struct json_node *map = json_new_map();
-    size_t len = utf8_cut(line->text, line->len, LINE_BYTES_MAX);
+    size_t len = chars_cut(line->text, line->len, LINE_BYTES_MAX);
     json_put(map, "line", json_new_int((int64_t)line->number));
     json_put(map, "bits_per_byte", json_new_number(line->bits_per_byte));
     json_put(map, "text", json_new_text(line->text, len));

@@ -2,7 +2,7 @@
 #include "stages/support/table.h"
 
 #include "graph/value.h"
-#include "stages/support/utf8.h"
+#include "stages/support/chars.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -134,7 +134,7 @@ static const char *cell(char *to, const struct column *c, double value)
 
 static void add_right(struct buf *out, const char *text, size_t width)
 {
-    size_t n = utf8_width(text, strlen(text));
+    size_t n = chars_width(text, strlen(text));
     buf_printf(out, "%*s%s", (int)(n < width ? width - n : 0), "", text);
 }
 
@@ -142,14 +142,14 @@ static void add_right(struct buf *out, const char *text, size_t width)
 static size_t add_path(struct buf *out, const char *path, size_t width)
 {
     size_t len = strlen(path), n = 1;
-    if (utf8_width(path, len) <= width) return utf8_add_cell(out, path, len, width);
-    while (len > 0 && utf8_width(path, len) > width - 1) {
-        (void)utf8_decode(path, len, &n);
+    if (chars_width(path, len) <= width) return chars_add_cell(out, path, len, width);
+    while (len > 0 && chars_width(path, len) > width - 1) {
+        (void)chars_decode(path, len, &n);
         path += n;
         len -= n;
     }
     buf_add_text(out, "…");
-    return 1 + utf8_add_cell(out, path, len, width - 1);
+    return 1 + chars_add_cell(out, path, len, width - 1);
 }
 
 /* Sum of a column; of bits_per_byte the mean over all bytes. */
@@ -217,7 +217,7 @@ static void print_lines(const struct table *t, size_t width, struct buf *out)
     static const char *const counts[] = {"", "", "two ", "three ", "four ", "five ", "six ", "seven ", "eight ", "nine ", "ten "};
     size_t where = strlen("where"), limit = width / 2 - TITLE_MIN < WHERE_MAX ? width / 2 - TITLE_MIN : WHERE_MAX;
     for (size_t i = 0; i < t->line_count; i++) {
-        size_t n = utf8_width(t->lines[i].where, strlen(t->lines[i].where));
+        size_t n = chars_width(t->lines[i].where, strlen(t->lines[i].where));
         where = n > where ? n : where;
     }
     if (where > limit) where = limit;
@@ -226,7 +226,7 @@ static void print_lines(const struct table *t, size_t width, struct buf *out)
         buf_printf(out, "%9.2f  ", t->lines[i].bits);
         size_t used = add_path(out, t->lines[i].where, where);
         buf_printf(out, "%*s  ", (int)(where - used), "");
-        utf8_add_cell(out, t->lines[i].text, strlen(t->lines[i].text), width - TITLE_MIN - where - 4);
+        chars_add_cell(out, t->lines[i].text, strlen(t->lines[i].text), width - TITLE_MIN - where - 4);
         buf_add_char(out, '\n');
     }
 }

@@ -1,7 +1,7 @@
 /* Text from a descriptor: see text_reader.h. */
 #include "stages/support/text_reader.h"
 
-#include "stages/support/utf8.h"
+#include "stages/support/chars.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -54,7 +54,7 @@ bool text_reader_check(int fd, uint64_t max_bytes, uint64_t *bytes, char *reason
         }
         size_t len = carried + (size_t)n;
         bool cut = false;
-        size_t good = utf8_valid(text, len, &cut);
+        size_t good = chars_valid(text, len, &cut);
         carried = len - good;
         if (carried > 0 && !cut) break;
         memmove(text, text + good, carried);
@@ -93,7 +93,7 @@ thea_rc text_reader_next(struct text_reader *r, char *to, size_t room, size_t *n
         const char *zero = memchr(to, '\0', len);
         if (zero != NULL) return bad_text(r, r->offset + (uint64_t)(zero - to), "a zero byte: this is not text", err);
         bool cut = false;
-        size_t good = utf8_valid(to, len, &cut);
+        size_t good = chars_valid(to, len, &cut);
         r->carry_len = len - good;
         if (r->carry_len > 0 && (!cut || got == 0)) return bad_text(r, r->offset + good, "not UTF-8", err);
         memcpy(r->carry, to + good, r->carry_len);

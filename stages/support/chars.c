@@ -1,5 +1,5 @@
-/* UTF-8: see utf8.h. Validity follows table 3-7 of the Unicode standard. */
-#include "stages/support/utf8.h"
+/* Characters: see chars.h. Validity follows table 3-7 of the Unicode standard. */
+#include "stages/support/chars.h"
 
 #include <string.h>
 
@@ -19,7 +19,7 @@ static bool second_fits(unsigned char first, unsigned char second)
     return second >= low && second <= high;
 }
 
-size_t utf8_valid(const char *text, size_t len, bool *cut)
+size_t chars_valid(const char *text, size_t len, bool *cut)
 {
     const unsigned char *s = (const unsigned char *)text;
     size_t i = 0;
@@ -45,14 +45,14 @@ size_t utf8_valid(const char *text, size_t len, bool *cut)
     return i;
 }
 
-size_t utf8_cut(const char *text, size_t len, size_t n)
+size_t chars_cut(const char *text, size_t len, size_t n)
 {
     if (n >= len) return len;
     while (n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80) n--;
     return n;
 }
 
-uint32_t utf8_decode(const char *text, size_t len, size_t *n)
+uint32_t chars_decode(const char *text, size_t len, size_t *n)
 {
     const unsigned char *s = (const unsigned char *)text;
     size_t bytes = length_of(s[0]);
@@ -66,7 +66,7 @@ uint32_t utf8_decode(const char *text, size_t len, size_t *n)
     return code;
 }
 
-int utf8_code_width(uint32_t code)
+int chars_code_width(uint32_t code)
 {
     static const struct range { uint32_t first, last; } wide[] = {
         {0x1100, 0x115F}, {0x2E80, 0x303E}, {0x3041, 0x33FF}, {0x3400, 0x4DBF}, {0x4E00, 0x9FFF}, {0xA000, 0xA4CF},
@@ -90,25 +90,25 @@ static bool is_unsafe(uint32_t code)
     return code < 0x20 || (code >= 0x7F && code < 0xA0) || (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
 }
 
-size_t utf8_width(const char *text, size_t len)
+size_t chars_width(const char *text, size_t len)
 {
     size_t width = 0;
     for (size_t i = 0, n = 1; i < len; i += n) {
-        uint32_t code = utf8_decode(text + i, len - i, &n);
-        width += is_unsafe(code) ? 1 : (size_t)utf8_code_width(code);
+        uint32_t code = chars_decode(text + i, len - i, &n);
+        width += is_unsafe(code) ? 1 : (size_t)chars_code_width(code);
     }
     return width;
 }
 
-size_t utf8_add_cell(struct buf *out, const char *text, size_t len, size_t columns)
+size_t chars_add_cell(struct buf *out, const char *text, size_t len, size_t columns)
 {
-    size_t total = utf8_width(text, len), room = total <= columns || columns == 0 ? columns : columns - 1, used = 0;
+    size_t total = chars_width(text, len), room = total <= columns || columns == 0 ? columns : columns - 1, used = 0;
     for (size_t i = 0, n = 1; i < len; i += n) {
-        uint32_t code = utf8_decode(text + i, len - i, &n);
-        size_t width = is_unsafe(code) ? 1 : (size_t)utf8_code_width(code);
+        uint32_t code = chars_decode(text + i, len - i, &n);
+        size_t width = is_unsafe(code) ? 1 : (size_t)chars_code_width(code);
         if (used + width > room) break;
         if (is_unsafe(code)) buf_add_char(out, ' ');
-        else if (utf8_valid(text + i, n, NULL) != n) buf_add_char(out, '?');
+        else if (chars_valid(text + i, n, NULL) != n) buf_add_char(out, '?');
         else buf_add(out, text + i, n);
         used += width;
     }
