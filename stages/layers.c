@@ -57,7 +57,8 @@ struct work {
 
 static const char *const dtypes[] = {"f32", NULL};
 static const struct stage_option layers_options[] = {
-    {.name = "model", .type = VALUE_MODEL, .meaning = "directory or name of the model", .offset = offsetof(struct layers, model_name)},
+    {.name = "model", .type = VALUE_MODEL, .meaning = "directory or name of the model", .offset = offsetof(struct layers, model_name),
+     .flags = STAGE_REQUIRED},
     {.name = "blocks", .type = VALUE_RANGE, .def = "all", .meaning = "which blocks, from 0: 0-7, 8-, 3", .offset = offsetof(struct layers, blocks)},
     {.name = "chunk", .type = VALUE_INT, .def = "512", .meaning = "positions in one frame", .unit = "positions", .min = 1, .max = CHUNK_MAX,
      .offset = offsetof(struct layers, chunk)},
