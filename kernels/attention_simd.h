@@ -40,7 +40,10 @@ VEC void tile_multiply(float *out, size_t ldo, const float *start, const float *
             sum[r][v] = start ? vec_mul(vec_load(out + r * ldo + v * 16), vec_set(start[r])) : vec_zero();
     for (size_t k = 0; k < steps; k++) {
         vec column[TILE_VECS];
-        UNROLL for (int v = 0; v < vecs; v++) column[v] = vec_load(b + v * b_vec + k * 16);
+        UNROLL for (int v = 0; v < vecs; v++) {
+            column[v] = vec_load(b + v * b_vec + k * 16);
+            if (rows <= 4) vec_prefetch(b + (vecs + v) * b_vec + k * 16); /* decoding waits for memory: the next panels follow these */
+        }
         UNROLL for (int r = 0; r < rows; r++) {
             vec x = vec_set(a[r * a_row + k * a_step]);
             UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = vec_fma(x, column[v], sum[r][v]);

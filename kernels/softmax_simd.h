@@ -1,4 +1,4 @@
-/* softmax and log-sum-exp over vec. Sums run in 16 lanes, each a float chain of n/16 terms of at most 1. */
+/* softmax and log-sum-exp over vec. Sums run in 16 lanes or 32, each a float chain of terms of at most 1. */
 #include "kernels/softmax.h"
 #include "kernels/vec_exp.h"
 #include <math.h>
@@ -17,22 +17,39 @@ VEC float row_max(const float *x, size_t n, float start)
     return vec_hmax(vec_max(m, m2));
 }
 
-/* The sum of exp((x - max) * scale); out, if wanted, gets the terms. */
-VEC float row_exp_sum(float *out, const float *x, size_t n, float max, float scale)
+/* x = exp((x - max) * scale); the sum of them. */
+VEC float row_exp(float *x, size_t n, float max, float scale)
 {
     vec sum = vec_zero(), m = vec_set(max), k = vec_set(scale);
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         vec e = vec_exp(vec_mul(vec_sub(vec_load(x + i), m), k));
         sum = vec_add(sum, e);
-        if (out) vec_store(out + i, e);
+        vec_store(x + i, e);
     }
     if (i < n) {
         vec e = vec_exp(vec_mul(vec_sub(vec_load_first(x + i, n - i), m), k));
         sum = vec_add(sum, vec_select_first(n - i, e, vec_zero()));
-        if (out) vec_store_first(out + i, e, n - i);
+        vec_store_first(x + i, e, n - i);
     }
     return vec_hsum(sum);
+}
+
+/* exp(x - max) as 2^((x - max) log2 e): the product's rounding grows with the distance from max, but the term falls faster. */
+VEC vec term(vec x, vec max) { return vec_exp2_weight(vec_mul(vec_sub(x, max), vec_set(0x1.715476p+0f))); }
+
+/* The sum of exp(x - max). */
+VEC float row_exp_sum(const float *x, size_t n, float max)
+{
+    vec sum = vec_zero(), sum2 = sum, m = vec_set(max);
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        sum = vec_add(sum, term(vec_load(x + i), m));
+        sum2 = vec_add(sum2, term(vec_load(x + i + 16), m));
+    }
+    for (; i + 16 <= n; i += 16) sum = vec_add(sum, term(vec_load(x + i), m));
+    if (i < n) sum2 = vec_add(sum2, vec_select_first(n - i, term(vec_load_first(x + i, n - i), m), vec_zero()));
+    return vec_hsum(vec_add(sum, sum2));
 }
 
 VEC float finite_max(float m) { return m == -INFINITY ? 0.0f : m; } /* as in softmax.c */
@@ -40,7 +57,7 @@ VEC float finite_max(float m) { return m == -INFINITY ? 0.0f : m; } /* as in sof
 void KERNEL(softmax_forward)(float *x, size_t n, float temperature)
 {
     float m = finite_max(row_max(x, n, -INFINITY));
-    float sum = row_exp_sum(x, x, n, m, 1.0f / temperature);
+    float sum = row_exp(x, n, m, 1.0f / temperature);
     vec scale = vec_set(1.0f / sum);
     size_t i = 0;
     for (; i + 16 <= n; i += 16) vec_store(x + i, vec_mul(vec_load(x + i), scale));
@@ -51,7 +68,7 @@ void KERNEL(logsumexp_update)(float *max, float *sum, const float *logits, size_
 {
     for (size_t i = 0; i < N; i++) {
         float grown = row_max(logits + i * ld, V, max[i]), m = finite_max(grown);
-        sum[i] = sum[i] * expf(max[i] - m) + row_exp_sum(NULL, logits + i * ld, V, m, 1.0f);
+        sum[i] = sum[i] * expf(max[i] - m) + row_exp_sum(logits + i * ld, V, m);
         max[i] = grown;
     }
 }

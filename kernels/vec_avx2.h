@@ -30,6 +30,11 @@ VEC void vec_store(float *p, vec a)
     _mm256_storeu_ps(p, a.lo);
     _mm256_storeu_ps(p + 8, a.hi);
 }
+VEC void vec_prefetch(const float *p)
+{
+    _mm_prefetch((const char *)p, _MM_HINT_T0);
+    _mm_prefetch((const char *)(p + 8), _MM_HINT_T0);
+}
 VEC vec vec_load_first(const float *p, size_t n)
 {
     return (vec){_mm256_maskload_ps(p, vec_first(n, 0)), _mm256_maskload_ps(p + 8, vec_first(n, 8))};

@@ -18,6 +18,7 @@ VEC vec vec_zero(void) { return _mm512_setzero_ps(); }
 VEC vec vec_set(float x) { return _mm512_set1_ps(x); }
 VEC vec vec_load(const float *p) { return _mm512_loadu_ps(p); }
 VEC void vec_store(float *p, vec a) { _mm512_storeu_ps(p, a); }
+VEC void vec_prefetch(const float *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
 /* The first n <= 16 floats; nothing else is touched. Lanes from n on are 0. */
 VEC vec vec_load_first(const float *p, size_t n) { return _mm512_maskz_loadu_ps(vec_first(n), p); }
 VEC void vec_store_first(float *p, vec a, size_t n) { _mm512_mask_storeu_ps(p, vec_first(n), a); }

@@ -8,7 +8,9 @@ enum { N = 512, C = 1024, F = 4608, V = 4096, H = 16, G = 8, D = 64, TAPS = 3, C
 
 struct bench {
     const struct kernels *kernels;
-    float *a, *b, *c; /* N * 2F floats each, the largest any operation needs */
+    float *a, *b, *c;   /* N * 2F floats each, the largest any operation needs; numbers in [-1, 1) */
+    float *cos, *sin;   /* N * D/2 */
+    float ones[D];      /* weights that leave a norm's output a fixed point: it runs in place, many times */
     uint16_t *half;
     struct attention_cache cache;
     size_t pos, rows; /* attention */
@@ -40,13 +42,13 @@ static void run_rmsnorm(void *context)
 static void run_headnorm(void *context)
 {
     struct bench *b = context;
-    b->kernels->headnorm_forward(b->a, H * D, b->b, N, H, D, 1e-5f);
+    b->kernels->headnorm_forward(b->a, H * D, b->ones, N, H, D, 1e-5f);
 }
 
 static void run_rope(void *context)
 {
     struct bench *b = context;
-    b->kernels->rope_forward(b->a, H * D, b->b, b->b, N, H, D); /* no rotation, the same work; values stay bounded */
+    b->kernels->rope_forward(b->a, H * D, b->cos, b->sin, N, H, D);
 }
 
 static void run_swiglu(void *context)
@@ -177,12 +179,15 @@ int main(int argc, char **argv)
     printf("# %s; kernels %s; %s\n", kernels_cpu_name(cpu, sizeof cpu), k->name, kernels_blas_config());
     paired_header();
     struct bench fast = {.kernels = k, .a = numbers(N * 2 * F), .b = numbers(N * 2 * F), .c = numbers(N * 2 * F)};
+    fast.cos = numbers(N * D / 2), fast.sin = numbers(N * D / 2);
+    for (size_t i = 0; i < N * D / 2; i++) fast.cos[i] = cosf((float)i), fast.sin[i] = sinf((float)i);
+    for (size_t i = 0; i < D; i++) fast.ones[i] = 1;
     fast.half = (uint16_t *)(void *)numbers(N * C / 2);
     struct bench plain = fast;
     plain.kernels = kernels_select("plain");
     struct job sgemm = {run_sgemm, &fast, 2.0 * CUBE * CUBE * CUBE};
     bench_attention(&fast, &sgemm);
     bench_operations(&fast, &plain);
-    free(fast.a), free(fast.b), free(fast.c), free(fast.half);
+    free(fast.a), free(fast.b), free(fast.c), free(fast.cos), free(fast.sin), free(fast.half);
     return 0;
 }
