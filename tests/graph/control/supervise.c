@@ -23,6 +23,8 @@ struct fixture {
     struct plan plan;
     struct plan_process processes[PROCESSES_MAX];
     char *argv[PROCESSES_MAX][5];
+    char *scripts[PROCESSES_MAX];
+    size_t script_count;
     struct supervise_options options;
     struct supervise_result result;
     struct thea_err err;
@@ -46,6 +48,7 @@ static void fini_fixture(struct fixture *f)
 {
     char command[128];
     supervise_result_fini(&f->result);
+    for (size_t i = 0; i < f->script_count; i++) free(f->scripts[i]);
     rundir_close(&f->run);
     snprintf(command, sizeof command, "rm -rf %s", f->dir);
     cr_expect_eq(system(command), 0);
@@ -105,11 +108,12 @@ static pid_t read_pid(struct fixture *f, const char *name)
     return pid;
 }
 
+/* The script, run in the fixture's directory; it lives as long as that. */
 static char *in_dir(struct fixture *f, const char *script)
 {
-    char *text = NULL;
-    cr_assert_gt(asprintf(&text, "cd %s; %s", f->dir, script), 0);
-    return text; /* lives as long as the test's process */
+    char **text = &f->scripts[f->script_count++];
+    cr_assert_gt(asprintf(text, "cd %s; %s", f->dir, script), 0);
+    return *text;
 }
 
 /* --- success --- */
