@@ -41,6 +41,7 @@ static thea_rc detokenize_describe(struct stage *st, struct stage_describe *d, s
 {
     const struct detokenize *state = stage_state(st);
     char *dir = NULL;
+    if (state->model == NULL && getenv("THEA_MODEL") == NULL) return THEA_OK; /* the table alone is asked for; open says what is missing */
     thea_rc rc = model_find(&dir, state->model, FIND_TOKENIZER, err);
     if (rc == THEA_OK) stage_describe_resolved(d, "model", dir);
     free(dir);

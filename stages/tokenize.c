@@ -46,6 +46,7 @@ static thea_rc tokenize_describe(struct stage *st, struct stage_describe *d, str
 {
     const struct tokenize *state = stage_state(st);
     char *dir = NULL;
+    if (state->model == NULL && getenv("THEA_MODEL") == NULL) return THEA_OK; /* the table alone is asked for; open says what is missing */
     thea_rc rc = model_find(&dir, state->model, FIND_TOKENIZER, err);
     if (rc == THEA_OK) stage_describe_resolved(d, "model", dir);
     free(dir);
