@@ -52,7 +52,9 @@ struct stage_port {
 enum {
     STAGE_OPTIONAL = 1,  /* an input that may stay unconnected; inputs without it must be connected */
     STAGE_ONE_OF = 2,    /* exactly one of the inputs with this flag must be connected */
-    STAGE_FEEDBACK = 4,  /* an input at the far end of the edge that points back, or the output at its beginning */
+    /* An input at the far end of the edge that points back; or the output at its beginning, which leaves both forward to its readers and back, by
+     * --out feedback=ADDRESS or as one of several --out PORT=ADDRESS. Such an output needs its feedback edge unless STAGE_OPTIONAL. */
+    STAGE_FEEDBACK = 4,
     STAGE_DEFAULT = 8,   /* the output that leaves on stdout when nobody says (without it: the first) */
 };
 

@@ -33,10 +33,10 @@ static const struct stage_common commons[] = {
     [COMMON_CONTROL] = {"control", 0, "ADDRESS", NULL},
 };
 
-static size_t forward_outputs(const struct stage_ops *ops)
+static size_t count_outputs(const struct stage_ops *ops)
 {
     size_t n = 0;
-    for (const struct stage_port *p = ops->outputs; p != NULL && p->name != NULL; p++) n += (p->flags & STAGE_FEEDBACK) == 0;
+    while (ops->outputs != NULL && ops->outputs[n].name != NULL) n++;
     return n;
 }
 
@@ -46,7 +46,7 @@ static bool offered(const struct stage_ops *ops, common_id id)
     case COMMON_IN:
     case COMMON_WINDOW: return ops->inputs != NULL;
     case COMMON_OUT: return ops->outputs != NULL;
-    case COMMON_EMIT: return forward_outputs(ops) > 1;
+    case COMMON_EMIT: return count_outputs(ops) > 1;
     case COMMON_SOURCE: return ops->inputs == NULL;
     default: return true;
     }
@@ -96,6 +96,17 @@ static void fail_port(struct thea_err *err, const char *option, const struct sta
     buf_fini(&list);
 }
 
+/* --out feedback=ADDRESS: the link back to the head of the loop, whatever the name of the port that it leaves by. */
+static struct stage_endpoint feedback_endpoint(const struct stage_port *outputs, struct stage_endpoint e)
+{
+    for (int i = 0; outputs[i].name != NULL; i++) {
+        if ((outputs[i].flags & STAGE_FEEDBACK) == 0) continue;
+        e.port = i;
+        e.feedback = true;
+    }
+    return e;
+}
+
 static thea_rc take_endpoint(struct stage *st, struct stage_endpoints *list, const char *option, const struct stage_port *ports,
                              const char *text, struct thea_err *err)
 {
@@ -103,9 +114,11 @@ static thea_rc take_endpoint(struct stage *st, struct stage_endpoints *list, con
     if (equals == NULL || equals == text || equals[1] == '\0')
         return thea_fail(err, THEA_EUSAGE, "--%s '%s': PORT=ADDRESS is accepted, such as %s=abstract://thea-5c1e77a09b3d2f18-1", option, text,
                          ports[0].name);
-    struct stage_endpoint e = {keep(&st->command, text, (size_t)(equals - text)), keep(&st->command, equals + 1, strlen(equals + 1))};
-    if (stage_find_port(ports, e.port) < 0) {
-        fail_port(err, option, st->ops, ports, e.port);
+    const char *name = keep(&st->command, text, (size_t)(equals - text));
+    struct stage_endpoint e = {.port = stage_find_port(ports, name), .address = keep(&st->command, equals + 1, strlen(equals + 1))};
+    if (ports == st->ops->outputs && strcmp(name, "feedback") == 0) e = feedback_endpoint(ports, e);
+    if (e.port < 0) {
+        fail_port(err, option, st->ops, ports, name);
         return THEA_EUSAGE;
     }
     list->items = realloc(list->items, (list->count + 1) * sizeof *list->items);
@@ -120,11 +133,8 @@ static thea_rc take_emit(struct stage *st, const char *text, struct thea_err *er
     thea_rc rc = THEA_OK;
     if (copy == NULL) abort();
     for (char *name; rc == THEA_OK && (name = strsep(&rest, ",")) != NULL;) {
-        int port = stage_find_port(st->ops->outputs, name);
-        if (port < 0) fail_port(err, "emit", st->ops, st->ops->outputs, name);
-        else if ((st->ops->outputs[port].flags & STAGE_FEEDBACK) != 0)
-            (void)thea_fail(err, THEA_EUSAGE, "--emit: '%s' leads back up the pipe: it needs --out %s=ADDRESS", name, name);
-        else continue;
+        if (stage_find_port(st->ops->outputs, name) >= 0) continue;
+        fail_port(err, "emit", st->ops, st->ops->outputs, name);
         rc = THEA_EUSAGE;
     }
     free(copy);

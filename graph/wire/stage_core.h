@@ -25,7 +25,7 @@ enum {
 };
 
 /* --- command line --- */
-struct stage_endpoint { const char *port; const char *address; };
+struct stage_endpoint { int port; bool feedback; const char *address; }; /* feedback: the link that leads back to the head of a loop */
 struct stage_endpoints { struct stage_endpoint *items; size_t count; };
 
 struct stage_command {
@@ -56,7 +56,8 @@ struct stage_memory { void *data; size_t size; };
 
 struct stage_out {
     const struct stage_port *port;
-    bool connected;
+    bool connected;               /* someone reads it */
+    bool emitted;                 /* on stdout */
     char *shape;
     uint64_t largest;             /* tensor bytes of its largest frame so far */
     /* The frame being put by the running op. */
@@ -183,7 +184,7 @@ int stage_find_port(const struct stage_port *ports, const char *name);          
 void stage_list_ports(struct buf *out, const struct stage_port *ports, const char *between, unsigned without_flags);
 bool stage_port_takes(const struct stage_port *port, const char *tensor);        /* is it the port's main tensor? */
 bool stage_reads_stdin(const struct stage *st);   /* forward inputs without --in */
-bool stage_writes_stdout(const struct stage *st); /* forward outputs without --out */
+bool stage_writes_stdout(const struct stage *st); /* outputs without --out but for --out feedback */
 bool stage_has_feedback(const struct stage *st);  /* a connected feedback input */
 THEA_CHECK thea_rc stage_check_frame(const struct stage *st, uint32_t ports, const struct frame *f, struct thea_err *err);
 

@@ -59,7 +59,7 @@ static thea_rc link_options_of(struct link_options *o, struct stage *st, const s
 {
     const struct stage_command *c = &st->command;
     thea_rc rc = link_address_parse(&o->address, e->address, err);
-    if (rc != THEA_OK) return thea_fail_prefix(err, "--%s %s", outgoing ? "out" : "in", e->port);
+    if (rc != THEA_OK) return thea_fail_prefix(err, "--%s %s", outgoing ? "out" : "in", port->name);
     bool any = strcmp(shape, "*") == 0;
     snprintf(pattern, size, "%s [%s]", tensor_dtype_info(port->dtype)->name, shape);
     o->port = port->name;
@@ -77,9 +77,9 @@ static thea_rc open_inlet(struct stage_io *io, struct stage *st, const struct st
 {
     char pattern[256];
     struct link_options o = {0};
-    int port = stage_find_port(st->ops->inputs, e->port);
-    thea_rc rc = link_options_of(&o, st, st->in[port].port, pattern, sizeof pattern, st->in[port].shape, e, false, err);
-    struct stage_inlet inlet = {.port = port, .feedback = (st->in[port].port->flags & STAGE_FEEDBACK) != 0};
+    const struct stage_in *in = &st->in[e->port];
+    thea_rc rc = link_options_of(&o, st, in->port, pattern, sizeof pattern, in->shape, e, false, err);
+    struct stage_inlet inlet = {.port = e->port, .feedback = (in->port->flags & STAGE_FEEDBACK) != 0};
     if (rc == THEA_OK) rc = link_listen(&inlet.ln, io->set, &o, err);
     if (rc == THEA_OK) io->inlets[io->inlet_count++] = inlet;
     return rc;
@@ -89,9 +89,9 @@ static thea_rc open_outlet(struct stage_io *io, struct stage *st, const struct s
 {
     char pattern[256];
     struct link_options o = {0};
-    int port = stage_find_port(st->ops->outputs, e->port);
-    thea_rc rc = link_options_of(&o, st, st->out[port].port, pattern, sizeof pattern, st->out[port].shape, e, true, err);
-    struct stage_outlet outlet = {.port = port, .feedback = (st->out[port].port->flags & STAGE_FEEDBACK) != 0};
+    const struct stage_out *out = &st->out[e->port];
+    thea_rc rc = link_options_of(&o, st, out->port, pattern, sizeof pattern, out->shape, e, true, err);
+    struct stage_outlet outlet = {.port = e->port, .feedback = e->feedback};
     if (rc == THEA_OK) rc = link_dial(&outlet.ln, io->set, &o, err);
     if (rc == THEA_OK) io->outlets[io->outlet_count++] = outlet;
     return rc;
@@ -144,10 +144,9 @@ static thea_rc send_frames(struct stage *st, struct frame *const *frames, struct
     struct frame *to_stdout[STAGE_PORTS_MAX] = {NULL};
     thea_rc rc = THEA_OK;
     for (int i = 0; rc == THEA_OK && i < st->out_count; i++) {
-        bool back = (st->out[i].port->flags & STAGE_FEEDBACK) != 0;
         if (frames[i] == NULL) continue;
-        if (io->writer != NULL && !back) to_stdout[i] = frames[i];
-        else rc = send_on_links(io, st, i, frames[i], err);
+        if (st->out[i].emitted) to_stdout[i] = frames[i];
+        rc = send_on_links(io, st, i, frames[i], err);
     }
     return rc == THEA_OK ? send_on_stdout(io, st, to_stdout, err) : rc;
 }
@@ -227,20 +226,37 @@ thea_rc stage_io_wait(struct stage_io *io, bool for_stdin, _Atomic uint64_t *cou
 bool stage_io_ready(const struct stage_io *io, const struct stage *st)
 {
     for (size_t i = 0; i < io->outlet_count; i++)
-        if (!io->outlets[i].feedback && !link_ready(io->outlets[i].ln, st->out[io->outlets[i].port].largest)) return false;
+        if (!link_ready(io->outlets[i].ln, st->out[io->outlets[i].port].largest)) return false;
     return true;
 }
 
-bool stage_io_stopped(const struct stage_io *io)
+/* The readers of a port, without the edge back; and how many of them want no more. */
+static void count_readers(const struct stage_io *io, const struct stage_port *p, int port, int *readers, int *stopped)
 {
-    size_t forward = 0;
-    if (io->writer != NULL && !io->reader_left) return false;
+    bool back_named = false;
+    *readers = *stopped = 0;
     for (size_t i = 0; i < io->outlet_count; i++) {
+        if (io->outlets[i].port != port) continue;
+        back_named = back_named || io->outlets[i].feedback;
         if (io->outlets[i].feedback) continue;
-        forward++;
-        if (!link_stopped(io->outlets[i].ln)) return false;
+        ++*readers;
+        *stopped += link_stopped(io->outlets[i].ln);
     }
-    return forward > 0 || io->writer != NULL;
+    /* One of several unnamed links leads back, and its far end stops only after this one. */
+    if ((p->flags & STAGE_FEEDBACK) != 0 && !back_named && *readers > 1) --*readers;
+}
+
+bool stage_io_stopped(const struct stage_io *io, const struct stage *st)
+{
+    bool any = false;
+    if (io->writer != NULL) return io->reader_left;
+    for (int i = 0; i < st->out_count; i++) {
+        int readers, stopped;
+        count_readers(io, st->out[i].port, i, &readers, &stopped);
+        if (stopped < readers) return false;
+        any = any || readers > 0;
+    }
+    return any;
 }
 
 void stage_io_stop(struct stage_io *io)

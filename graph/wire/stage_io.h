@@ -30,8 +30,8 @@ THEA_CHECK thea_rc stage_io_close(struct stage_io *io, struct thea_err *err); /*
 void stage_io_abort(struct stage_io *io);                                     /* NULL-safe; also after stage_io_close */
 /* Sleep until a link has news, stdin has bytes (if asked for) or a while has passed; the time goes to `counter`. Errors: of any link. */
 THEA_CHECK thea_rc stage_io_wait(struct stage_io *io, bool for_stdin, _Atomic uint64_t *counter, struct thea_err *err);
-bool stage_io_ready(const struct stage_io *io, const struct stage *st); /* one frame a forward output could go now */
-bool stage_io_stopped(const struct stage_io *io);                       /* nobody wants what leaves by the forward outputs */
+bool stage_io_ready(const struct stage_io *io, const struct stage *st); /* one frame an output could go now */
+bool stage_io_stopped(const struct stage_io *io, const struct stage *st); /* nobody wants any output: links that lead back aside */
 void stage_io_stop(struct stage_io *io);                                /* and so nothing is wanted from the inputs */
 
 /* stage_stdio.c */

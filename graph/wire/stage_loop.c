@@ -136,7 +136,7 @@ static void stop(struct loop *l)
 
 static bool must_stop(const struct loop *l)
 {
-    return !l->stopping && (l->st->enough || stage_io_stopped(l->io));
+    return !l->stopping && (l->st->enough || stage_io_stopped(l->io, l->st));
 }
 
 /* --- the two loops --- */

@@ -37,28 +37,30 @@ bool stage_port_takes(const struct stage_port *port, const char *tensor)
     return number[0] != '\0' && strspn(number, "0123456789") == strlen(number);
 }
 
-static bool given(const struct stage_endpoints *list, const char *port)
+/* Links of a port that do (feedback) or do not lead back. */
+static int count_links(const struct stage_endpoints *list, int port, bool feedback)
 {
-    for (size_t i = 0; i < list->count; i++)
-        if (port == NULL || strcmp(list->items[i].port, port) == 0) return true;
-    return false;
-}
-
-static bool any_forward(const struct stage_port *ports, const struct stage_endpoints *list, bool only_given)
-{
-    for (; ports != NULL && ports->name != NULL; ports++)
-        if ((ports->flags & STAGE_FEEDBACK) == 0 && (!only_given || given(list, ports->name))) return true;
-    return false;
+    int n = 0;
+    for (size_t i = 0; i < list->count; i++) n += list->items[i].port == port && list->items[i].feedback == feedback;
+    return n;
 }
 
 bool stage_reads_stdin(const struct stage *st)
 {
-    return any_forward(st->ops->inputs, &st->command.in, false) && !any_forward(st->ops->inputs, &st->command.in, true);
+    bool any = false;
+    for (int i = 0; i < st->in_count; i++) {
+        if ((st->in[i].port->flags & STAGE_FEEDBACK) != 0) continue;
+        if (count_links(&st->command.in, i, false) > 0) return false;
+        any = true;
+    }
+    return any;
 }
 
 bool stage_writes_stdout(const struct stage *st)
 {
-    return any_forward(st->ops->outputs, &st->command.out, false) && !any_forward(st->ops->outputs, &st->command.out, true);
+    for (int i = 0; i < st->out_count; i++)
+        if (count_links(&st->command.out, i, false) > 0) return false;
+    return st->out_count > 0;
 }
 
 bool stage_has_feedback(const struct stage *st)
@@ -96,11 +98,13 @@ static thea_rc check_outputs(const struct stage *st, struct thea_err *err)
 {
     for (int i = 0; i < st->out_count; i++) {
         const struct stage_port *p = st->out[i].port;
-        if (p->flags == 0 || (p->flags & STAGE_FEEDBACK) == 0 || (p->flags & STAGE_OPTIONAL) != 0 || st->out[i].connected) continue;
+        if ((p->flags & STAGE_FEEDBACK) == 0 || (p->flags & STAGE_OPTIONAL) != 0) continue;
+        /* The edge back may be one of several links of the port, beside its readers'. */
+        if (count_links(&st->command.out, i, true) > 0 || count_links(&st->command.out, i, false) > 1) continue;
         return thea_fail(err, THEA_EUSAGE,
-                         "%s sends back to the head of its loop, which cannot go up a pipe: --out %s=ADDRESS\n"
-                         "  try  thea generate builds the whole loop",
-                         st->ops->kind, p->name);
+                         "%s sends back to the head of its loop, which cannot go up a pipe: --out feedback=ADDRESS\n"
+                         "  try  thea generate, which builds the whole loop",
+                         st->ops->kind);
     }
     return THEA_OK;
 }
@@ -113,7 +117,7 @@ static void connect_emitted(struct stage *st, const char *names)
         size_t len = strlen(name);
         for (const char *p = names; p != NULL; p = strchr(p, ',')) {
             p += *p == ',';
-            if (strncmp(p, name, len) == 0 && (p[len] == '\0' || p[len] == ',')) st->out[i].connected = true;
+            if (strncmp(p, name, len) == 0 && (p[len] == '\0' || p[len] == ',')) st->out[i].connected = st->out[i].emitted = true;
         }
     }
 }
@@ -123,9 +127,9 @@ thea_rc stage_ports_connect(struct stage *st, struct thea_err *err)
     bool from_stdin = stage_reads_stdin(st);
     for (int i = 0; i < st->in_count; i++) {
         const struct stage_port *p = st->in[i].port;
-        st->in[i].connected = given(&st->command.in, p->name) || (from_stdin && (p->flags & STAGE_FEEDBACK) == 0);
+        st->in[i].connected = count_links(&st->command.in, i, false) > 0 || (from_stdin && (p->flags & STAGE_FEEDBACK) == 0);
     }
-    for (int i = 0; i < st->out_count; i++) st->out[i].connected = given(&st->command.out, st->out[i].port->name);
+    for (int i = 0; i < st->out_count; i++) st->out[i].connected = count_links(&st->command.out, i, false) + count_links(&st->command.out, i, true) > 0;
     if (st->command.emit != NULL && !stage_writes_stdout(st))
         return thea_fail(err, THEA_EUSAGE, "--emit is for stdout, but --out sends the outputs to links");
     if (st->command.emit != NULL) connect_emitted(st, st->command.emit);
@@ -140,7 +144,7 @@ static const char *default_port(const struct stage *st)
     for (int i = 0; i < st->out_count; i++) {
         const struct stage_port *p = st->out[i].port;
         if ((p->flags & STAGE_DEFAULT) != 0) return p->name;
-        if (first == NULL && (p->flags & STAGE_FEEDBACK) == 0) first = p->name;
+        if (first == NULL) first = p->name;
     }
     return first;
 }
