@@ -20,7 +20,7 @@ struct document {
 };
 
 static const struct stage_option detokenize_options[] = {
-    {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct detokenize, model), .meaning = "whose tokenizer.json to use (default: $THEA_MODEL)"},
+    {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct detokenize, model), .meaning = "whose tokenizer.json to use (default: $THEA_MODEL)", .flags = STAGE_REQUIRED},
     {.name = "special", .type = VALUE_BOOL, .def = "true", .offset = offsetof(struct detokenize, special), .meaning = "keep special tokens in the text"},
     {0},
 };

@@ -23,7 +23,7 @@ struct document {
 };
 
 static const struct stage_option tokenize_options[] = {
-    {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct tokenize, model), .meaning = "whose tokenizer.json to use (default: $THEA_MODEL)"},
+    {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct tokenize, model), .meaning = "whose tokenizer.json to use (default: $THEA_MODEL)", .flags = STAGE_REQUIRED},
     {.name = "special", .type = VALUE_BOOL, .def = "true", .offset = offsetof(struct tokenize, special),
      .meaning = "add the special tokens the model expects around a text (those written in the text are found either way)"},
     {0},
