@@ -210,6 +210,11 @@ static thea_rc put_turn(void *context, struct turn *turn, struct thea_err *err)
     return out_write(st, w, turn->out.data, turn->out.len, err);
 }
 
+static thea_rc flush(struct stage *st, struct write *w, struct thea_err *err)
+{
+    return turns_flush(&w->turns, w->form == FORMAT_TEXT, put_turn, st, err);
+}
+
 /* --- what comes in --- */
 
 static thea_rc take_record(struct write *w, struct document *d, const struct tensor *t, struct thea_err *err)
@@ -304,16 +309,21 @@ static thea_rc write_frame(struct stage *st, struct stage_stream *s, int port, c
     for (size_t i = 0; rc == THEA_OK && i < in->tensor_count; i++) {
         if (is_main(port, in->tensors[i].name)) rc = take(w, d, d->turn->id, &in->tensors[i], err);
     }
-    if (rc == THEA_OK && w->form == FORMAT_TEXT) rc = turns_flush(&w->turns, put_turn, st, err);
+    if (rc == THEA_OK && w->form == FORMAT_TEXT) rc = flush(st, w, err);
     return rc;
 }
 
 /* --- ends --- */
 
+static const char *key_of(int port)
+{
+    return port == PORT_VECTOR ? "embedding" : write_inputs[port].name;
+}
+
 static void render(struct write *w, struct document *d)
 {
     const struct stage_port *port = &write_inputs[w->port];
-    const char *key = w->port == PORT_VECTOR ? "embedding" : port->name;
+    const char *key = key_of(w->port);
     struct buf *out = &d->turn->out;
     if (w->form == FORMAT_JSONL) lines_add_json(out, d->turn->id, key, port->dtype, d->data.data, d->data.len);
     if (w->form == FORMAT_TSV) lines_add_tsv(out, d->turn->id, port->dtype, d->data.data, d->data.len, w->port != PORT_VECTOR);
@@ -325,7 +335,7 @@ static thea_rc put_header(struct stage *st, struct write *w, const struct docume
 {
     struct buf header = {0};
     size_t numbers = w->port == PORT_VECTOR ? d->data.len / sizeof(float) : 0;
-    if (w->port != PORT_RECORD) lines_add_tsv_header(&header, write_inputs[w->port].name, numbers);
+    if (w->port != PORT_RECORD) lines_add_tsv_header(&header, key_of(w->port), numbers);
     else if (w->columns.count > 0) lines_add_columns(&header, &w->columns);
     w->headed = header.len > 0;
     thea_rc rc = out_write(st, w, buf_text(&header), header.len, err);
@@ -358,7 +368,7 @@ static thea_rc write_end(struct stage *st, struct stage_stream *s, struct thea_e
     d->turn->done = true;
     d->turn = NULL;
     buf_clear(&d->names);
-    return rc == THEA_OK ? turns_flush(&w->turns, put_turn, st, err) : rc;
+    return rc == THEA_OK ? flush(st, w, err) : rc;
 }
 
 /* A document that failed (the runtime has said why) leaves nothing behind but the text that is out already. */
@@ -405,7 +415,7 @@ static thea_rc write_finish(struct stage *st, struct thea_err *err)
     struct write *w = stage_state(st);
     uint64_t bytes = 0;
     if (w->form == FORMAT_AUTO) return write_nothing(w, err);
-    thea_rc rc = turns_flush(&w->turns, put_turn, st, err);
+    thea_rc rc = flush(st, w, err);
     if (rc != THEA_OK) return rc;
     switch (w->form) {
     case FORMAT_NPY:

@@ -24,11 +24,11 @@ static void leave(struct turns *t)
     free(turn);
 }
 
-thea_rc turns_flush(struct turns *t, turns_put put, void *context, struct thea_err *err)
+thea_rc turns_flush(struct turns *t, bool straight, turns_put put, void *context, struct thea_err *err)
 {
     while (t->first != NULL) {
         struct turn *turn = t->first;
-        if (turn->out.len > 0 || turn->done) {
+        if (turn->done || (straight && turn->out.len > 0)) {
             thea_rc rc = put(context, turn, err);
             if (rc != THEA_OK) return rc;
             turn->begun = turn->begun || turn->out.len > 0;
