@@ -19,7 +19,7 @@ static const struct json_node *process(const struct json_node *report, const cha
     for (size_t i = 0; i < json_count(list); i++) {
         if (strcmp(json_text_or(json_item(list, i), "name", ""), name) == 0) return json_item(list, i);
     }
-    cr_fatal("the report has no process '%s'", name);
+    cr_assert_fail("the report has no process '%s'", name);
     return NULL;
 }
 
