@@ -21,7 +21,7 @@
 
 enum { BLOCK = ATTENTION_BLOCK, TILES = GROUP_PASSES * PASS, GROUP_ROWS = TILES * TILE_ROWS, LANES = 16 };
 
-/* One worker's scratch, for one group of rows of one kv head. Per tile: q [D][TILE_ROWS], o [TILE_ROWS][D16]; max, sum and correction (of this
+/* One worker's scratch, for one group of rows of one kv head. Per tile: q [D][TILE_ROWS], o [D16/16][TILE_ROWS][16]; max, sum and correction (of this
  * block) with LANES entries. Per tile of a pass: s [TILE_ROWS][BLOCK]. */
 struct group {
     size_t D, D16, per_group; /* per_group: query heads of a kv head */
@@ -29,15 +29,15 @@ struct group {
     float *q, *o, *s, *max, *sum, *correction;
 };
 
-/* out [rows, vecs * 16] = (start ? out * start[row] : 0) + a . b over `steps`; a at [row * a_row + step * a_step], vector v of b at [v * b_vec + step * 16].
- * rows and vecs are constants: the sums stay in registers. */
-VEC void tile_multiply(float *out, size_t ldo, const float *start, const float *a, size_t a_row, size_t a_step, const float *b,
-                       size_t b_vec, size_t steps, const int rows, const int vecs)
+/* One register tile: vector v of row r, at out[r * out_row + v * out_vec], becomes (start ? itself * start[r] : 0) + a . b over `steps`. Of a, row r's step k is
+ * at [r * a_row + k * a_step]; of b, vector v at [v * b_vec + k * 16]. Strides but b_vec, rows and vecs are constants: sums stay in registers. */
+VEC void tile_multiply(float *out, size_t out_row, size_t out_vec, const float *start, const float *a, size_t a_row, size_t a_step,
+                       const float *b, size_t b_vec, size_t steps, const int rows, const int vecs)
 {
     vec sum[TILE_ROWS][TILE_VECS];
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int v = 0; v < vecs; v++)
-            sum[r][v] = start ? vec_mul(vec_load(out + r * ldo + v * 16), vec_set(start[r])) : vec_zero();
+            sum[r][v] = start ? vec_mul(vec_load(out + r * out_row + v * out_vec), vec_set(start[r])) : vec_zero();
     for (size_t k = 0; k < steps; k++) {
         vec column[TILE_VECS];
         UNROLL for (int v = 0; v < vecs; v++) {
@@ -50,45 +50,42 @@ VEC void tile_multiply(float *out, size_t ldo, const float *start, const float *
         }
     }
     UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int v = 0; v < vecs; v++) vec_store(out + r * ldo + v * 16, sum[r][v]);
+        UNROLL for (int v = 0; v < vecs; v++) vec_store(out + r * out_row + v * out_vec, sum[r][v]);
 }
 
-/* Scores of TILE_VECS panels of keys. Decoding has few rows: 1, 2 and 4 have their own code, others are padded to the whole tile. */
+/* Scores of TILE_VECS panels of keys. */
+VEC void tile_scores_rows(float *s, const float *q, const float *K, size_t D, const int rows)
+{
+    tile_multiply(s, BLOCK, 16, NULL, q, 1, TILE_ROWS, K, 16 * D, D, rows, TILE_VECS);
+}
+
+/* vecs panels of columns: o = o * correction + weights . V over the first `keys` of the block. */
+VEC void tile_values_rows(float *o, const float *correction, const float *s, const float *V, size_t keys, const int vecs,
+                          const int rows)
+{
+    tile_multiply(o, 16, TILE_ROWS * 16, correction, s, BLOCK, 1, V, BLOCK * 16, keys, rows, vecs);
+}
+
+/* Decoding has few rows: 1, 2 and 4 have their own code; other tiles are padded to the whole. */
+#define TILE_CASES(rows, call, ...)                                                                                                \
+    ((rows) > 4    ? call(__VA_ARGS__, TILE_ROWS)                                                                                  \
+     : (rows) > 2  ? call(__VA_ARGS__, 4)                                                                                          \
+     : (rows) == 2 ? call(__VA_ARGS__, 2)                                                                                          \
+                   : call(__VA_ARGS__, 1))
+
 static void tile_scores(float *s, const float *q, const float *K, size_t D, size_t rows)
 {
-    if (rows > 4)
-        tile_multiply(s, BLOCK, NULL, q, 1, TILE_ROWS, K, 16 * D, D, TILE_ROWS, TILE_VECS);
-    else if (rows > 2)
-        tile_multiply(s, BLOCK, NULL, q, 1, TILE_ROWS, K, 16 * D, D, 4, TILE_VECS);
-    else if (rows == 2)
-        tile_multiply(s, BLOCK, NULL, q, 1, TILE_ROWS, K, 16 * D, D, 2, TILE_VECS);
-    else
-        tile_multiply(s, BLOCK, NULL, q, 1, TILE_ROWS, K, 16 * D, D, 1, TILE_VECS);
+    TILE_CASES(rows, tile_scores_rows, s, q, K, D);
 }
 
-/* o (vecs panels of columns) = o * correction + weights . V over the first `keys` of the block. */
-VEC void tile_values(float *o, size_t ldo, const float *correction, const float *s, const float *V, size_t keys, size_t rows,
-                     const int vecs)
+static void tile_values_wide(float *o, const float *correction, const float *s, const float *V, size_t keys, size_t rows)
 {
-    if (rows > 4)
-        tile_multiply(o, ldo, correction, s, BLOCK, 1, V, BLOCK * 16, keys, TILE_ROWS, vecs);
-    else if (rows > 2)
-        tile_multiply(o, ldo, correction, s, BLOCK, 1, V, BLOCK * 16, keys, 4, vecs);
-    else if (rows == 2)
-        tile_multiply(o, ldo, correction, s, BLOCK, 1, V, BLOCK * 16, keys, 2, vecs);
-    else
-        tile_multiply(o, ldo, correction, s, BLOCK, 1, V, BLOCK * 16, keys, 1, vecs);
+    TILE_CASES(rows, tile_values_rows, o, correction, s, V, keys, TILE_VECS);
 }
 
-static void tile_values_wide(float *o, size_t ldo, const float *correction, const float *s, const float *V, size_t keys, size_t rows)
+static void tile_values_narrow(float *o, const float *correction, const float *s, const float *V, size_t keys, size_t rows)
 {
-    tile_values(o, ldo, correction, s, V, keys, rows, TILE_VECS);
-}
-
-static void tile_values_narrow(float *o, size_t ldo, const float *correction, const float *s, const float *V, size_t keys,
-                               size_t rows)
-{
-    tile_values(o, ldo, correction, s, V, keys, rows, 1);
+    TILE_CASES(rows, tile_values_rows, o, correction, s, V, keys, 1);
 }
 
 /* Rows of tile t; 0 when the group ends before it. */
@@ -181,7 +178,7 @@ static void pass_attend(struct group *g, size_t t0, const float *K, const float 
         bool wide = d + 16 * TILE_VECS <= g->D16;
         for (size_t i = 0, t = t0; i < PASS; i++, t++)
             if (keys[i])
-                (wide ? tile_values_wide : tile_values_narrow)(g->o + t * TILE_ROWS * g->D16 + d, g->D16, g->correction + t * LANES,
+                (wide ? tile_values_wide : tile_values_narrow)(g->o + (t * g->D16 + d) * TILE_ROWS, g->correction + t * LANES,
                                                                pass_scores(g, t), V + d * BLOCK, keys[i], tile_rows(g, t));
     }
 }
@@ -213,12 +210,12 @@ static void group_begin(struct group *g, const float *q, size_t ldq, size_t kv_h
 static void group_end(const struct group *g, float *o, size_t ldo, size_t kv_head)
 {
     for (size_t r = 0; r < g->rows; r++) {
-        const float *from = g->o + r * g->D16;
+        size_t t = r / TILE_ROWS, i = r % TILE_ROWS, d = 0;
+        const float *from = g->o + t * TILE_ROWS * g->D16 + i * 16;
         float *to = o + row_offset(g, r, kv_head, ldo);
-        vec scale = vec_set(1.0f / g->sum[r / TILE_ROWS * LANES + r % TILE_ROWS]);
-        size_t d = 0;
-        for (; d + 16 <= g->D; d += 16) vec_store(to + d, vec_mul(vec_load(from + d), scale));
-        if (d < g->D) vec_store_first(to + d, vec_mul(vec_load(from + d), scale), g->D - d);
+        vec scale = vec_set(1.0f / g->sum[t * LANES + i]);
+        for (; d + 16 <= g->D; d += 16) vec_store(to + d, vec_mul(vec_load(from + d * TILE_ROWS), scale));
+        if (d < g->D) vec_store_first(to + d, vec_mul(vec_load(from + d * TILE_ROWS), scale), g->D - d);
     }
 }
 
