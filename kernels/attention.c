@@ -1,4 +1,5 @@
-/* attention, plain: one query row at a time. Also the cache's layout: how large a head is and where a position goes. */
+/* attention, plain: one query row at a time. Also the cache's layout: how large a head is and where a
+ * position goes. */
 #include "kernels/attention.h"
 #include <math.h>
 #include <string.h>
@@ -8,7 +9,8 @@ size_t attention_head_floats(size_t cap, size_t D)
     return attention_round_up(cap, ATTENTION_BLOCK) * attention_round_up(D, 16);
 }
 
-static void append_head(float *K, float *V, const float *k, const float *v, size_t ld, size_t pos, size_t n, size_t D)
+static void append_head(float *K, float *V, const float *k, const float *v, size_t ld, size_t pos, size_t n,
+                        size_t D)
 {
     for (size_t i = 0; i < n; i++) {
         float *kd = K + attention_k_offset(pos + i, 0, D);
@@ -20,12 +22,13 @@ static void append_head(float *K, float *V, const float *k, const float *v, size
     }
 }
 
-void attention_append(struct attention_cache *c, const float *k, const float *v, size_t ld, size_t pos, size_t n, size_t g0,
-                      size_t g1)
+void attention_append(struct attention_cache *c, const float *k, const float *v, size_t ld, size_t pos,
+                      size_t n, size_t g0, size_t g1)
 {
     size_t D = c->head_size;
     for (size_t g = g0; g < g1; g++)
-        append_head(c->k + g * c->head_stride, c->v + g * c->head_stride, k + g * D, v + g * D, ld, pos, n, D);
+        append_head(c->k + g * c->head_stride, c->v + g * c->head_stride, k + g * D, v + g * D, ld, pos, n,
+                    D);
 }
 
 /* One row's softmax so far: o [D] is the sum of exp(score - max) * value, not yet divided by sum. */
@@ -41,8 +44,8 @@ static float dot_key(const float *q, const float *K, size_t p, size_t D)
 }
 
 /* Keys [p0,p1), all of one key block, join the row. scores: room for them. */
-static void attend_block(struct row *r, const float *q, const float *K, const float *V, size_t p0, size_t p1, size_t D,
-                         float *scores)
+static void attend_block(struct row *r, const float *q, const float *K, const float *V, size_t p0, size_t p1,
+                         size_t D, float *scores)
 {
     float max = r->max;
     for (size_t p = p0; p < p1; p++) {
@@ -62,7 +65,8 @@ static void attend_block(struct row *r, const float *q, const float *K, const fl
 }
 
 /* scratch: scaled query [D], output [D], scores [ATTENTION_BLOCK]. */
-static void attend_row(float *o, const float *q, const float *K, const float *V, size_t keys, size_t D, float scale, float *scratch)
+static void attend_row(float *o, const float *q, const float *K, const float *V, size_t keys, size_t D,
+                       float scale, float *scratch)
 {
     float *scaled = scratch, *scores = scratch + 2 * D;
     struct row r = {.max = -INFINITY, .o = scratch + D};
@@ -78,14 +82,15 @@ static void attend_row(float *o, const float *q, const float *K, const float *V,
     for (size_t d = 0; d < D; d++) o[d] = r.o[d] * scale_o;
 }
 
-void attention_forward(float *o, size_t ldo, const float *q, size_t ldq, const struct attention_cache *c, size_t pos, size_t n,
-                       size_t H, size_t g0, size_t g1, float scale, float *scratch)
+void attention_forward(float *o, size_t ldo, const float *q, size_t ldq, const struct attention_cache *c,
+                       size_t pos, size_t n, size_t H, size_t g0, size_t g1, float scale, float *scratch)
 {
     size_t D = c->head_size, per_group = H / c->kv_heads;
     for (size_t i = 0; i < n; i++)
         for (size_t h = g0 * per_group; h < g1 * per_group; h++) {
             size_t head = h / per_group * c->head_stride;
-            attend_row(o + i * ldo + h * D, q + i * ldq + h * D, c->k + head, c->v + head, pos + i + 1, D, scale, scratch);
+            attend_row(o + i * ldo + h * D, q + i * ldq + h * D, c->k + head, c->v + head, pos + i + 1, D,
+                       scale, scratch);
         }
 }
 

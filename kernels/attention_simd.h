@@ -1,13 +1,15 @@
 /* attention over vec: a group of query rows in L1/L2 meets one key block after another.
  *
- * The rows of a kv head are its (position, head) pairs, heads innermost, so the H/G heads of a position share each key and value that is read.
- * A group is many tiles of TILE_ROWS rows: a key block, once fetched from memory, stays in L2 for all of them. A pass takes PASS of the tiles, whose
- * scores fit L1: S = q K, a register tile of TILE_ROWS x TILE_VECS vectors at a time; the online softmax of S in place; then O = O * correction + S V
- * in the same register tile. Queries carry scale * log2(e), so that weights are powers of 2. The including file defines TILE_ROWS, TILE_VECS and PASS
- * for its registers.
+ * The rows of a kv head are its (position, head) pairs, heads innermost, so the H/G heads of a position share
+ * each key and value that is read. A group is many tiles of TILE_ROWS rows: a key block, once fetched from
+ * memory, stays in L2 for all of them. A pass takes PASS of the tiles, whose scores fit L1: S = q K, a
+ * register tile of TILE_ROWS x TILE_VECS vectors at a time; the online softmax of S in place; then O = O *
+ * correction + S V in the same register tile. Queries carry scale * log2(e), so that weights are powers of 2.
+ * The including file defines TILE_ROWS, TILE_VECS and PASS for its registers.
  *
- * Every element of S and O is one chain of fused multiply-adds in the order of d and of the positions, whichever tile it falls in: this is
- * what makes a row's bits independent of the chunk. Masked scores become weights of exactly 0, which change no sum. */
+ * Every element of S and O is one chain of fused multiply-adds in the order of d and of the positions,
+ * whichever tile it falls in: this is what makes a row's bits independent of the chunk. Masked scores become
+ * weights of exactly 0, which change no sum. */
 #include "kernels/attention.h"
 #include "kernels/vec_exp.h"
 #include <math.h>
@@ -21,36 +23,50 @@
 
 enum { BLOCK = ATTENTION_BLOCK, TILES = GROUP_PASSES * PASS, GROUP_ROWS = TILES * TILE_ROWS, LANES = 16 };
 
-/* One worker's scratch, for one group of rows of one kv head. Per tile: q [D][TILE_ROWS], o [D16/16][TILE_ROWS][16]; max, sum and correction (of this
- * block) with LANES entries. Per tile of a pass: s [TILE_ROWS][BLOCK]. */
+/* One worker's scratch, for one group of rows of one kv head. Per tile: q [D][TILE_ROWS], o
+ * [D16/16][TILE_ROWS][16]; max, sum and correction (of this block) with LANES entries. Per tile of a pass: s
+ * [TILE_ROWS][BLOCK]. */
 struct group {
     size_t D, D16, per_group; /* per_group: query heads of a kv head */
     size_t row0, rows, pos;   /* rows [row0, row0 + rows) of the kv head's; pos: of the chunk's first row */
     float *q, *o, *s, *max, *sum, *correction;
 };
 
-/* One register tile: vector v of row r, at out[r * out_row + v * out_vec], becomes (start ? itself * start[r] : 0) + a . b over `steps`. Of a, row r's step k is
- * at [r * a_row + k * a_step]; of b, vector v at [v * b_vec + k * 16]. Strides but b_vec, rows and vecs are constants: sums stay in registers. */
-VEC void tile_multiply(float *out, size_t out_row, size_t out_vec, const float *start, const float *a, size_t a_row, size_t a_step,
-                       const float *b, size_t b_vec, size_t steps, const int rows, const int vecs)
+/* One register tile: vector v of row r, at out[r * out_row + v * out_vec], becomes (start ? itself * start[r]
+ * : 0) + a . b over `steps`. Of a, row r's step k is at [r * a_row + k * a_step]; of b, vector v at [v *
+ * b_vec + k * 16]. Strides but b_vec, rows and vecs are constants: sums stay in registers. */
+VEC void tile_multiply(float *out, size_t out_row, size_t out_vec, const float *start, const float *a,
+                       size_t a_row, size_t a_step, const float *b, size_t b_vec, size_t steps,
+                       const int rows, const int vecs)
 {
     vec sum[TILE_ROWS][TILE_VECS];
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int v = 0; v < vecs; v++)
-            sum[r][v] = start ? vec_mul(vec_load(out + r * out_row + v * out_vec), vec_set(start[r])) : vec_zero();
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            sum[r][v] =
+                start ? vec_mul(vec_load(out + r * out_row + v * out_vec), vec_set(start[r])) : vec_zero();
+    }
     for (size_t k = 0; k < steps; k++) {
         vec column[TILE_VECS];
-        UNROLL for (int v = 0; v < vecs; v++) {
+        UNROLL
+        for (int v = 0; v < vecs; v++) {
             column[v] = vec_load(b + v * b_vec + k * 16);
-            if (rows <= 4) vec_prefetch(b + (vecs + v) * b_vec + k * 16); /* decoding waits for memory: the next panels follow these */
+            /* Decoding waits for memory: the next panels follow these. */
+            if (rows <= 4) vec_prefetch(b + (vecs + v) * b_vec + k * 16);
         }
-        UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int r = 0; r < rows; r++) {
             vec x = vec_set(a[r * a_row + k * a_step]);
-            UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = vec_fma(x, column[v], sum[r][v]);
+            UNROLL
+            for (int v = 0; v < vecs; v++) sum[r][v] = vec_fma(x, column[v], sum[r][v]);
         }
     }
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int v = 0; v < vecs; v++) vec_store(out + r * out_row + v * out_vec, sum[r][v]);
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int v = 0; v < vecs; v++) vec_store(out + r * out_row + v * out_vec, sum[r][v]);
+    }
 }
 
 /* Scores of TILE_VECS panels of keys. */
@@ -60,17 +76,17 @@ VEC void tile_scores_rows(float *s, const float *q, const float *K, size_t D, co
 }
 
 /* vecs panels of columns: o = o * correction + weights . V over the first `keys` of the block. */
-VEC void tile_values_rows(float *o, const float *correction, const float *s, const float *V, size_t keys, const int vecs,
-                          const int rows)
+VEC void tile_values_rows(float *o, const float *correction, const float *s, const float *V, size_t keys,
+                          const int vecs, const int rows)
 {
     tile_multiply(o, 16, TILE_ROWS * 16, correction, s, BLOCK, 1, V, BLOCK * 16, keys, rows, vecs);
 }
 
 /* Decoding has few rows: 1, 2 and 4 have their own code; other tiles are padded to the whole. */
-#define TILE_CASES(rows, call, ...)                                                                                                \
-    ((rows) > 4    ? call(__VA_ARGS__, TILE_ROWS)                                                                                  \
-     : (rows) > 2  ? call(__VA_ARGS__, 4)                                                                                          \
-     : (rows) == 2 ? call(__VA_ARGS__, 2)                                                                                          \
+#define TILE_CASES(rows, call, ...)                                                                          \
+    ((rows) > 4    ? call(__VA_ARGS__, TILE_ROWS)                                                            \
+     : (rows) > 2  ? call(__VA_ARGS__, 4)                                                                    \
+     : (rows) == 2 ? call(__VA_ARGS__, 2)                                                                    \
                    : call(__VA_ARGS__, 1))
 
 static void tile_scores(float *s, const float *q, const float *K, size_t D, size_t rows)
@@ -78,12 +94,14 @@ static void tile_scores(float *s, const float *q, const float *K, size_t D, size
     TILE_CASES(rows, tile_scores_rows, s, q, K, D);
 }
 
-static void tile_values_wide(float *o, const float *correction, const float *s, const float *V, size_t keys, size_t rows)
+static void tile_values_wide(float *o, const float *correction, const float *s, const float *V, size_t keys,
+                             size_t rows)
 {
     TILE_CASES(rows, tile_values_rows, o, correction, s, V, keys, TILE_VECS);
 }
 
-static void tile_values_narrow(float *o, const float *correction, const float *s, const float *V, size_t keys, size_t rows)
+static void tile_values_narrow(float *o, const float *correction, const float *s, const float *V, size_t keys,
+                               size_t rows)
 {
     TILE_CASES(rows, tile_values_rows, o, correction, s, V, keys, 1);
 }
@@ -111,7 +129,10 @@ VEC size_t tile_keys(const struct group *g, size_t t, size_t block)
     return rows ? row_keys(g, t * TILE_ROWS + rows - 1, block) : 0;
 }
 
-VEC float *pass_scores(const struct group *g, size_t t) { return g->s + t % PASS * (TILE_ROWS * BLOCK); }
+VEC float *pass_scores(const struct group *g, size_t t)
+{
+    return g->s + t % PASS * (TILE_ROWS * BLOCK);
+}
 
 /* NaN is passed over: it shows in the sum. */
 VEC float score_max(const float *s, size_t keys, float start)
@@ -144,14 +165,16 @@ VEC float score_weights(float *s, size_t keys, size_t width, float shift)
     return vec_hsum(sum);
 }
 
-/* The online softmax of one tile's scores: s becomes weights; max, sum and correction of its rows are brought up to date. */
+/* The online softmax of one tile's scores: s becomes weights; max, sum and correction of its rows are brought
+ * up to date. */
 static void tile_softmax(struct group *g, size_t t, size_t block, size_t width)
 {
     float *s = pass_scores(g, t), grown[LANES], shift[LANES], added[LANES] = {0};
     size_t rows = tile_rows(g, t), r0 = t * TILE_ROWS;
     vec old = vec_load(g->max + t * LANES), none = vec_set(-INFINITY);
     vec_store(grown, old);
-    for (size_t r = 0; r < rows; r++) grown[r] = score_max(s + r * BLOCK, row_keys(g, r0 + r, block), grown[r]);
+    for (size_t r = 0; r < rows; r++)
+        grown[r] = score_max(s + r * BLOCK, row_keys(g, r0 + r, block), grown[r]);
     vec now = vec_load(grown);
     vec m = vec_select_equal(now, none, vec_zero(), now); /* all -inf so far: weights are 0, not NaN */
     vec_store(shift, m);
@@ -163,7 +186,8 @@ static void tile_softmax(struct group *g, size_t t, size_t block, size_t width)
     vec_store(g->sum + t * LANES, vec_fma(vec_load(g->sum + t * LANES), correction, vec_load(added)));
 }
 
-/* The keys of the block at `block` join tiles [t0, t0 + PASS). A panel of keys or columns stays in L1 while all of them use it. */
+/* The keys of the block at `block` join tiles [t0, t0 + PASS). A panel of keys or columns stays in L1 while
+ * all of them use it. */
 static void pass_attend(struct group *g, size_t t0, const float *K, const float *V, size_t block)
 {
     size_t keys[PASS];
@@ -171,15 +195,17 @@ static void pass_attend(struct group *g, size_t t0, const float *K, const float 
     for (size_t p = 0; p < BLOCK; p += 16 * TILE_VECS)
         for (size_t i = 0, t = t0; i < PASS; i++, t++)
             if (p < keys[i])
-                tile_scores(pass_scores(g, t) + p, g->q + t * TILE_ROWS * g->D, K + p * g->D, g->D, tile_rows(g, t));
+                tile_scores(pass_scores(g, t) + p, g->q + t * TILE_ROWS * g->D, K + p * g->D, g->D,
+                            tile_rows(g, t));
     for (size_t i = 0; i < PASS; i++)
         if (keys[i]) tile_softmax(g, t0 + i, block, keys[i]);
     for (size_t d = 0; d < g->D16; d += 16 * TILE_VECS) {
         bool wide = d + 16 * TILE_VECS <= g->D16;
         for (size_t i = 0, t = t0; i < PASS; i++, t++)
             if (keys[i])
-                (wide ? tile_values_wide : tile_values_narrow)(g->o + (t * g->D16 + d) * TILE_ROWS, g->correction + t * LANES,
-                                                               pass_scores(g, t), V + d * BLOCK, keys[i], tile_rows(g, t));
+                (wide ? tile_values_wide : tile_values_narrow)(g->o + (t * g->D16 + d) * TILE_ROWS,
+                                                               g->correction + t * LANES, pass_scores(g, t),
+                                                               V + d * BLOCK, keys[i], tile_rows(g, t));
     }
 }
 
@@ -238,8 +264,9 @@ size_t KERNEL(attention_scratch)(size_t D, size_t heads_per_group)
     return PASS * TILE_ROWS * BLOCK + GROUP_ROWS * (attention_round_up(D, 16) + D) + 3 * TILES * LANES + 16;
 }
 
-void KERNEL(attention_forward)(float *o, size_t ldo, const float *q, size_t ldq, const struct attention_cache *c, size_t pos,
-                               size_t n, size_t H, size_t g0, size_t g1, float scale, float *scratch)
+void KERNEL(attention_forward)(float *o, size_t ldo, const float *q, size_t ldq,
+                               const struct attention_cache *c, size_t pos, size_t n, size_t H, size_t g0,
+                               size_t g1, float scale, float *scratch)
 {
     const float log2e = 0x1.715476p+0f;
     size_t per_group = H / c->kv_heads, rows = n * per_group;

@@ -41,12 +41,16 @@ static bool brand_string(char brand[49])
 
 static void list_features(char *out, size_t size)
 {
-#define FEATURE(name) {name, __builtin_cpu_supports(name) != 0}
+#define FEATURE(name)                                                                                        \
+    {                                                                                                        \
+        name, __builtin_cpu_supports(name) != 0                                                              \
+    }
     const struct {
         const char *name;
         bool present;
-    } features[] = {FEATURE("avx"),      FEATURE("avx2"),     FEATURE("fma"),      {"f16c", has_f16c()},    FEATURE("avx512f"),
-                    FEATURE("avx512bw"), FEATURE("avx512dq"), FEATURE("avx512vl"), FEATURE("avx512bf16"), FEATURE("avx512vnni")};
+    } features[] = {FEATURE("avx"),        FEATURE("avx2"),      FEATURE("fma"),      {"f16c", has_f16c()},
+                    FEATURE("avx512f"),    FEATURE("avx512bw"),  FEATURE("avx512dq"), FEATURE("avx512vl"),
+                    FEATURE("avx512bf16"), FEATURE("avx512vnni")};
 #undef FEATURE
     size_t used = 0;
     for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
@@ -57,8 +61,14 @@ static void list_features(char *out, size_t size)
     }
 }
 #else
-bool cpu_has_avx2(void) { return false; }
-bool cpu_has_avx512(void) { return false; }
+bool cpu_has_avx2(void)
+{
+    return false;
+}
+bool cpu_has_avx512(void)
+{
+    return false;
+}
 static bool brand_string(char brand[49])
 {
     (void)brand;

@@ -1,8 +1,8 @@
 /* matmul, plain: the oracle for OpenBLAS. */
 #include "kernels/matmul.h"
 
-void matmul_forward(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, size_t M, size_t N, size_t K,
-                    float beta)
+void matmul_forward(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, size_t M,
+                    size_t N, size_t K, float beta)
 {
     for (size_t m = 0; m < M; m++)
         for (size_t n = 0; n < N; n++) {

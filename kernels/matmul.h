@@ -1,15 +1,16 @@
-/* y [M,N] (rows ldy apart) = x [M,K] (rows ldx apart) . w [N,K]^T (rows ldw apart) + beta * y; beta is 0 (y is not read) or 1. */
+/* y [M,N] (rows ldy apart) = x [M,K] (rows ldx apart) . w [N,K]^T (rows ldw apart) + beta * y; beta is 0 (y
+ * is not read) or 1. */
 #ifndef KERNELS_MATMUL_H
 #define KERNELS_MATMUL_H
 
 #include <stddef.h>
 
 /* The oracle: sums in double. */
-void matmul_forward(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, size_t M, size_t N, size_t K,
-                    float beta);
+void matmul_forward(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, size_t M,
+                    size_t N, size_t K, float beta);
 /* OpenBLAS, on the caller's thread. y's bits may depend on M and on how N is cut. */
-void matmul_forward_openblas(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, size_t M, size_t N,
-                             size_t K, float beta);
+void matmul_forward_openblas(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                             size_t M, size_t N, size_t K, float beta);
 
 void matmul_setup_openblas(void); /* once, before the first product: one thread */
 

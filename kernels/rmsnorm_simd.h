@@ -35,7 +35,8 @@ VEC float norm_row(float *y, const float *x, const float *w, size_t C, float eps
     return rstd;
 }
 
-void KERNEL(rmsnorm_forward)(float *y, float *rstd, const float *x, const float *w, size_t N, size_t C, float eps)
+void KERNEL(rmsnorm_forward)(float *y, float *rstd, const float *x, const float *w, size_t N, size_t C,
+                             float eps)
 {
     for (size_t i = 0; i < N; i++) {
         float r = norm_row(y + i * C, x + i * C, w, C, eps);
@@ -43,7 +44,8 @@ void KERNEL(rmsnorm_forward)(float *y, float *rstd, const float *x, const float 
     }
 }
 
-void KERNEL(headnorm_forward)(float *x, size_t ldx, const float *w, size_t N, size_t heads, size_t D, float eps)
+void KERNEL(headnorm_forward)(float *x, size_t ldx, const float *w, size_t N, size_t heads, size_t D,
+                              float eps)
 {
     for (size_t i = 0; i < N; i++)
         for (size_t h = 0; h < heads; h++) norm_row(x + i * ldx + h * D, x + i * ldx + h * D, w, D, eps);

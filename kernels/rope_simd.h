@@ -16,7 +16,8 @@ VEC void turn16(float *a, float *b, vec c, vec s)
     vec_store(b, vec_fma(p, s, vec_mul(q, c)));
 }
 
-void KERNEL(rope_forward)(float *x, size_t ldx, const float *cos, const float *sin, size_t N, size_t heads, size_t D)
+void KERNEL(rope_forward)(float *x, size_t ldx, const float *cos, const float *sin, size_t N, size_t heads,
+                          size_t D)
 {
     size_t half = D / 2;
     for (size_t i = 0; i < N; i++) {

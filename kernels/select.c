@@ -14,14 +14,16 @@
 #include <string.h>
 
 /* Every operation but those that have one version only. */
-#define TABLE(table_name, version)                                                                                                 \
-    {                                                                                                                              \
-        .name = table_name, .rmsnorm_forward = rmsnorm_forward##version, .rope_forward = rope_forward##version,                    \
-        .headnorm_forward = headnorm_forward##version, .attention_append = attention_append,                                       \
-        .attention_forward = attention_forward##version, .attention_scratch = attention_scratch##version,                          \
-        .shortconv_forward = shortconv_forward##version, .swiglu_forward = swiglu_forward##version, .add = add_forward##version,   \
-        .add_bias = add_bias_forward##version, .logsumexp_update = logsumexp_update##version, .softmax = softmax_forward##version, \
-        .from_bf16 = widen_bf16##version, .from_f16 = widen_f16##version, .matmul = matmul_forward_openblas,                       \
+#define TABLE(table_name, version)                                                                           \
+    {                                                                                                        \
+        .name = table_name, .rmsnorm_forward = rmsnorm_forward##version,                                     \
+        .rope_forward = rope_forward##version, .headnorm_forward = headnorm_forward##version,                \
+        .attention_append = attention_append, .attention_forward = attention_forward##version,               \
+        .attention_scratch = attention_scratch##version, .shortconv_forward = shortconv_forward##version,    \
+        .swiglu_forward = swiglu_forward##version, .add = add_forward##version,                              \
+        .add_bias = add_bias_forward##version, .logsumexp_update = logsumexp_update##version,                \
+        .softmax = softmax_forward##version, .from_bf16 = widen_bf16##version,                               \
+        .from_f16 = widen_f16##version, .matmul = matmul_forward_openblas,                                   \
     }
 
 static const struct kernels plain = TABLE("plain", );
@@ -30,7 +32,10 @@ static const struct kernels avx2 = TABLE("avx2", _avx2);
 static const struct kernels avx512 = TABLE("avx512", _avx512);
 #endif
 
-static bool always(void) { return true; }
+static bool always(void)
+{
+    return true;
+}
 
 /* Best first. */
 static const struct {

@@ -1,4 +1,5 @@
-/* shortconv, plain. z is not stored: K is small, so computing B * u again for each tap is cheaper than a pass through memory. */
+/* shortconv, plain. z is not stored: K is small, so computing B * u again for each tap is cheaper than a pass
+ * through memory. */
 #include "kernels/shortconv.h"
 
 /* v[t] of column c; t counts from the first carried row. */
@@ -17,8 +18,8 @@ void shortconv_shift(float *carry, const float *bgu, size_t N, size_t C, size_t 
         for (size_t c = c0; c < c1; c++) carry[j * C + c] = gated_input(bgu, carry, N + j, C, K, c);
 }
 
-void shortconv_forward(float *y, size_t ldy, const float *bgu, float *carry, const float *w, const float *bias, size_t N, size_t C,
-                       size_t K, size_t c0, size_t c1)
+void shortconv_forward(float *y, size_t ldy, const float *bgu, float *carry, const float *w,
+                       const float *bias, size_t N, size_t C, size_t K, size_t c0, size_t c1)
 {
     for (size_t t = 0; t < N; t++)
         for (size_t c = c0; c < c1; c++) {

@@ -1,5 +1,5 @@
-/* shortconv over vec: 16 channels at a time within a few rows, so that a row's lines, fetched for one group of channels, are still near for
- * the next; the taps of a group are transposed once for those rows. */
+/* shortconv over vec: 16 channels at a time within a few rows, so that a row's lines, fetched for one group
+ * of channels, are still near for the next; the taps of a group are transposed once for those rows. */
 #include "kernels/shortconv.h"
 
 enum { CONV_TAPS = 8, CONV_ROWS = 32 }; /* more taps than that: the plain kernel */
@@ -23,8 +23,8 @@ VEC void transpose_taps(vec *taps, const float *w, size_t K, size_t c, size_t n)
 }
 
 /* Rows [t0,t1) of columns [c,c+n). K is written out by the caller where it is usual, to unroll the taps. */
-VEC void convolve_columns(float *y, size_t ldy, const float *bgu, const float *carry, const vec *taps, vec bias, size_t t0,
-                          size_t t1, size_t C, size_t K, size_t c, size_t n)
+VEC void convolve_columns(float *y, size_t ldy, const float *bgu, const float *carry, const vec *taps,
+                          vec bias, size_t t0, size_t t1, size_t C, size_t K, size_t c, size_t n)
 {
     vec v[CONV_TAPS];
     for (size_t j = 0; j + 1 < K; j++) v[j] = gated_input(bgu, carry, t0 + j, C, K, c, n);
@@ -37,8 +37,8 @@ VEC void convolve_columns(float *y, size_t ldy, const float *bgu, const float *c
     }
 }
 
-void KERNEL(shortconv_forward)(float *y, size_t ldy, const float *bgu, float *carry, const float *w, const float *bias, size_t N,
-                               size_t C, size_t K, size_t c0, size_t c1)
+void KERNEL(shortconv_forward)(float *y, size_t ldy, const float *bgu, float *carry, const float *w,
+                               const float *bias, size_t N, size_t C, size_t K, size_t c0, size_t c1)
 {
     if (K > CONV_TAPS) {
         shortconv_forward(y, ldy, bgu, carry, w, bias, N, C, K, c0, c1);

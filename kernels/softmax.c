@@ -9,8 +9,12 @@ static float row_max(const float *x, size_t n, float start)
     return start;
 }
 
-/* A row that is all -inf so far has no finite maximum; subtracting 0 keeps its exponentials at 0 where -inf would give NaN. */
-static float finite_max(float m) { return m == -INFINITY ? 0.0f : m; }
+/* A row that is all -inf so far has no finite maximum; subtracting 0 keeps its exponentials at 0 where -inf
+ * would give NaN. */
+static float finite_max(float m)
+{
+    return m == -INFINITY ? 0.0f : m;
+}
 
 void softmax_forward(float *x, size_t n, float temperature)
 {

@@ -35,8 +35,12 @@ VEC float row_exp(float *x, size_t n, float max, float scale)
     return vec_hsum(sum);
 }
 
-/* exp(x - max) as 2^((x - max) log2 e): the product's rounding grows with the distance from max, but the term falls faster. */
-VEC vec term(vec x, vec max) { return vec_exp2_weight(vec_mul(vec_sub(x, max), vec_set(0x1.715476p+0f))); }
+/* exp(x - max) as 2^((x - max) log2 e): the product's rounding grows with the distance from max, but the term
+ * falls faster. */
+VEC vec term(vec x, vec max)
+{
+    return vec_exp2_weight(vec_mul(vec_sub(x, max), vec_set(0x1.715476p+0f)));
+}
 
 /* The sum of exp(x - max). */
 VEC float row_exp_sum(const float *x, size_t n, float max)
@@ -48,11 +52,15 @@ VEC float row_exp_sum(const float *x, size_t n, float max)
         sum2 = vec_add(sum2, term(vec_load(x + i + 16), m));
     }
     for (; i + 16 <= n; i += 16) sum = vec_add(sum, term(vec_load(x + i), m));
-    if (i < n) sum2 = vec_add(sum2, vec_select_first(n - i, term(vec_load_first(x + i, n - i), m), vec_zero()));
+    if (i < n)
+        sum2 = vec_add(sum2, vec_select_first(n - i, term(vec_load_first(x + i, n - i), m), vec_zero()));
     return vec_hsum(vec_add(sum, sum2));
 }
 
-VEC float finite_max(float m) { return m == -INFINITY ? 0.0f : m; } /* as in softmax.c */
+VEC float finite_max(float m)
+{
+    return m == -INFINITY ? 0.0f : m;
+} /* as in softmax.c */
 
 void KERNEL(softmax_forward)(float *x, size_t n, float temperature)
 {

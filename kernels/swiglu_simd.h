@@ -12,6 +12,7 @@ void KERNEL(swiglu_forward)(float *a, const float *b, size_t ld, size_t N, size_
     for (size_t i = 0; i < N; i++, a += ld, b += ld) {
         size_t f = 0;
         for (; f + 16 <= F; f += 16) vec_store(a + f, gate(vec_load(a + f), vec_load(b + f)));
-        if (f < F) vec_store_first(a + f, gate(vec_load_first(a + f, F - f), vec_load_first(b + f, F - f)), F - f);
+        if (f < F)
+            vec_store_first(a + f, gate(vec_load_first(a + f, F - f), vec_load_first(b + f, F - f)), F - f);
     }
 }

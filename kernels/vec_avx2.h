@@ -22,9 +22,18 @@ VEC __m256i vec_first(size_t n, int first)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n - first), lane);
 }
 
-VEC vec vec_zero(void) { return (vec){_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-VEC vec vec_set(float x) { return (vec){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-VEC vec vec_load(const float *p) { return (vec){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+VEC vec vec_zero(void)
+{
+    return (vec){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+VEC vec vec_set(float x)
+{
+    return (vec){_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+VEC vec vec_load(const float *p)
+{
+    return (vec){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
 VEC void vec_store(float *p, vec a)
 {
     _mm256_storeu_ps(p, a.lo);
@@ -46,24 +55,59 @@ VEC void vec_store_first(float *p, vec a, size_t n)
 }
 VEC __m256 vec_half_bf16(const uint16_t *p)
 {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)), 16));
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)), 16));
 }
-VEC vec vec_load_bf16(const uint16_t *p) { return (vec){vec_half_bf16(p), vec_half_bf16(p + 8)}; }
+VEC vec vec_load_bf16(const uint16_t *p)
+{
+    return (vec){vec_half_bf16(p), vec_half_bf16(p + 8)};
+}
 VEC vec vec_load_f16(const uint16_t *p)
 {
-    return (vec){_mm256_cvtph_ps(_mm_loadu_si128((const void *)p)), _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8)))};
+    return (vec){_mm256_cvtph_ps(_mm_loadu_si128((const void *)p)),
+                 _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8)))};
 }
 
-VEC vec vec_add(vec a, vec b) { return VEC_EACH(_mm256_add_ps, a, b); }
-VEC vec vec_sub(vec a, vec b) { return VEC_EACH(_mm256_sub_ps, a, b); }
-VEC vec vec_mul(vec a, vec b) { return VEC_EACH(_mm256_mul_ps, a, b); }
-VEC vec vec_div(vec a, vec b) { return VEC_EACH(_mm256_div_ps, a, b); }
-VEC vec vec_fma(vec a, vec b, vec c) { return (vec){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)}; }
-VEC vec vec_fnma(vec a, vec b, vec c) { return (vec){_mm256_fnmadd_ps(a.lo, b.lo, c.lo), _mm256_fnmadd_ps(a.hi, b.hi, c.hi)}; }
-VEC vec vec_max(vec a, vec b) { return VEC_EACH(_mm256_max_ps, a, b); }
-VEC vec vec_min(vec a, vec b) { return VEC_EACH(_mm256_min_ps, a, b); }
-VEC __m256 vec_half_round(__m256 a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-VEC vec vec_round(vec a) { return (vec){vec_half_round(a.lo), vec_half_round(a.hi)}; }
+VEC vec vec_add(vec a, vec b)
+{
+    return VEC_EACH(_mm256_add_ps, a, b);
+}
+VEC vec vec_sub(vec a, vec b)
+{
+    return VEC_EACH(_mm256_sub_ps, a, b);
+}
+VEC vec vec_mul(vec a, vec b)
+{
+    return VEC_EACH(_mm256_mul_ps, a, b);
+}
+VEC vec vec_div(vec a, vec b)
+{
+    return VEC_EACH(_mm256_div_ps, a, b);
+}
+VEC vec vec_fma(vec a, vec b, vec c)
+{
+    return (vec){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+VEC vec vec_fnma(vec a, vec b, vec c)
+{
+    return (vec){_mm256_fnmadd_ps(a.lo, b.lo, c.lo), _mm256_fnmadd_ps(a.hi, b.hi, c.hi)};
+}
+VEC vec vec_max(vec a, vec b)
+{
+    return VEC_EACH(_mm256_max_ps, a, b);
+}
+VEC vec vec_min(vec a, vec b)
+{
+    return VEC_EACH(_mm256_min_ps, a, b);
+}
+VEC __m256 vec_half_round(__m256 a)
+{
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+VEC vec vec_round(vec a)
+{
+    return (vec){vec_half_round(a.lo), vec_half_round(a.hi)};
+}
 
 VEC vec vec_blend(vec no, vec yes, __m256 lo, __m256 hi)
 {
@@ -79,16 +123,24 @@ VEC vec vec_select_equal(vec a, vec b, vec x, vec y)
 }
 
 /* 2^n from its bits; n whole, in [-126, 127]. */
-VEC __m256 vec_half_power2(__m256i n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)); }
+VEC __m256 vec_half_power2(__m256i n)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+}
 /* In two steps, so that results may be subnormal or infinite; n in [-252, 252]. */
 VEC __m256 vec_half_scale2(__m256 a, __m256 n)
 {
     __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
-    return _mm256_mul_ps(_mm256_mul_ps(a, vec_half_power2(half)), vec_half_power2(_mm256_sub_epi32(whole, half)));
+    return _mm256_mul_ps(_mm256_mul_ps(a, vec_half_power2(half)),
+                         vec_half_power2(_mm256_sub_epi32(whole, half)));
 }
-VEC vec vec_scale2(vec a, vec n) { return (vec){vec_half_scale2(a.lo, n.lo), vec_half_scale2(a.hi, n.hi)}; }
+VEC vec vec_scale2(vec a, vec n)
+{
+    return (vec){vec_half_scale2(a.lo, n.lo), vec_half_scale2(a.hi, n.hi)};
+}
 
-/* Where t is below limit n may be anything and the product is discarded; the product (not an addition to a's exponent) keeps a NaN. */
+/* Where t is below limit n may be anything and the product is discarded; the product (not an addition to a's
+ * exponent) keeps a NaN. */
 VEC __m256 vec_half_scale2_above(__m256 a, __m256 n, __m256 t, __m256 limit)
 {
     __m256 product = _mm256_mul_ps(a, vec_half_power2(_mm256_cvtps_epi32(n)));
@@ -96,7 +148,8 @@ VEC __m256 vec_half_scale2_above(__m256 a, __m256 n, __m256 t, __m256 limit)
 }
 VEC vec vec_scale2_above(vec a, vec n, vec t, vec limit)
 {
-    return (vec){vec_half_scale2_above(a.lo, n.lo, t.lo, limit.lo), vec_half_scale2_above(a.hi, n.hi, t.hi, limit.hi)};
+    return (vec){vec_half_scale2_above(a.lo, n.lo, t.lo, limit.lo),
+                 vec_half_scale2_above(a.hi, n.hi, t.hi, limit.hi)};
 }
 
 VEC float vec_hsum(vec a)

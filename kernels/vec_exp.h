@@ -1,5 +1,6 @@
-/* Exponentials over vec; include it after vec_avx2.h or vec_avx512.h. x = n ln 2 + r with whole n and |r| <= ln 2 / 2 (Cody and Waite 1980), then a
- * minimax polynomial in r with constant term 1, so that exp(0) is 1. */
+/* Exponentials over vec; include it after vec_avx2.h or vec_avx512.h. x = n ln 2 + r with whole n and |r| <=
+ * ln 2 / 2 (Cody and Waite 1980), then a minimax polynomial in r with constant term 1, so that exp(0) is 1.
+ */
 #ifndef KERNELS_VEC_EXP_H
 #define KERNELS_VEC_EXP_H
 
@@ -20,7 +21,8 @@ VEC vec vec_exp(vec x)
     return vec_scale2(p, n);
 }
 
-/* 2^t to 2e-7 relative for t <= 0; exactly 0 below 2^-125, so that masked scores (-inf) weigh nothing and subnormals do not arise. NaN for NaN. */
+/* 2^t to 2e-7 relative for t <= 0; exactly 0 below 2^-125, so that masked scores (-inf) weigh nothing and
+ * subnormals do not arise. NaN for NaN. */
 VEC vec vec_exp2_weight(vec t)
 {
     vec n = vec_round(t), r = vec_sub(t, n);

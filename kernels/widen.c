@@ -12,7 +12,8 @@ static float from_bits(uint32_t bits)
 
 void widen_bf16(float *dst, const uint16_t *src, size_t n)
 {
-    for (size_t i = 0; i < n; i++) dst[i] = from_bits((uint32_t)src[i] << 16); /* bf16 is the upper half of an f32 */
+    for (size_t i = 0; i < n; i++)
+        dst[i] = from_bits((uint32_t)src[i] << 16); /* bf16 is the upper half of an f32 */
 }
 
 /* binary16: sign 1, exponent 5 (bias 15), fraction 10. */

@@ -1,4 +1,5 @@
-/* Widen stored 16-bit floats to f32; exact for every value, subnormals and infinities included; NaN stays NaN. */
+/* Widen stored 16-bit floats to f32; exact for every value, subnormals and infinities included; NaN stays
+ * NaN. */
 #ifndef KERNELS_WIDEN_H
 #define KERNELS_WIDEN_H
 

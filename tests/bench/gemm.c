@@ -1,5 +1,6 @@
-/* bench-gemm: the products of an LFM2-350M-shaped model through the table's matmul, against one 2048^3 sgemm with the same library settings on the
- * same core. OPENBLAS_CORETYPE in the environment forces a library's kernels; the first line tells which are used. */
+/* bench-gemm: the products of an LFM2-350M-shaped model through the table's matmul, against one 2048^3 sgemm
+ * with the same library settings on the same core. OPENBLAS_CORETYPE in the environment forces a library's
+ * kernels; the first line tells which are used. */
 #include "kernels/kernels.h"
 #include "tests/bench/paired.h"
 
@@ -39,7 +40,8 @@ static struct job product_job(struct product *p)
 int main(void)
 {
     static const size_t rows[] = {512, 256, 128, 32, 1};
-    static const size_t shapes[][2] = {{4608, 1024}, {9216, 1024}, {3072, 1024}, {1024, 1024}, {2048, 1024}, {1024, 4608}, {4096, 1024}};
+    static const size_t shapes[][2] = {{4608, 1024}, {9216, 1024}, {3072, 1024}, {1024, 1024},
+                                       {2048, 1024}, {1024, 4608}, {4096, 1024}};
     const struct kernels *k = kernels_select(NULL);
     char cpu[64];
     if (!k) return 1;

@@ -1,4 +1,5 @@
-/* bench-kernels [TABLE]: attention against one 2048^3 sgemm on the same core; every other operation against the plain one. */
+/* bench-kernels [TABLE]: attention against one 2048^3 sgemm on the same core; every other operation against
+ * the plain one. */
 #include "kernels/kernels.h"
 #include "tests/bench/paired.h"
 #include <string.h>
@@ -8,9 +9,9 @@ enum { N = 512, C = 1024, F = 4608, V = 4096, H = 16, G = 8, D = 64, TAPS = 3, C
 
 struct bench {
     const struct kernels *kernels;
-    float *a, *b, *c;   /* N * 2F floats each, the largest any operation needs; numbers in [-1, 1) */
-    float *cos, *sin;   /* N * D/2 */
-    float ones[D];      /* weights that leave a norm's output a fixed point: it runs in place, many times */
+    float *a, *b, *c; /* N * 2F floats each, the largest any operation needs; numbers in [-1, 1) */
+    float *cos, *sin; /* N * D/2 */
+    float ones[D];    /* weights that leave a norm's output a fixed point: it runs in place, many times */
     uint16_t *half;
     struct attention_cache cache;
     size_t pos, rows; /* attention */
@@ -109,7 +110,8 @@ static void run_attention(void *context)
 {
     struct bench *b = context;
     size_t head = b->cache.head_size;
-    b->kernels->attention_forward(b->c, H * head, b->a, H * head, &b->cache, b->pos, b->rows, H, 0, G, 0.125f, b->b);
+    b->kernels->attention_forward(b->c, H * head, b->a, H * head, &b->cache, b->pos, b->rows, H, 0, G, 0.125f,
+                                  b->b);
 }
 
 /* bytes: read and written by one run. */
@@ -118,17 +120,17 @@ static const struct {
     void (*run)(void *);
     double bytes;
 } operations[] = {
-    {"rmsnorm", "N 512 C 1024", run_rmsnorm, 8.0 * N * C},
-    {"headnorm", "N 512 heads 16 D 64", run_headnorm, 8.0 * N * H * D},
-    {"rope", "N 512 heads 16 D 64", run_rope, 8.0 * N * H * D},
+    {"rmsnorm", "N 512 C 1024", run_rmsnorm, 8.0 * (N * C)},
+    {"headnorm", "N 512 heads 16 D 64", run_headnorm, 8.0 * (N * H * D)},
+    {"rope", "N 512 heads 16 D 64", run_rope, 8.0 * (N * H * D)},
     {"swiglu", "N 16 F 4608", run_swiglu, 12.0 * 16 * F},
-    {"shortconv", "N 512 C 1024 K 3", run_shortconv, 16.0 * N * C},
+    {"shortconv", "N 512 C 1024 K 3", run_shortconv, 16.0 * (N * C)},
     {"logsumexp_update", "N 64 V 4096", run_logsumexp, 4.0 * 64 * V},
     {"softmax", "n 65536", run_softmax, 8.0 * 65536},
-    {"add", "n 524288", run_add, 12.0 * N * C},
-    {"from_bf16", "n 524288", run_bf16, 6.0 * N * C},
-    {"from_f16", "n 524288", run_f16, 6.0 * N * C},
-    {"attention_append", "n 512 G 8 D 64", run_append, 16.0 * N * G * D},
+    {"add", "n 524288", run_add, 12.0 * (N * C)},
+    {"from_bf16", "n 524288", run_bf16, 6.0 * (N * C)},
+    {"from_f16", "n 524288", run_f16, 6.0 * (N * C)},
+    {"attention_append", "n 512 G 8 D 64", run_append, 16.0 * (N * G * D)},
 };
 
 static void cache_init(struct attention_cache *c, size_t cap, size_t head_size)
@@ -141,8 +143,8 @@ static void bench_attention(struct bench *b, const struct job *sgemm)
 {
     static const struct {
         size_t head_size, pos, rows;
-    } cases[] = {{64, 0, 512}, {64, 1536, 512}, {64, 7680, 512}, {64, 32256, 512}, {64, 8064, 128}, {64, 8191, 1}, {64, 32767, 1},
-                 {32, 7680, 512}, {80, 7680, 512}, {128, 7680, 512}};
+    } cases[] = {{64, 0, 512},  {64, 1536, 512}, {64, 7680, 512}, {64, 32256, 512}, {64, 8064, 128},
+                 {64, 8191, 1}, {64, 32767, 1},  {32, 7680, 512}, {80, 7680, 512},  {128, 7680, 512}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t pos = b->pos = cases[i].pos, n = b->rows = cases[i].rows;
         cache_init(&b->cache, pos + n, cases[i].head_size);
@@ -161,7 +163,8 @@ static void bench_operations(struct bench *fast, struct bench *plain)
     cache_init(&fast->cache, N, D);
     plain->cache = fast->cache;
     for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
-        struct job job = {operations[i].run, fast, operations[i].bytes}, reference = {operations[i].run, plain, operations[i].bytes};
+        struct job job = {operations[i].run, fast, operations[i].bytes},
+                   reference = {operations[i].run, plain, operations[i].bytes};
         struct paired result = paired_measure(&job, &reference);
         paired_print(operations[i].op, operations[i].shape, &result, "GB/s", "plain");
     }
@@ -173,12 +176,14 @@ int main(int argc, char **argv)
     char cpu[64];
     const struct kernels *k = kernels_select(argc > 1 ? argv[1] : NULL);
     if (!k) {
-        fprintf(stderr, "bench-kernels: this CPU has no kernels named '%s'; there are plain, avx2, avx512\n", argc > 1 ? argv[1] : "");
+        fprintf(stderr, "bench-kernels: this CPU has no kernels named '%s'; there are plain, avx2, avx512\n",
+                argc > 1 ? argv[1] : "");
         return 1;
     }
     printf("# %s; kernels %s; %s\n", kernels_cpu_name(cpu, sizeof cpu), k->name, kernels_blas_config());
     paired_header();
-    struct bench fast = {.kernels = k, .a = numbers(N * 2 * F), .b = numbers(N * 2 * F), .c = numbers(N * 2 * F)};
+    struct bench fast = {
+        .kernels = k, .a = numbers(N * 2 * F), .b = numbers(N * 2 * F), .c = numbers(N * 2 * F)};
     fast.cos = numbers(N * D / 2), fast.sin = numbers(N * D / 2);
     for (size_t i = 0; i < N * D / 2; i++) fast.cos[i] = cosf((float)i), fast.sin[i] = sinf((float)i);
     for (size_t i = 0; i < D; i++) fast.ones[i] = 1;

@@ -1,5 +1,6 @@
-/* Measure two things against each other on a machine that does other work too: CPU time of this thread, A B A B …, the median of the ratios.
- * Pairs whose reference is off its median by more than 8 % are left out: something disturbed them. */
+/* Measure two things against each other on a machine that does other work too: CPU time of this thread, A B A
+ * B …, the median of the ratios. Pairs whose reference is off its median by more than 8 % are left out:
+ * something disturbed them. */
 #ifndef TESTS_BENCH_PAIRED_H
 #define TESTS_BENCH_PAIRED_H
 
@@ -15,8 +16,9 @@ struct job {
 };
 
 struct paired {
-    double rate, reference, ratio, low, high; /* work per second of each (medians), job over reference: median, least and greatest */
-    int pairs;                                /* that counted */
+    double rate, reference, ratio, low,
+        high;  /* work per second of each (medians), job over reference: median, least and greatest */
+    int pairs; /* that counted */
 };
 
 enum { PAIRS = 11 };
@@ -61,7 +63,8 @@ static struct paired paired_measure(const struct job *job, const struct job *ref
         reference_rates[i] = reference->work / paired_seconds(reference, reference_repeats);
         job_rates[i] = job->work / paired_seconds(job, job_repeats);
     }
-    struct paired p = {paired_median(job_rates, PAIRS), paired_median(reference_rates, PAIRS), 0, INFINITY, 0, 0};
+    struct paired p = {
+        paired_median(job_rates, PAIRS), paired_median(reference_rates, PAIRS), 0, INFINITY, 0, 0};
     for (int i = 0; i < PAIRS; i++) {
         if (fabs(reference_rates[i] / p.reference - 1) > 0.08) continue;
         double ratio = ratios[p.pairs++] = job_rates[i] / reference_rates[i];
@@ -72,13 +75,19 @@ static struct paired paired_measure(const struct job *job, const struct job *ref
     return p;
 }
 
-/* One row: op, shape, rate in 1e9 units/s, its unit, the ratio and what it is to, its spread, the pairs that counted. */
-static inline void paired_print(const char *op, const char *shape, const struct paired *p, const char *unit, const char *to)
+/* One row: op, shape, rate in 1e9 units/s, its unit, the ratio and what it is to, its spread, the pairs that
+ * counted. */
+static inline void paired_print(const char *op, const char *shape, const struct paired *p, const char *unit,
+                                const char *to)
 {
-    printf("%s\t%s\t%.2f\t%s\t%.3f\t%s\t%.3f-%.3f\t%d\n", op, shape, p->rate / 1e9, unit, p->ratio, to, p->low, p->high, p->pairs);
+    printf("%s\t%s\t%.2f\t%s\t%.3f\t%s\t%.3f-%.3f\t%d\n", op, shape, p->rate / 1e9, unit, p->ratio, to,
+           p->low, p->high, p->pairs);
     fflush(stdout);
 }
 
-static inline void paired_header(void) { puts("op\tshape\trate\tunit\tratio\tto\tspread\tpairs"); }
+static inline void paired_header(void)
+{
+    puts("op\tshape\trate\tunit\tratio\tto\tspread\tpairs");
+}
 
 #endif

@@ -1,4 +1,5 @@
-/* For the tests of kernels: the tables that run here, numbers to feed them, buffers that notice writes outside, and what counts as equal. */
+/* For the tests of kernels: the tables that run here, numbers to feed them, buffers that notice writes
+ * outside, and what counts as equal. */
 #ifndef TESTS_KERNELS_CHECK_H
 #define TESTS_KERNELS_CHECK_H
 
@@ -13,13 +14,15 @@
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 /* Around every vector width and unrolling. */
-static const size_t check_sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 255, 1024, 1027};
+static const size_t check_sizes[] = {1,  2,  3,  7,  8,   9,   15,  16,  17,   31,  32,
+                                     33, 63, 64, 65, 100, 127, 128, 255, 1024, 1027};
 
 static const char *const check_table_names[] = {"plain", "avx2", "avx512"};
 
-/* for each table of this CPU: struct kernels *k. The plain one is among them: it is held against the same formulas. */
-#define FOR_EACH_TABLE(k)                                                                                                          \
-    for (size_t table_index = 0; table_index < COUNT(check_table_names); table_index++)                                            \
+/* for each table of this CPU: struct kernels *k. The plain one is among them: it is held against the same
+ * formulas. */
+#define FOR_EACH_TABLE(k)                                                                                    \
+    for (size_t table_index = 0; table_index < COUNT(check_table_names); table_index++)                      \
         for (const struct kernels *k = kernels_select(check_table_names[table_index]); k; k = NULL)
 
 static inline float check_random(uint64_t *state) /* uniform in [-1, 1) */
@@ -54,7 +57,8 @@ static inline struct guarded guarded_new(size_t n, size_t skew)
 
 static inline bool guarded_intact(const struct guarded *g)
 {
-    const unsigned char *begin = (const unsigned char *)g->data, *end = (const unsigned char *)(g->data + g->n);
+    const unsigned char *begin = (const unsigned char *)g->data,
+                        *end = (const unsigned char *)(g->data + g->n);
     for (const unsigned char *p = g->block; p < begin; p++)
         if (*p != 0xa5) return false;
     for (const unsigned char *p = end; p < g->block + g->bytes; p++)
@@ -83,13 +87,14 @@ static inline size_t check_differs(const float *a, const float *b, size_t n, dou
     return i;
 }
 
-#define EXPECT_CLOSE(a, b, n, relative, absolute, ...)                                                                             \
-    do {                                                                                                                           \
-        size_t at_ = check_differs(a, b, n, relative, absolute);                                                                   \
-        char what_[160];                                                                                                           \
-        snprintf(what_, sizeof what_, __VA_ARGS__);                                                                                \
-        if (at_ < (n))                                                                                                             \
-            cr_assert_fail("%s: element %zu is %.9g, expected %.9g", what_, at_, (double)(a)[at_], (double)(b)[at_]);              \
+#define EXPECT_CLOSE(a, b, n, relative, absolute, ...)                                                       \
+    do {                                                                                                     \
+        size_t at_ = check_differs(a, b, n, relative, absolute);                                             \
+        char what_[160];                                                                                     \
+        snprintf(what_, sizeof what_, __VA_ARGS__);                                                          \
+        if (at_ < (n))                                                                                       \
+            cr_assert_fail("%s: element %zu is %.9g, expected %.9g", what_, at_, (double)(a)[at_],           \
+                           (double)(b)[at_]);                                                                \
     } while (0)
 
 #endif

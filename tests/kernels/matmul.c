@@ -4,7 +4,8 @@
 static void compare(const struct kernels *k, size_t M, size_t N, size_t K, float beta)
 {
     size_t ldy = N + 2, ldx = K + 1, ldw = K + 3;
-    struct guarded y = guarded_new(M * ldy, 1), want = guarded_new(M * ldy, 0), x = guarded_new(M * ldx, 1), w = guarded_new(N * ldw, 2);
+    struct guarded y = guarded_new(M * ldy, 1), want = guarded_new(M * ldy, 0), x = guarded_new(M * ldx, 1),
+                   w = guarded_new(N * ldw, 2);
     check_fill(x.data, x.n, M + K, 1);
     check_fill(w.data, w.n, N + K, 1);
     check_fill(y.data, y.n, 5, 1);

@@ -5,13 +5,15 @@ Test(select, finds_a_whole_table_by_name_and_the_best_by_none)
     cr_assert_str_eq(kernels_select("plain")->name, "plain");
     unsetenv("THEA_KERNELS");
     const struct kernels *best = kernels_select(NULL);
-    FOR_EACH_TABLE(k)
-    {
+    FOR_EACH_TABLE (k) {
         void *entries[sizeof *k / sizeof(void *)];
         memcpy(entries, k, sizeof *k);
-        for (size_t i = 0; i < COUNT(entries); i++) cr_assert_not_null(entries[i], "%s lacks entry %zu", k->name, i);
-        if (k == best) best = NULL;
-        else cr_assert_not_null(best, "a table after the best one, %s, runs here", k->name);
+        for (size_t i = 0; i < COUNT(entries); i++)
+            cr_assert_not_null(entries[i], "%s lacks entry %zu", k->name, i);
+        if (k == best)
+            best = NULL;
+        else
+            cr_assert_not_null(best, "a table after the best one, %s, runs here", k->name);
     }
     cr_assert_null(best);
 }
