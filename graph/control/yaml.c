@@ -10,7 +10,7 @@
 struct reader {
     yaml_parser_t parser;
     yaml_event_t event; /* the current one */
-    const char *file;
+    const char *file, *text;
     size_t first_line;
     struct diag_list *diags;
     bool failed; /* nothing more can be read */
@@ -260,11 +260,24 @@ static struct diag_place event_place(const struct reader *r)
     return place;
 }
 
+/* The place of a byte of the text. */
+static struct diag_place place_at(const struct reader *r, size_t offset)
+{
+    struct diag_place place = {r->file, r->first_line, 1, 1};
+    for (size_t i = 0; i < offset; i++) {
+        bool newline = r->text[i] == '\n';
+        place.line += newline;
+        place.column = newline ? 1 : place.column + (((unsigned char)r->text[i] & 0xC0) != 0x80);
+    }
+    return place;
+}
+
 static void syntax_error(struct reader *r)
 {
     const yaml_parser_t *p = &r->parser;
     const yaml_mark_t *mark = &p->problem_mark;
     struct diag_place place = {r->file, r->first_line + mark->line, mark->column + 1, 1};
+    if (p->error == YAML_READER_ERROR) place = place_at(r, p->problem_offset); /* no mark: it looks ahead */
     struct buf details = {0};
     if (p->context != NULL && strstr(p->context, "quoted scalar") != NULL && strstr(p->problem, "end of stream") != NULL) {
         place = (struct diag_place){r->file, r->first_line + p->context_mark.line, p->context_mark.column + 1, 1};
@@ -416,6 +429,7 @@ struct yaml_node *yaml_read(const char *text, size_t len, const char *file, size
         return NULL;
     }
     if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3, len -= 3;
+    r.text = text;
     scan_bytes(&r, text, len);
     if (r.failed) return NULL;
     if (!yaml_parser_initialize(&r.parser)) abort();
