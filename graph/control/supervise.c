@@ -1,6 +1,7 @@
 /* The supervisor: starts a plan's processes, watches them, ends them. See supervise.h.
  *
- * One thread, one poll(2): signals come by signalfd, the children's stderr by pipes. Phases only go forward:
+ * One thread, one poll(2): signals come by a pipe that their handler fills, the children's stderr by pipes. (Not by signalfd: that wants the
+ * signals blocked in every thread, and a BLAS starts threads of its own before main.) Phases only go forward:
  * RUNNING -> DRAINING (first SIGINT) -> FAILING (a stage failed; the others may end by themselves) -> TERMINATING (SIGTERM) -> KILLING.
  * Invariant: when supervise_run returns, every process that it started, with its group, is dead and reaped. */
 #include "graph/control/supervisor.h"
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,41 +32,44 @@ static void fill_standard_descriptors(void)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) return;
 }
 
-/* A SIGINT that was ignored when we started (nohup, a script's background job) stays ignored. */
-static void watched_signals(sigset_t *set)
+static volatile sig_atomic_t signal_pipe = -1; /* where the handler writes: there is one supervisor in a process */
+
+static void note_signal(int sig)
 {
-    static const int signals[] = {SIGCHLD, SIGINT, SIGTERM, SIGTSTP, SIGCONT};
-    sigemptyset(set);
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        struct sigaction now;
-        bool ignored = sigaction(signals[i], NULL, &now) == 0 && now.sa_handler == SIG_IGN;
-        if (!ignored || signals[i] == SIGCHLD) sigaddset(set, signals[i]);
-    }
+    int saved = errno;
+    char byte = (char)sig;
+    ssize_t ignored = write(signal_pipe, &byte, 1); /* full: then it is read soon, and each reading looks at everything */
+    (void)ignored;
+    errno = saved;
 }
+
+static const int watched[SUPERVISOR_SIGNALS] = {SIGCHLD, SIGINT, SIGTERM, SIGTSTP, SIGCONT, SIGPIPE};
 
 static thea_rc init_signals(struct supervisor *s, struct thea_err *err)
 {
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, standard = {.sa_handler = SIG_DFL};
-    sigset_t set;
-    watched_signals(&set);
-    sigaction(SIGPIPE, &ignore, &s->old_pipe);
-    sigaction(SIGCHLD, &standard, &s->old_child); /* ignored, children would vanish unseen */
-    sigprocmask(SIG_BLOCK, &set, &s->old_mask);
-    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (s->signal_fd < 0) return thea_fail(err, THEA_EOS, "cannot watch signals: %s", strerror(errno));
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return thea_fail(err, THEA_EOS, "cannot watch signals: %s", strerror(errno));
+    s->signal_fd = ends[0];
+    signal_pipe = ends[1];
+    for (size_t i = 0; i < SUPERVISOR_SIGNALS; i++) {
+        struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+        sigfillset(&action.sa_mask);
+        if (watched[i] == SIGPIPE) action.sa_handler = SIG_IGN;
+        sigaction(watched[i], &action, &s->old_actions[i]);
+        /* A SIGINT that was ignored when we started (nohup, a script's background job) stays so; SIGCHLD must not, or children vanish unseen. */
+        if (s->old_actions[i].sa_handler == SIG_IGN && watched[i] != SIGCHLD) sigaction(watched[i], &s->old_actions[i], NULL);
+    }
     return THEA_OK;
 }
 
 static void fini_signals(struct supervisor *s)
 {
-    struct signalfd_siginfo info;
     if (s->signal_fd >= 0) {
-        while (read(s->signal_fd, &info, sizeof info) > 0) {} /* what still waits has been served: it must not hit the caller */
+        for (size_t i = 0; i < SUPERVISOR_SIGNALS; i++) sigaction(watched[i], &s->old_actions[i], NULL);
         close(s->signal_fd);
+        close(signal_pipe);
+        signal_pipe = -1;
     }
-    sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
-    sigaction(SIGPIPE, &s->old_pipe, NULL);
-    sigaction(SIGCHLD, &s->old_child, NULL);
     if (s->adopts) prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
@@ -215,13 +218,15 @@ static void stop_ourselves(struct supervisor *s)
 
 static void on_signals(struct supervisor *s)
 {
-    struct signalfd_siginfo info;
-    while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        switch (info.ssi_signo) {
-        case SIGCHLD: supervisor_reap(s); break;
+    char signals[64];
+    ssize_t n = read(s->signal_fd, signals, sizeof signals);
+    supervisor_reap(s);
+    for (ssize_t i = 0; i < n; i++) {
+        switch (signals[i]) {
+        case SIGCHLD: break;
         case SIGTSTP: stop_ourselves(s); break;
         case SIGCONT: supervisor_signal_all(s, SIGCONT); break;
-        default: on_interrupt(s, (int)info.ssi_signo, status_now_ns()); break;
+        default: on_interrupt(s, signals[i], status_now_ns()); break;
         }
     }
 }

@@ -17,6 +17,7 @@ enum {
     SUPERVISOR_PLAIN_MS = 10000,   /* --progress plain */
     SUPERVISOR_STATUS_FD = 3,      /* where a child finds its status page */
     SUPERVISOR_PUMP_BYTES = 65536,
+    SUPERVISOR_SIGNALS = 6,        /* that change what the process does while it supervises */
 };
 #define SUPERVISOR_NONE SIZE_MAX
 
@@ -51,8 +52,7 @@ struct supervisor {
     size_t count, alive;
     int signal_fd;
     bool adopts;                       /* orphans below us are ours to end */
-    sigset_t old_mask;
-    struct sigaction old_pipe, old_child;
+    struct sigaction old_actions[SUPERVISOR_SIGNALS];
     struct stdin_pump pump;
     supervisor_phase phase;
     uint64_t started_ns, deadline_ns;  /* deadline of the phase; 0: none */

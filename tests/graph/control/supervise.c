@@ -409,18 +409,26 @@ static void *send_signals(void *context)
     return NULL;
 }
 
-/* The supervisor blocks the signals in its own thread; this one must not take them. */
+/* The other thread takes signals like any: as those of a BLAS do. */
 static void run_with_signals(struct fixture *f, struct sender *sender)
 {
-    sigset_t all, old;
     pthread_t thread;
     sender->dir = f->dir;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old);
     cr_assert_eq(pthread_create(&thread, NULL, send_signals, sender), 0);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     run(f);
     pthread_join(thread, NULL);
+}
+
+Test(supervise, sees_every_end_though_another_thread_could_take_the_signal)
+{
+    struct fixture f;
+    init_fixture(&f);
+    struct sender sender = {.when = {"ended"}, .signals = {SIGCONT}};
+    add(&f, (char *)"load", SOURCE, (char *)"exit 0");
+    add(&f, (char *)"write", SINK, in_dir(&f, "touch ended; exit 0"));
+    run_with_signals(&f, &sender);
+    cr_expect_eq(f.result.exit_status, 0);
+    fini_fixture(&f);
 }
 
 Test(supervise, drains_at_the_first_SIGINT_by_ending_the_sources_alone)
