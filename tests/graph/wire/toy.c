@@ -1,3 +1,4 @@
+/* See toy.h. */
 #include "tests/graph/wire/toy.h"
 
 #include <stddef.h>
