@@ -70,6 +70,12 @@ static thea_rc run(struct stage *st, struct status_page *page, struct thea_err *
     return rc;
 }
 
+/* What a neighbour's loss means to whoever started us: bytes that end too early, or nobody there. */
+static thea_rc exit_code_of(thea_rc rc)
+{
+    return rc == THEA_ECLOSED ? THEA_EFRAME : rc == THEA_ETIMEOUT ? THEA_ESERVICE : rc;
+}
+
 static thea_rc run_with_page(struct stage *st, struct thea_err *err)
 {
     struct status_page *page = NULL;
@@ -80,7 +86,8 @@ static thea_rc run_with_page(struct stage *st, struct thea_err *err)
     }
     atomic_store(&page->started_ns, status_now_ns());
     stage_trace_open(st);
-    rc = run(st, page, err);
+    rc = exit_code_of(run(st, page, err));
+    err->rc = rc;
     if (rc != THEA_OK) atomic_store(&page->exit_rc, (int32_t)rc);
     atomic_store(&page->state, rc == THEA_OK ? STATUS_DONE : STATUS_FAILED);
     stage_fini(st);

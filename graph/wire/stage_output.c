@@ -157,6 +157,16 @@ static thea_rc send_all(struct stage *st, struct frame *const *frames, struct th
     return st->transport.send(st, frames, err);
 }
 
+/* How far a source's stream has come: the position of its end frame. */
+static void note_position(const struct stage *st, int port, const struct frame *f)
+{
+    const struct stage_out *o = &st->out[port];
+    uint64_t rows = 1;
+    for (size_t i = 0; i < f->tensor_count; i++)
+        if (stage_port_takes(o->port, f->tensors[i].name) && f->tensors[i].rank > 0) rows = f->tensors[i].shape[0];
+    if (f->position + rows > o->stream->position) o->stream->position = f->position + rows;
+}
+
 thea_rc stage_outputs_send(struct stage *st, struct thea_err *err)
 {
     struct frame *frames[STAGE_PORTS_MAX] = {NULL};
@@ -171,6 +181,7 @@ thea_rc stage_outputs_send(struct stage *st, struct thea_err *err)
         frames[i] = make_frame(st, s, i, o->kind_set ? o->kind : FRAME_DATA);
         if (o->position_set) frames[i]->position = o->position;
         else if (st->current.stream == s) frames[i]->position = st->current.frame->position;
+        if (st->ops->inputs == NULL) note_position(st, i, frames[i]);
         any = true;
     }
     thea_rc rc = any ? send_all(st, frames, err) : THEA_OK;

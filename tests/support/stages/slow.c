@@ -39,7 +39,8 @@ static thea_rc slow_frame(struct stage *st, struct stage_stream *s, int port, co
         thea_rc rc = misbehave(st, slow, err);
         if (rc != THEA_OK) return rc;
     }
-    stage_put(st, s, 0, frame_tensor(in, "values"));
+    if (frame_tensor(in, "values") != NULL) stage_put(st, s, 0, frame_tensor(in, "values"));
+    stage_put_kind(st, 0, in->kind);
     return THEA_OK;
 }
 
