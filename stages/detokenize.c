@@ -9,7 +9,7 @@ enum { PORT_TEXT = 0 };
 
 struct detokenize {
     const char *model;
-    bool special;
+    bool special, echo;
     struct tokenizer *tokenizer;
 };
 
@@ -17,11 +17,14 @@ struct document {
     struct token_decoder *decoder;
     struct buf text;   /* of the frame being made */
     uint64_t position; /* bytes that have left */
+    bool begun;        /* tokens have come */
 };
 
 static const struct stage_option detokenize_options[] = {
     {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct detokenize, model), .meaning = "whose tokenizer.json to use (default: $THEA_MODEL)", .flags = STAGE_REQUIRED},
     {.name = "special", .type = VALUE_BOOL, .def = "true", .offset = offsetof(struct detokenize, special), .meaning = "keep special tokens in the text"},
+    {.name = "echo", .type = VALUE_BOOL, .def = "false", .offset = offsetof(struct detokenize, echo),
+     .meaning = "before a continuation, the text that is continued (it rides with the first token)"},
     {0},
 };
 static const struct stage_port detokenize_inputs[] = {
@@ -74,6 +77,28 @@ static void put_text(struct stage *st, struct stage_stream *s, struct document *
     d->position += d->text.len;
 }
 
+/* Some decoders take the space off a text's first word. A continuation's first word is in the middle of a text: let them have seen one. */
+static thea_rc skip_beginning(const struct detokenize *state, struct document *d, struct thea_err *err)
+{
+    struct token_list word = {0};
+    thea_rc rc = tokenizer_encode(state->tokenizer, "a", 1, false, &word, err);
+    if (rc == THEA_OK) rc = token_decoder_push(d->decoder, word.ids, word.count, &d->text, err);
+    buf_clear(&d->text);
+    token_list_fini(&word);
+    return rc;
+}
+
+/* Tokens at position 0 are a whole text's; others, with text beside them, continue that text. */
+static thea_rc begin_text(const struct detokenize *state, struct document *d, const struct frame *in, struct thea_err *err)
+{
+    const struct tensor *before = frame_tensor(in, "text");
+    d->begun = true;
+    if (in->position == 0 || before == NULL || before->size_bytes == 0) return THEA_OK;
+    thea_rc rc = skip_beginning(state, d, err);
+    if (rc == THEA_OK && state->echo) buf_add(&d->text, before->data, before->size_bytes);
+    return rc;
+}
+
 /* Text that came with the tokens is the source's: ours takes its place, even while there is none yet. */
 static thea_rc detokenize_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
 {
@@ -82,7 +107,8 @@ static thea_rc detokenize_frame(struct stage *st, struct stage_stream *s, int po
     const struct tensor *tokens = frame_tensor(in, "tokens");
     if (tokens == NULL) return THEA_OK;
     buf_clear(&d->text);
-    thea_rc rc = token_decoder_push(d->decoder, tokens->data, (size_t)tokens->shape[0], &d->text, err);
+    thea_rc rc = d->begun ? THEA_OK : begin_text(stage_state(st), d, in, err);
+    if (rc == THEA_OK) rc = token_decoder_push(d->decoder, tokens->data, (size_t)tokens->shape[0], &d->text, err);
     if (rc != THEA_OK) return rc;
     if (d->text.len > 0 || frame_tensor(in, "text") != NULL) put_text(st, s, d);
     stage_count_tokens(st, tokens->shape[0]);

@@ -85,7 +85,7 @@ static void collect_sets(struct sets *sets, const struct command_args *args)
     while ((stops[stop_count] = command_value_at(args, "stop", stop_count)) != NULL) stop_count++;
     if (stop_count > 0) add_list(sets, "sample.stop", stops, stop_count);
     if (args->operand_count > 0) add_list(sets, "load.text", args->operands, args->operand_count);
-    if (!command_flag(args, "echo", true)) add_value(sets, "detokenize", "echo", "false");
+    add_value(sets, "detokenize", "echo", command_flag(args, "echo", true) ? "true" : "false");
     free(stops);
 }
 
