@@ -73,7 +73,7 @@ static void drop_greeting(struct link *ln)
 /* What is in the seat is not our peer. A receiver waits for a better one, a sender has dialled the wrong address. */
 static void refuse_stranger(struct link *ln, const char *why)
 {
-    snprintf(ln->last_refusal, sizeof ln->last_refusal, "%s", why);
+    snprintf(ln->last_refusal, sizeof ln->last_refusal, "%.*s", (int)sizeof ln->last_refusal - 1, why);
     if (ln->role == LINK_SENDER) link_fail(ln, THEA_EFRAME, "%s", why);
 }
 
