@@ -47,18 +47,14 @@ static void add_set(struct sets *sets, char *text)
     sets->items[sets->count++] = text;
 }
 
-/* KEY=["…", "…"]: JSON strings are YAML strings; a dollar would begin a variable, two are one. */
+/* KEY=["…", "…"]: JSON strings are YAML strings, so that a prompt may hold anything. */
 static void add_list(struct sets *sets, const char *key, const char *const *texts, size_t count)
 {
     struct json_node *list = json_new_list();
     struct buf set = {0};
     for (size_t i = 0; i < count; i++) json_append(list, json_new_string(texts[i]));
     char *json = json_print(list, 0, 0);
-    buf_printf(&set, "%s=", key);
-    for (const char *c = json; *c != '\0'; c++) {
-        buf_add_char(&set, *c);
-        if (*c == '$') buf_add_char(&set, '$');
-    }
+    buf_printf(&set, "%s=%s", key, json);
     add_set(sets, buf_take(&set));
     free(json);
     json_free(list);

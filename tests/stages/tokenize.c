@@ -274,6 +274,42 @@ Test(detokenize, only_whole_characters_leave)
     harness_close(h);
 }
 
+/* The continuation " b" of "a", as `sample` sends it: one token a frame, positions go on, the text before rides with the first. */
+static struct buf continued(const char *model, const char *option)
+{
+    struct harness *h = open_stage(&tokenize_ops, model, "--no-special");
+    feed_document(h, 1, "a b", 3, 3);
+    struct buf tokens = joined(h, "tokens", 1, "tokens");
+    harness_close(h);
+    const int32_t *ids = (const void *)tokens.data;
+    size_t n = tokens.len / sizeof *ids;
+    cr_assert_gt(n, 1);
+    h = open_stage(&detokenize_ops, model, option);
+    for (size_t i = 1; i < n; i++) {
+        struct tensor t[2] = {tensor_1d("tokens", TENSOR_I32, ids + i, 1), tensor_1d("text", TENSOR_U8, "a", 1)};
+        struct frame f = {.stream = 1, .seq = i - 1, .position = i, .kind = FRAME_DATA, .tensors = t, .tensor_count = i == 1 ? 2 : 1};
+        struct thea_err err;
+        cr_assert_eq(harness_feed(h, "tokens", &f, &err), THEA_OK, "%s", err.message);
+    }
+    feed(h, "tokens", 1, FRAME_END, NULL, 0);
+    struct buf text = joined(h, "text", 1, "text");
+    harness_close(h);
+    buf_fini(&tokens);
+    return text;
+}
+
+Test(detokenize, keeps_the_space_that_begins_a_continuation_and_echoes_what_it_continues_when_asked)
+{
+    const char *const models[] = {LLAMA3, SPM, GPT2};
+    for (size_t m = 0; m < 3; m++) {
+        struct buf alone = continued(models[m], NULL), echoed = continued(models[m], "--echo");
+        cr_expect_str_eq(buf_text(&alone), " b", "%s", models[m]);
+        cr_expect_str_eq(buf_text(&echoed), "a b", "%s", models[m]);
+        buf_fini(&alone);
+        buf_fini(&echoed);
+    }
+}
+
 Test(detokenize, an_id_outside_the_vocabulary_ends_its_document_with_an_error)
 {
     int32_t ids[] = {72, 99999};
