@@ -205,7 +205,7 @@ static void append_word(struct bpe *m, const struct mapped_view *v, size_t start
     for (size_t i = 0; i < w->count; i++) token_list_add(out, w->ids[i], mapped_end(v, start + w->ends[i]));
 }
 
-void bpe_append(struct bpe *m, const struct mapped_view *v, size_t start, size_t end, struct token_list *out)
+static void append_cached(struct bpe *m, const struct mapped_view *v, size_t start, size_t end, struct token_list *out)
 {
     size_t len = end - start;
     const char *text = v->text + start;
@@ -229,6 +229,24 @@ void bpe_append(struct bpe *m, const struct mapped_view *v, size_t start, size_t
         out->ends[out->count + i] = mapped_end(v, start + slot->ends[i]);
     }
     out->count += slot->count;
+}
+
+/* Where the next ▁ after another character is; end if there is none. */
+static size_t next_mark(const char *text, size_t start, size_t end)
+{
+    enum { N = sizeof BPE_MARK - 1 };
+    for (const char *at = text + start, *hit; (hit = memmem(at, (size_t)(text + end - at), BPE_MARK, N)) != NULL; at = hit + N)
+        if (hit >= text + start + N ? memcmp(hit - N, BPE_MARK, N) != 0 : hit > text + start) return (size_t)(hit - text);
+    return end;
+}
+
+void bpe_append(struct bpe *m, const struct mapped_view *v, size_t start, size_t end, struct token_list *out)
+{
+    if (!m->is.cut_at_marks) {
+        append_cached(m, v, start, end, out);
+        return;
+    }
+    for (size_t at = start, cut; at < end; at = cut) append_cached(m, v, at, cut = next_mark(v->text, at, end), out);
 }
 
 void bpe_forget(struct bpe *m)

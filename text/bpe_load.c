@@ -69,6 +69,18 @@ static thea_rc find_side(const struct vocab *v, const struct place *p, const cha
     return place_fail(p, err, "%s '%.*s' is not in the vocabulary", what, (int)(len < 80 ? len : 80), text);
 }
 
+enum { MARK_BYTES = sizeof BPE_MARK - 1 };
+
+static bool begins_with_mark(struct side s)
+{
+    return s.len >= MARK_BYTES && memcmp(s.text, BPE_MARK, MARK_BYTES) == 0;
+}
+
+static bool ends_with_mark(struct side s)
+{
+    return s.len >= MARK_BYTES && memcmp(s.text + s.len - MARK_BYTES, BPE_MARK, MARK_BYTES) == 0;
+}
+
 static thea_rc read_merge(struct bpe_config *c, const struct vocab *v, const struct place *p, uint32_t rank, struct buf *joined, struct thea_err *err)
 {
     struct side pair[2];
@@ -81,8 +93,10 @@ static thea_rc read_merge(struct bpe_config *c, const struct vocab *v, const str
     buf_add(joined, pair[0].text, pair[0].len);
     buf_add(joined, pair[1].text, pair[1].len);
     rc = find_side(v, p, joined->data, joined->len, "the merged token", &both, err);
-    if (rc == THEA_OK) merge_table_put(&c->merges, left, right, rank, both);
-    return rc;
+    if (rc != THEA_OK) return rc;
+    merge_table_put(&c->merges, left, right, rank, both);
+    if (begins_with_mark(pair[1]) && !ends_with_mark(pair[0])) c->cut_at_marks = false;
+    return THEA_OK;
 }
 
 static thea_rc read_merges(struct bpe_config *c, const struct vocab *v, const struct place *model, struct thea_err *err)
@@ -145,8 +159,12 @@ thea_rc bpe_load(struct bpe_config *c, const struct place *model, struct vocab *
     if (rc == THEA_OK) rc = place_bool(model, "ignore_merges", false, &c->ignore_merges, err);
     if (rc == THEA_OK && c->byte_fallback && c->bytelevel) return place_fail(&p, err, "byte_fallback together with a ByteLevel pre-tokenizer is not supported");
     if (rc == THEA_OK) rc = read_vocab(v, model, err);
+    c->cut_at_marks = !c->bytelevel && !c->ignore_merges;
     if (rc == THEA_OK) rc = read_merges(c, v, model, err);
     if (rc == THEA_OK) rc = find_unknown(c, v, model, err);
-    if (rc == THEA_OK) find_bytes(c, v);
-    return rc;
+    if (rc != THEA_OK) return rc;
+    find_bytes(c, v);
+    int32_t mark = vocab_find(v, BPE_MARK, MARK_BYTES);
+    if (mark < 0 || !v->entries[mark].model) c->cut_at_marks = false; /* unknown marks could join unknown neighbours */
+    return THEA_OK;
 }

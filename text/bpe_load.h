@@ -6,10 +6,13 @@
 #include "text/reader.h"
 #include "text/vocab.h"
 
+#define BPE_MARK "\xE2\x96\x81" /* ▁, SentencePiece's space */
+
 struct bpe_config {
     struct merge_table merges;
     bool bytelevel; /* set by the caller */
     bool byte_fallback, fuse_unk, ignore_merges;
+    bool cut_at_marks;     /* no merge joins something that ends in another character to something that begins with ▁: words may be cut there */
     int32_t unk;           /* -1: unknown symbols are dropped */
     int32_t byte_ids[256]; /* byte-level: of each byte; with fallback: of <0xXX>; -1: none */
 };
