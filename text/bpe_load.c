@@ -135,6 +135,15 @@ static thea_rc find_unknown(struct bpe_config *c, const struct vocab *v, const s
     return rc != THEA_OK ? rc : find_side(v, &p, text, len, "the unknown token", &c->unk, err);
 }
 
+/* Unknown marks could be fused with unknown neighbours; of a dropped character both neighbours meet. */
+static bool keeps_marks_apart(const struct bpe_config *c, const struct vocab *v)
+{
+    int32_t mark = vocab_find(v, BPE_MARK, MARK_BYTES);
+    bool all_bytes = c->byte_fallback;
+    for (int b = 0; b < 256; b++) all_bytes = all_bytes && c->byte_ids[b] >= 0;
+    return mark >= 0 && v->entries[mark].model && (c->unk >= 0 || all_bytes);
+}
+
 /* What this model does not do, if the file asks for it. */
 static thea_rc refuse_others(const struct place *model, struct thea_err *err)
 {
@@ -164,7 +173,6 @@ thea_rc bpe_load(struct bpe_config *c, const struct place *model, struct vocab *
     if (rc == THEA_OK) rc = find_unknown(c, v, model, err);
     if (rc != THEA_OK) return rc;
     find_bytes(c, v);
-    int32_t mark = vocab_find(v, BPE_MARK, MARK_BYTES);
-    if (mark < 0 || !v->entries[mark].model) c->cut_at_marks = false; /* unknown marks could join unknown neighbours */
+    if (!keeps_marks_apart(c, v)) c->cut_at_marks = false;
     return THEA_OK;
 }

@@ -46,8 +46,8 @@ static thea_rc read_replace(struct decode_step *d, const struct place *p, struct
     buf_add(&d->content, content, len);
     if (!pattern.regex) return THEA_OK;
     d->kind = DECODE_REPLACE_REGEX;
-    if (regex_new(&d->regex, pattern.text, pattern.len, err) == THEA_OK) return THEA_OK;
-    return thea_fail_prefix(err, "%s", place_text(p, where, sizeof where));
+    if (regex_new(&d->regex, pattern.text, pattern.len, err) != THEA_OK) return thea_fail_prefix(err, "%s", place_text(p, where, sizeof where));
+    return regex_matches_empty(d->regex) ? place_fail(p, err, "a pattern that matches the empty text is not supported") : THEA_OK;
 }
 
 static thea_rc read_metaspace(struct decode_step *d, const struct place *p, struct thea_err *err)

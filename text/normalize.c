@@ -41,9 +41,9 @@ static thea_rc read_replace(struct step *s, const struct place *p, struct thea_e
     buf_add(&s->content, content, len);
     buf_add(&s->pattern, pattern.text, pattern.len);
     if (!pattern.regex) return THEA_OK;
-    if (regex_new(&s->regex, pattern.text, pattern.len, err) == THEA_OK) return THEA_OK;
     char where[512];
-    return thea_fail_prefix(err, "%s", place_text(p, where, sizeof where));
+    if (regex_new(&s->regex, pattern.text, pattern.len, err) != THEA_OK) return thea_fail_prefix(err, "%s", place_text(p, where, sizeof where));
+    return regex_matches_empty(s->regex) ? place_fail(p, err, "a pattern that matches the empty text is not supported") : THEA_OK;
 }
 
 static thea_rc read_simple(struct step *s, const char *type, const struct place *p, struct thea_err *err)

@@ -94,3 +94,8 @@ thea_rc regex_next(struct regex *re, const char *text, size_t len, struct regex_
     }
     return THEA_DONE;
 }
+
+bool regex_matches_empty(struct regex *re)
+{
+    return search(re, "", 0, 0, NULL) == THEA_OK;
+}

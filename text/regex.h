@@ -10,6 +10,7 @@ struct regex;
 
 /* Errors: THEA_EDATA; the message says what is wrong and where in the pattern, and is to be prefixed with the pattern's place. */
 THEA_CHECK thea_rc regex_new(struct regex **out, const char *pattern, size_t len, struct thea_err *err);
+bool regex_matches_empty(struct regex *re); /* the empty text */
 void regex_free(struct regex *re);
 
 /* Walk the matches in a valid UTF-8 text, left to right, as the reference does: an empty match right after another match is none.

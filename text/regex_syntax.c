@@ -1,10 +1,12 @@
 /* Patterns in Oniguruma's Ruby syntax, spelled for PCRE2 (UTF | UCP | MULTILINE). What differs:
  *   \s  White_Space, without U+180E, which PCRE2 counts in          \w  Alphabetic, M, Nd, Pc; PCRE2's is L, N, _
  *   \h  a hexadecimal digit; PCRE2's is horizontal space            {,n} up to n times; literal in PCRE2
+ *   \uHHHH  a code point; PCRE2 has \x{HHHH} alone
  *   \p{Han}  the script; PCRE2's is the script extensions           (?m:…) dot matches newline; refused, as are &&, [a[b]], {n,m}+
  */
 #include "text/regex.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #define SPACES "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
@@ -55,6 +57,17 @@ static void set(struct reader *r, const char *items, bool negated)
     r->at += 2;
 }
 
+/* \uHHHH */
+static thea_rc code_point(struct reader *r)
+{
+    size_t n = 0;
+    while (n < 4 && r->at + 2 + n < r->len && isxdigit((unsigned char)r->s[r->at + 2 + n])) n++;
+    if (n < 4) return refuse(r, "\\u without four hexadecimal digits");
+    buf_printf(r->out, "\\x{%.4s}", r->s + r->at + 2);
+    r->at += 6;
+    return THEA_OK;
+}
+
 static thea_rc escape(struct reader *r)
 {
     if (r->at + 1 == r->len) return refuse(r, "a single backslash");
@@ -75,6 +88,7 @@ static thea_rc escape(struct reader *r)
         if (r->in_class) return refuse(r, "\\H inside [ ]");
         set(r, "0-9A-Fa-f", true);
         return THEA_OK;
+    case 'u': return code_point(r);
     case 'p': case 'P':
         if (r->at + 2 < r->len && r->s[r->at + 2] == '{') return property(r);
         return refuse(r, "\\p without { }");

@@ -74,8 +74,10 @@ static thea_rc find_in_text(struct tokenizer *t, const struct added_entry *a, st
         return THEA_OK;
     }
     thea_rc rc = normalizer_apply(t->normalizer, &text, &text, err);
-    if (rc == THEA_OK) added_set_add(&t->normalized, text.text, text.len, a->token);
-    return rc;
+    if (rc != THEA_OK) return rc;
+    added_set_add(&t->normalized, text.text, text.len, a->token);
+    if (text.len != a->len || memcmp(text.text, a->text, a->len) != 0) vocab_say(&t->vocab, a->token.id, text.text, text.len);
+    return THEA_OK;
 }
 
 /* Special tokens go first: of two that are found by the same text, they win. */
@@ -296,7 +298,7 @@ thea_rc token_decoder_push(struct token_decoder *d, const int32_t *ids, size_t n
     thea_rc rc = THEA_OK;
     for (size_t i = 0; i < n && rc == THEA_OK; i++) {
         size_t len;
-        const char *text = vocab_text(v, ids[i], &len);
+        const char *text = vocab_said(v, ids[i], &len);
         if (text == NULL) return thea_fail(err, THEA_EDOC, "token id %d is not in the vocabulary (ids below %zu)", ids[i], v->size);
         if (d->skip_special && v->entries[ids[i]].special) continue;
         rc = decoder_push(d->state, text, len, out, err);

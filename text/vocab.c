@@ -82,7 +82,8 @@ bool vocab_add(struct vocab *v, const char *text, size_t len, int32_t id)
     if ((v->used + 1) * 2 > v->slot_count) rehash(v);
     size_t slot = slot_of(v, text, len);
     if (v->slots[slot] >= 0) return false;
-    v->entries[at] = (struct vocab_entry){.at = v->arena.len, .len = (uint32_t)len, .used = true};
+    uint32_t from = (uint32_t)v->arena.len; /* files are far smaller than 4 GiB */
+    v->entries[at] = (struct vocab_entry){.at = from, .len = (uint32_t)len, .said = from, .said_len = (uint32_t)len, .used = true};
     buf_add(&v->arena, text, len);
     v->slots[slot] = id;
     v->used++;
@@ -100,4 +101,18 @@ const char *vocab_text(const struct vocab *v, int32_t id, size_t *len)
     if (id < 0 || (size_t)id >= v->size || !v->entries[id].used) return NULL;
     *len = v->entries[id].len;
     return v->arena.data + v->entries[id].at;
+}
+
+const char *vocab_said(const struct vocab *v, int32_t id, size_t *len)
+{
+    if (vocab_text(v, id, len) == NULL) return NULL;
+    *len = v->entries[id].said_len;
+    return v->arena.data + v->entries[id].said;
+}
+
+void vocab_say(struct vocab *v, int32_t id, const char *text, size_t len)
+{
+    v->entries[id].said = (uint32_t)v->arena.len;
+    v->entries[id].said_len = (uint32_t)len;
+    buf_add(&v->arena, text, len);
 }
