@@ -77,6 +77,7 @@ static void attend(const struct kernels *k, const struct sequence *s, float *o, 
                    size_t n, size_t g0, size_t g1)
 {
     struct guarded scratch = guarded_new(k->attention_scratch(s->D, s->H / s->G), 1);
+    for (size_t i = 0; i < scratch.n; i++) scratch.data[i] = NAN; /* left by another */
     k->attention_forward(o, ldo, s->q + pos * s->H * s->D, s->H * s->D, &s->cache, pos, n, s->H, g0, g1,
                          s->scale, scratch.data);
     cr_assert(guarded_intact(&scratch), "%s: wrote outside its scratch", k->name);
