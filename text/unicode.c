@@ -35,6 +35,18 @@ static int of_category(utf8proc_category_t category)
     }
 }
 
+/* Letters and digits of Unicode 15.1 and 16, which the reference knows and utf8proc 2.8 does not yet. */
+static const struct { uint32_t first, last; int what; } newer[] = {
+    {0x1C89, 0x1C8A, UNICODE_LETTER},   {0xA7CB, 0xA7CD, UNICODE_LETTER},   {0xA7DA, 0xA7DC, UNICODE_LETTER},   {0x105C0, 0x105F3, UNICODE_LETTER},
+    {0x10D4A, 0x10D65, UNICODE_LETTER}, {0x10D6F, 0x10D85, UNICODE_LETTER}, {0x10EC2, 0x10EC4, UNICODE_LETTER}, {0x11380, 0x11389, UNICODE_LETTER},
+    {0x1138B, 0x1138B, UNICODE_LETTER}, {0x1138E, 0x1138E, UNICODE_LETTER}, {0x11390, 0x113B5, UNICODE_LETTER}, {0x113B7, 0x113B7, UNICODE_LETTER},
+    {0x113D1, 0x113D1, UNICODE_LETTER}, {0x113D3, 0x113D3, UNICODE_LETTER}, {0x11BC0, 0x11BE0, UNICODE_LETTER}, {0x13460, 0x143FA, UNICODE_LETTER},
+    {0x16100, 0x1611D, UNICODE_LETTER}, {0x16D40, 0x16D6C, UNICODE_LETTER}, {0x18CFF, 0x18CFF, UNICODE_LETTER}, {0x1E5D0, 0x1E5ED, UNICODE_LETTER},
+    {0x1E5F0, 0x1E5F0, UNICODE_LETTER}, {0x2EBF0, 0x2EE5D, UNICODE_LETTER}, {0x10D40, 0x10D49, UNICODE_NUMBER}, {0x116D0, 0x116E3, UNICODE_NUMBER},
+    {0x11BF0, 0x11BF9, UNICODE_NUMBER}, {0x16130, 0x16139, UNICODE_NUMBER}, {0x16D70, 0x16D79, UNICODE_NUMBER}, {0x1CCF0, 0x1CCF9, UNICODE_NUMBER},
+    {0x1E5F1, 0x1E5FA, UNICODE_NUMBER},
+};
+
 static void fill(void)
 {
     for (uint32_t c = 0; c < 0x110000; c++) {
@@ -45,6 +57,8 @@ static void fill(void)
         if ((c >= 0x1160 && c <= 0x11FF) || (c >= 0xD7B0 && c <= 0xD7FF)) what |= UNICODE_JOINS;
         table[c] = (uint8_t)what;
     }
+    for (size_t i = 0; i < sizeof newer / sizeof *newer; i++)
+        for (uint32_t c = newer[i].first; c <= newer[i].last; c++) table[c] |= (uint8_t)(newer[i].what | UNICODE_WORD);
     unicode_table = table;
 }
 

@@ -1,4 +1,4 @@
-/* What a code point is, from a flat table: one byte each, filled once from utf8proc (Unicode 14). */
+/* What a code point is, from a flat table: one byte each, filled once from utf8proc; letters and numbers up to Unicode 16. */
 #ifndef TEXT_UNICODE_H
 #define TEXT_UNICODE_H
 
