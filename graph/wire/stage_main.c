@@ -76,7 +76,8 @@ static thea_rc exit_code_of(thea_rc rc)
     return rc == THEA_ECLOSED ? THEA_EFRAME : rc == THEA_ETIMEOUT ? THEA_ESERVICE : rc;
 }
 
-static thea_rc run_with_page(struct stage *st, struct thea_err *err)
+/* *set_aside: a sink has met documents that failed; all else is done. */
+static thea_rc run_with_page(struct stage *st, bool *set_aside, struct thea_err *err)
 {
     struct status_page *page = NULL;
     thea_rc rc = status_map(&page, st->command.status_fd, err);
@@ -90,6 +91,7 @@ static thea_rc run_with_page(struct stage *st, struct thea_err *err)
     err->rc = rc;
     if (rc != THEA_OK) atomic_store(&page->exit_rc, (int32_t)rc);
     atomic_store(&page->state, rc == THEA_OK ? STATUS_DONE : STATUS_FAILED);
+    *set_aside = st->ops->outputs == NULL && atomic_load(&page->failed) > 0;
     stage_fini(st);
     status_unmap(page);
     return rc;
@@ -137,6 +139,7 @@ int stage_main(int argc, char **argv, const struct stage_ops *ops)
     }
     if (rc == THEA_OK) rc = stage_ports_emit(&st, &err);
     if (rc != THEA_OK) return fail(&st, &err);
-    rc = run_with_page(&st, &err);
-    return rc == THEA_OK ? 0 : thea_log_failure(&err);
+    bool set_aside = false;
+    rc = run_with_page(&st, &set_aside, &err);
+    return rc == THEA_OK ? set_aside : thea_log_failure(&err);
 }
