@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t draining;
+static char program[64]; /* "layers/1", "thea-layers": for messages */
 
 static void on_sigterm(int signal)
 {
@@ -15,10 +16,28 @@ static void on_sigterm(int signal)
     draining = 1;
 }
 
+/* Weights are mapped: a model file that is cut short while we read it is a bus error, and not our bug. */
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+    static const char text[] = ": error: a file that is being read was cut short or could not be read: did the model change?\n";
+    (void)context;
+    if (info->si_code != BUS_ADRERR) {
+        signal(number, SIG_DFL);
+        raise(number);
+        return;
+    }
+    ssize_t ignored = write(STDERR_FILENO, program, strlen(program));
+    ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+    _exit(THEA_EIO);
+}
+
 /* The first SIGTERM of a supervisor asks sources to end; a second one ends anyone. By hand signals do what they always do. */
 static void handle_signals(const struct stage *st)
 {
+    struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
     signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGBUS, &bus, NULL);
     if (st->command.parent == 0) return;
     struct sigaction action = {.sa_handler = on_sigterm, .sa_flags = SA_RESETHAND};
     if (st->ops->inputs != NULL) action.sa_flags |= SA_RESTART;
@@ -41,7 +60,6 @@ static bool parent_lives(int argc, char *const *argv)
 static void init_log(const struct stage *st)
 {
     const struct stage_command *c = &st->command;
-    static char program[64];
     snprintf(program, sizeof program, c->name != NULL ? "%s" : "thea-%s", c->name != NULL ? c->name : st->ops->kind);
     thea_log_init(program);
     thea_log_set_color(c->color);

@@ -141,6 +141,20 @@ Test(stage_links, a_loop_takes_more_streams_than_it_admits_at_a_time)
     run_result_fini(&r);
 }
 
+Test(stage_links, the_head_of_a_loop_admits_sixteen_streams_at_a_time)
+{
+    /* A stream is open in the head from its first op to its second end, the one that comes back. */
+    struct run_result r = graph_of("export THEA_TRACE=$PWD/trace\n" LOOP("thea-count --documents 60 --frames 1", "thea-pick --turns 200")
+                                   "--out token=$A-5 --out feedback=$A-4\nbg show thea-show --in values=$A-5 >/dev/null\nwait\n"
+                                   "rm out.show; grep '\"stage\": \"head\"' trace | awk -F'[:,]' '\n"
+                                   "!seen[$6]++ { open++; if (open > most) most = open }\n"
+                                   "/\"end\"/ && ++ends[$6] == 2 { open-- }\n"
+                                   "END { print most > 16 ? \"too many\" : most > 1 ? \"several\" : \"one\", \"left\", open }' >out.open");
+    expect_in(&r.out, "head 0 middle 0 pick 0 show 0 source 0 \n");
+    expect_in(&r.out, "open: several left 0\n");
+    run_result_fini(&r);
+}
+
 Test(stage_links, a_loop_whose_reader_has_enough_stops)
 {
     struct run_result r = graph_of(LOOP("thea-count --documents 100000 --frames 3", "thea-pick --turns 1000000") "--out token=$A-5 --out feedback=$A-4\n"

@@ -119,6 +119,14 @@ Test(stage_stdio, a_failing_stage_exits_with_its_own_status_and_message)
     run_result_fini(&r);
 }
 
+Test(stage_stdio, a_mapped_file_that_is_cut_short_is_an_input_error_not_a_crash)
+{
+    struct run_result r = pipe_of("s thea-count | s thea-slow --fault bus --name layers/1 | s thea-show >/dev/null");
+    expect_in(&r.err, "layers/1: error: a file that is being read was cut short");
+    expect_in(&r.out, "thea-slow 74");
+    run_result_fini(&r);
+}
+
 /* --- damaged stdin --- */
 
 static void expect_damaged(const char *damage, const char *says)
@@ -188,6 +196,20 @@ Test(stage_stdio, help_fits_a_terminal_and_shows_every_option)
     cr_assert_leq(lines, 40);
     expect_in(&r.out, "--documents integer");
     expect_in(&r.out, "values    f32 [n]");
+    run_result_fini(&r);
+}
+
+Test(stage_stdio, every_kind_has_help_of_forty_lines_at_most_and_describes_itself)
+{
+    struct run_result r;
+    run_shell(&r, NULL, DEADLINE_S,
+              "n=0; for program in %s/thea-* %s/tests/thea-*; do\n"
+              "  n=$((n + 1)); lines=$($program --help | wc -l)\n"
+              "  [ $lines -gt 5 ] && [ $lines -le 40 ] || echo \"$program: $lines lines of help\"\n"
+              "  $program --describe | grep -q '\"kind\": ' || echo \"$program: no description\"\n"
+              "done; [ $n -gt 6 ] || echo only $n kinds", run_bin_dir(), run_bin_dir());
+    cr_assert_str_eq(buf_text(&r.out), "");
+    cr_assert_str_eq(buf_text(&r.err), "");
     run_result_fini(&r);
 }
 

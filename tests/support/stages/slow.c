@@ -5,13 +5,24 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { AT_NOTHING, AT_EXIT, AT_KILL, AT_ABORT, AT_EDOC, AT_EDATA, AT_ENOUGH, AT_HANG };
-static const char *const faults[] = {"none", "exit", "kill", "abort", "edoc", "edata", "enough", "hang", NULL};
+enum { AT_NOTHING, AT_EXIT, AT_KILL, AT_ABORT, AT_EDOC, AT_EDATA, AT_ENOUGH, AT_HANG, AT_BUS };
+static const char *const faults[] = {"none", "exit", "kill", "abort", "edoc", "edata", "enough", "hang", "bus", NULL};
 
 struct slow { int64_t delay, at, seen; int fault; };
+
+/* Read a mapped file that was cut short, as a model can be. */
+static void bus_error(void)
+{
+    int fd = memfd_create("cut", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, 4096) != 0) abort();
+    volatile char *page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED || ftruncate(fd, 0) != 0) abort();
+    (void)page[0];
+}
 
 static thea_rc misbehave(struct stage *st, const struct slow *slow, struct thea_err *err)
 {
@@ -24,6 +35,7 @@ static thea_rc misbehave(struct stage *st, const struct slow *slow, struct thea_
     case AT_ENOUGH: stage_enough(st); break;
     case AT_HANG:
         for (;;) pause();
+    case AT_BUS: bus_error(); break;
     default: break;
     }
     return THEA_OK;
