@@ -3,7 +3,6 @@
  * The library is opened when kernels are first selected, not linked: loading it starts its pool of threads, which would cost every command a few
  * milliseconds and could take the signals that a supervisor waits for. By then its environment is set: one thread. Without the library the
  * plain product serves, slowly, and `thea doctor` says so. */
-#include "kernels/cpu.h"
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
 #include <assert.h>
@@ -11,7 +10,6 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <string.h>
 
 static struct {
     void *library;
@@ -20,23 +18,6 @@ static struct {
     __typeof__(&openblas_set_num_threads) set_num_threads;
     __typeof__(&openblas_get_config) get_config;
 } blas;
-
-/* OpenBLAS takes a CPU that is newer than itself for a Haswell and leaves half of an AVX-512 core unused (0.3.21 on Zen 5: 117 instead of 217
- * GFLOP/s). Unless the environment has chosen, let it choose again. The two functions are exported by its DYNAMIC_ARCH builds, but in no header. */
-static void use_avx512(void *library)
-{
-    char *(*corename)(void);
-    void (*quit)(void), (*init)(void);
-    *(void **)&corename = dlsym(library, "openblas_get_corename");
-    *(void **)&quit = dlsym(library, "gotoblas_dynamic_quit");
-    *(void **)&init = dlsym(library, "gotoblas_dynamic_init");
-    if (corename == NULL || quit == NULL || init == NULL || !cpu_has_avx512() || getenv("OPENBLAS_CORETYPE") != NULL) return;
-    if (strcmp(corename(), "Haswell") != 0 && strcmp(corename(), "Zen") != 0) return;
-    setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
-    quit();
-    init();
-    unsetenv("OPENBLAS_CORETYPE");
-}
 
 void matmul_setup_openblas(void)
 {
@@ -49,7 +30,6 @@ void matmul_setup_openblas(void)
     *(void **)&blas.set_num_threads = dlsym(library, "openblas_set_num_threads");
     *(void **)&blas.get_config = dlsym(library, "openblas_get_config");
     if (blas.sgemm == NULL || blas.sgemv == NULL || blas.set_num_threads == NULL) return;
-    use_avx512(library);
     blas.library = library;
     blas.set_num_threads(1); /* threads are the caller's; each calls with a slice */
 }
