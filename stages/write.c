@@ -396,6 +396,7 @@ static size_t page_width(struct stage *st, const struct write *w)
 static thea_rc print_table(struct stage *st, struct write *w, struct thea_err *err)
 {
     struct buf page = {0};
+    if (stage_on_terminal(st) && w->out.path == NULL) buf_add_text(&page, "\r\033[K"); /* a progress line may stand there */
     table_print(w->table, (size_t)w->rows, page_width(st, w), &page);
     thea_rc rc = out_write(st, w, buf_text(&page), page.len, err);
     buf_fini(&page);

@@ -79,7 +79,7 @@ static struct json_node *value_node(struct json_node *value, const char *from)
     return out;
 }
 
-/* Every option of the kind with its value: given in the file or on the command line, or the kind's default. */
+/* Every option of the kind with its value and where that is from: given for the stage, a key of the whole pipeline, the kind's default. */
 static struct json_node *options_node(const struct spec_stage *stage)
 {
     struct json_node *out = json_new_map();
@@ -91,9 +91,11 @@ static struct json_node *options_node(const struct spec_stage *stage)
     const struct json_node *table = json_member(stage->table, "options");
     for (size_t i = 0; i < json_count(table); i++) {
         const struct json_node *option = json_item(table, i);
-        const char *name = json_text_or(option, "name", NULL), *value = json_text_or(option, "value", json_text_or(option, "default", NULL));
-        if (name != NULL && value != NULL && find_given(stage, name) == NULL)
-            json_put(out, name, value_node(json_new_string(value), "default"));
+        const char *name = json_text_or(option, "name", NULL), *def = json_text_or(option, "default", NULL);
+        const char *value = json_text_or(option, "value", def);
+        if (name == NULL || value == NULL || find_given(stage, name) != NULL) continue;
+        bool is_default = def != NULL && strcmp(value, def) == 0;
+        json_put(out, name, value_node(json_new_string(value), is_default ? "default" : "pipeline")); /* its `model`, its `threads` */
     }
     return out;
 }

@@ -38,7 +38,7 @@ static void add_time_left(const struct supervisor_totals *t, double seconds, str
     uint64_t done = t->documents + t->failed;
     if (done < 2 || seconds < 2 || done >= t->expected) return; /* too early to say */
     double left = seconds / (double)done * (double)(t->expected - done);
-    if (left < 90) buf_printf(out, " %.0f s left", left);
+    if (left < 90) buf_printf(out, " %.0f s left", left < 1 ? 1 : left);
     else if (left < 5400) buf_printf(out, " %.0f min left", left / 60);
     else buf_printf(out, " %.1f h left", left / 3600);
 }

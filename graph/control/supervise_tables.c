@@ -45,7 +45,7 @@ static int percent(uint64_t part, const struct row *row)
 static void print_row(const struct row *row, int width, const char *note, struct buf *out)
 {
     char rss[16];
-    buf_printf(out, "%-*.*s  %9zu  %3d %%  %5d %%  %5d %%  %9s", width, (int)supervisor_stage_name(row->first), row->first->name,
+    buf_printf(out, "%-*.*s  %9zu%4d %%%7d %%%7d %%%10s", width, (int)supervisor_stage_name(row->first), row->first->name,
                row->processes, percent(row->busy, row), percent(row->starved, row), percent(row->blocked, row),
                value_format_bytes(rss, row->peak_rss));
     buf_printf(out, "%s%s\n", note[0] != '\0' ? "   " : "", note);
@@ -65,7 +65,7 @@ void supervise_print_times(const struct supervise_result *r, const struct plan *
         most = row.share;
         bottleneck = row.first;
     }
-    buf_printf(out, "%-*s  processes   busy  starved  blocked   peak RSS   starved: waits for input\n", width, "stage");
+    buf_printf(out, "%-*s  processes  busy  starved  blocked  peak RSS   starved: waits for input\n", width, "stage");
     bool told = false;
     for (size_t i = 0; i < r->process_count;) {
         i = next_row(&row, r, plan, i);

@@ -11,7 +11,7 @@
 enum {
     SUPERVISOR_SAME_TIME_MS = 20,  /* deaths this close are taken together: which was first cannot be told */
     SUPERVISOR_GRACE_MS = 300,     /* after the first failure: time for the others to end by themselves */
-    SUPERVISOR_TERM_MS = 700,      /* after a failure: from SIGTERM to SIGKILL */
+    SUPERVISOR_TERM_MS = 300,      /* after a failure: from SIGTERM to SIGKILL */
     SUPERVISOR_ABORT_MS = 1500,    /* after a second SIGINT: from SIGTERM to SIGKILL; all is over within 2 s */
     SUPERVISOR_REDRAW_MS = 500,    /* the progress line */
     SUPERVISOR_PLAIN_MS = 10000,   /* --progress plain */

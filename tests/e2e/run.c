@@ -132,7 +132,7 @@ Test(run, tells_where_the_time_went_when_asked)
 {
     SHELL(TWO_FILES "thea run score a.md b.md --report");
     expect_status(0);
-    expect_in(err(), "stage     processes   busy  starved  blocked   peak RSS   starved: waits for input\n");
+    expect_in(err(), "stage     processes  busy  starved  blocked  peak RSS   starved: waits for input\n");
     expect_in(err(), "layers            2");
     expect_in(err(), "<- the bottleneck");
 }

@@ -3,6 +3,7 @@
 #include "graph/control/supervise.h"
 #include "graph/json.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +87,7 @@ static void print_end(const struct launch *l, const struct supervise_result *r, 
     if (r->report[0] != '\0') thea_error("%s", r->report);
     if (l->report || (l->summary && !l->quiet && isatty(STDERR_FILENO) == 1 && r->exit_status <= 1)) supervise_print_times(r, plan, &text);
     if (l->report_json) buf_printf(&text, "%s\n", json);
-    if (l->summary && !l->quiet) {
+    if (l->summary && !l->quiet && r->first_failed == SIZE_MAX) { /* else the report has told it */
         supervise_print_summary(r, plan, &text);
         buf_add_char(&text, '\n');
     }

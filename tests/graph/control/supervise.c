@@ -537,7 +537,7 @@ Test(supervise, reports_a_good_run_in_text_and_json)
     expect_holds(text.data, "run: 4 documents, 1,500 tokens in ");
     buf_clear(&text);
     supervise_print_times(&f.result, &f.plan, &text);
-    expect_holds(text.data, "stage  processes   busy  starved  blocked   peak RSS   starved: waits for input\n");
+    expect_holds(text.data, "stage  processes  busy  starved  blocked  peak RSS   starved: waits for input\n");
     struct json_node *report = supervise_report_json(&f.result, &f.plan);
     cr_expect(json_bool_or(report, "completed", false));
     cr_expect_eq(json_int_or(report, "tokens", 0), 1500);
