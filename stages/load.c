@@ -208,11 +208,12 @@ static thea_rc put_text(struct stage *st, struct load *l, const char *text, size
 static bool pipe_is_quiet(const struct load *l)
 {
     struct pollfd p = {.fd = l->fd, .events = POLLIN};
-    return poll(&p, 1, PIPE_WAIT_MS) == 0;
+    return poll(&p, 1, PIPE_WAIT_MS) <= 0; /* a signal, too: it may ask us to end */
 }
 
 static thea_rc put_file_piece(struct stage *st, struct load *l, struct thea_err *err)
 {
+    if (!l->reader.checked && stage_draining(st)) return THEA_DONE; /* a pipe may never end */
     if (!l->reader.checked && pipe_is_quiet(l)) return THEA_AGAIN;
     char *to = stage_buffer(st, PORT_DOCS, PIECE_BYTES);
     uint64_t position = l->reader.offset;

@@ -146,16 +146,21 @@ static bool has_all_processes(void *context)
     return visit_processes(s->id, NULL, NULL) == PROCESSES;
 }
 
-static void start(struct scene *s)
+static void start_with(struct scene *s, const char *before, const char *input)
 {
     struct json_node *record = NULL;
-    run_start(&s->thea, s->dir, "exec env TMPDIR=%s thea run score docs.jsonl --run-dir run -o out.jsonl 2>err", s->dir);
+    run_start(&s->thea, s->dir, "%s exec env TMPDIR=%s thea run score %s --run-dir run -o out.jsonl 2>err", before, s->dir, input);
     cr_assert(run_until(is_recorded, s, START_S), "the run did not start:\n%s", read_text(s, "err"));
     cr_assert_eq(json_read_file(&record, path_in(s, "run/run.json"), 1 << 20, NULL), THEA_OK);
     snprintf(s->id, sizeof s->id, "%s", json_text_or(record, "run", ""));
     cr_assert_eq(strlen(s->id), 16);
     json_free(record);
     cr_assert(run_until(has_all_processes, s, START_S), "not all %d processes came:\n%s", PROCESSES, read_text(s, "err"));
+}
+
+static void start(struct scene *s)
+{
+    start_with(s, "", "docs.jsonl");
 }
 
 static void start_streaming(struct scene *s)
@@ -291,6 +296,18 @@ static void drain(int sig)
 
 Test(lifetime, one_SIGINT_drains_and_writes_whole_what_was_in_flight) { drain(SIGINT); }
 Test(lifetime, one_SIGTERM_drains_too) { drain(SIGTERM); }
+
+Test(lifetime, one_SIGINT_ends_a_run_whose_input_never_does)
+{
+    struct scene s;
+    prepare(&s, 0, 0);
+    start_with(&s, "mkfifo docs; exec 3<>docs; echo some text >&3; exec <docs; rm docs;", "-");
+    cr_assert_eq(kill(s.thea.pid, SIGINT), 0);
+    cr_expect_eq(run_wait(&s.thea, END_S, &s.result), 130);
+    expect_said(&s, "score: interrupted after 0 documents");
+    expect_nothing_left(&s);
+    finish(&s);
+}
 
 static bool is_ending(void *context)
 {
