@@ -37,7 +37,7 @@ struct document {
 #define OPTION(field) offsetof(struct sample, options.field)
 static const struct stage_option sample_options[] = {
     {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct sample, model),
-     .meaning = "its config gives the tokens that end a document, its tokenizer the text for stop"},
+     .meaning = "its generation_config.json goes before the defaults below and gives the tokens that end a document"},
     {.name = "greedy", .type = VALUE_BOOL, .def = "false", .offset = OPTION(greedy), .meaning = "always the most likely token"},
     {.name = "temperature", .type = VALUE_NUMBER, .def = "0.8", .min = 0, .max = 100, .offset = OPTION(temperature),
      .meaning = "divides the logits; 0 is greedy"},
@@ -97,8 +97,24 @@ static void add_end(struct sample *o, int64_t id)
     if (id >= 0 && o->end_count < ENDS_MAX) o->ends[o->end_count++] = id;
 }
 
-/* generation_config.json may name more than one end token (a chat model's end of turn). */
-static thea_rc read_ends(struct sample *o, const char *dir, struct thea_err *err)
+/* What the user has not said, the model's makers may have. Values out of range are passed over. */
+static void take_defaults(struct stage *st, struct sample *o, const struct json_node *config)
+{
+    double top_k = (double)o->options.top_k;
+    const struct { const char *key; double *value; double min, max; } numbers[] = {
+        {"temperature", &o->options.temperature, 0, 100}, {"top_k", &top_k, 0, 1e9}, {"top_p", &o->options.top_p, 0, 1},
+        {"min_p", &o->options.min_p, 0, 1}, {"repetition_penalty", &o->options.repetition_penalty, 0.01, 100}};
+    bool chooses = stage_option_set(st, "greedy") || stage_option_set(st, "temperature");
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        double value = json_number_or(config, numbers[i].key, *numbers[i].value);
+        if (!stage_option_set(st, numbers[i].key) && value >= numbers[i].min && value <= numbers[i].max) *numbers[i].value = value;
+    }
+    o->options.top_k = (int64_t)top_k;
+    if (!chooses && !json_bool_or(config, "do_sample", true)) o->options.greedy = true;
+}
+
+/* generation_config.json is optional. It may name more than one end token (a chat model's end of turn). */
+static thea_rc read_config(struct stage *st, struct sample *o, const char *dir, struct thea_err *err)
 {
     struct model_info info;
     thea_rc rc = model_read_info(&info, dir, err);
@@ -109,11 +125,11 @@ static thea_rc read_ends(struct sample *o, const char *dir, struct thea_err *err
     buf_printf(&path, "%s/generation_config.json", dir);
     rc = json_read_file(&config, buf_text(&path), CONFIG_BYTES_MAX, err);
     buf_fini(&path);
-    if (rc == THEA_ENOINPUT) return THEA_OK; /* it is optional */
-    if (rc != THEA_OK) return rc;
+    if (rc != THEA_OK) return rc == THEA_ENOINPUT ? THEA_OK : rc;
     const struct json_node *eos = json_member(config, "eos_token_id");
     if (json_kind(eos) == JSON_INT_) add_end(o, json_int(eos));
     for (size_t i = 0; json_kind(eos) == JSON_LIST_ && i < json_count(eos); i++) add_end(o, json_int(json_item(eos, i)));
+    take_defaults(st, o, config);
     json_free(config);
     return THEA_OK;
 }
@@ -127,7 +143,7 @@ static thea_rc sample_open(struct stage *st, struct thea_err *err)
     if (o->model == NULL) return THEA_OK;
     char *dir = NULL;
     thea_rc rc = model_find(&dir, o->model, o->stop.count > 0 ? FIND_CONFIG | FIND_TOKENIZER : FIND_CONFIG, err);
-    if (rc == THEA_OK) rc = read_ends(o, dir, err);
+    if (rc == THEA_OK) rc = read_config(st, o, dir, err);
     if (rc == THEA_OK && o->stop.count > 0) rc = tokenizer_open(&o->tokenizer, dir, err);
     free(dir);
     return rc;

@@ -277,6 +277,54 @@ Test(sample, the_penalty_knows_the_prompt_and_what_was_sampled)
     harness_close(h);
 }
 
+/* A model directory of our own: thea-mini's config with this generation_config.json. */
+static void make_model(const char *generation_config)
+{
+    size_t size = 0;
+    char *config = get_file(THEA_SOURCE_DIR "/models/thea-mini/config.json", &size);
+    mkdir("model", 0755);
+    put_file("model/config.json", config, size);
+    put_text_file("model/generation_config.json", generation_config);
+    free(config);
+}
+
+static void expect_token(const char *const *args, int32_t expected)
+{
+    float *logits = calloc(4096, sizeof *logits);
+    struct harness *h = open_sample(args);
+    logits[5] = 9;
+    logits[6] = 8;
+    feed_logits(h, 1, 0, logits, 4096, (const int32_t[]){5}, 1);
+    if (expected >= 0) cr_assert_eq(token_at(h, 0), expected);
+    else cr_assert_eq(harness_frame(h, "token", 0)->kind, FRAME_END);
+    free(logits);
+    harness_close(h);
+}
+
+Test(sample, the_models_generation_config_goes_before_the_defaults_and_after_the_options, .init = scratch_make, .fini = scratch_remove)
+{
+    make_model("{\"do_sample\": false, \"repetition_penalty\": 1.5}");
+    expect_token(ARGS("--model", "./model"), 6);
+    expect_token(ARGS("--model", "./model", "--repetition-penalty", "1"), 5);
+    make_model("{\"top_k\": 1, \"temperature\": 99, \"repetition_penalty\": -3}");
+    expect_token(ARGS("--model", "./model"), 5);
+}
+
+Test(sample, a_model_may_have_several_end_tokens, .init = scratch_make, .fini = scratch_remove)
+{
+    make_model("{\"do_sample\": false, \"eos_token_id\": [4, 5]}");
+    expect_token(ARGS("--model", "./model"), -1);
+}
+
+Test(sample, a_broken_generation_config_is_an_error, .init = scratch_make, .fini = scratch_remove)
+{
+    struct harness *h = NULL;
+    struct thea_err err = {0};
+    make_model("{\"do_sample\": ");
+    cr_assert_eq(harness_open(&h, &sample_ops, ARGS("--model", "./model"), NULL, &err), THEA_EDATA);
+    cr_assert_not_null(strstr(err.message, "generation_config.json"), "%s", err.message);
+}
+
 static void sample_many(int32_t *out, size_t n, const char *seed, uint64_t stream, bool with_others)
 {
     float logits[50];
