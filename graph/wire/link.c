@@ -8,7 +8,6 @@
 
 enum { REFUSED_PIPES = 5, QUEUE_SLACK = 16 };
 #define MS ((uint64_t)1000000)
-#define REFUSED_NS (1000 * MS)
 #define WINDOW_BYTES_MAX ((uint64_t)1 << 62)
 
 /* --- errors --- */
@@ -31,10 +30,7 @@ thea_rc link_fail(struct link *ln, thea_rc rc, const char *fmt, ...)
               *where ? " (" : "", where, *where ? ")" : "", text);
     ln->state = LINK_FAILED;
     ln->wake_ns = 0;
-    if (ln->session != 0 && !ln->lost) {
-        link_pipe_shut(&ln->pipe);
-        link_pipe_drop(ln->session);
-    }
+    if (ln->session != 0) link_pipe_settle(ln->pipe); /* nothing more is read; the pipe is closed with the link */
     link_set_wake(ln->set);
     return rc;
 }
@@ -58,7 +54,7 @@ void link_tell(struct link *ln, const struct link_message *m)
     struct thea_err err;
     if (ln->lost) return;
     thea_rc rc = link_encode_message(&msg, m, &err);
-    if (rc == THEA_OK) link_pipe_send(&ln->pipe, msg);
+    if (rc == THEA_OK) link_pipe_send(ln->pipe, msg);
     else link_fail(ln, rc, "%s", err.message);
 }
 
@@ -205,8 +201,8 @@ static void handle_all(struct link *ln, const struct link_news *news)
 static void lose(struct link *ln)
 {
     struct link_news news;
-    link_pipe_settle(&ln->pipe);
-    link_pipe_take(&ln->pipe, &ln->news, &news);
+    link_pipe_settle(ln->pipe);
+    link_pipe_take(ln->pipe, &ln->news, &news);
     handle_all(ln, &news);
     ln->lost = true;
     if (ln->state != LINK_OPEN) return;
@@ -240,8 +236,11 @@ static void check_down(struct link *ln, const struct link_news *news, uint64_t n
         ln->greeting_ns = now + LINK_HELLO_MS * MS;
     }
     unsigned unheard = news->lost > ln->dropped ? news->lost - ln->dropped : 0;
-    if (ln->role == LINK_SENDER && unheard > 0 && ln->refused_ns == 0) ln->refused_ns = now;
-    if (unheard >= REFUSED_PIPES && ln->refused_ns != 0 && now - ln->refused_ns >= REFUSED_NS)
+    if (ln->role == LINK_SENDER && unheard > 0 && ln->refused_ns == 0) {
+        ln->refused_ns = now;
+        link_pipe_redial_slowly(ln->pipe);
+    }
+    if (unheard >= REFUSED_PIPES && ln->refused_ns != 0 && now - ln->refused_ns >= LINK_TAKEN_MS * MS)
         link_fail(ln, THEA_EBUSY, "the place is taken: its receiver closed %u connections unheard, as it does when it has a sender already", unheard);
     else if (now >= ln->give_up_ns) nobody_came(ln);
     ln->wake_ns = ln->state != LINK_DOWN ? 0 : ln->greeting != 0 && ln->greeting_ns < ln->give_up_ns ? ln->greeting_ns : ln->give_up_ns;
@@ -257,18 +256,17 @@ static void check_open(struct link *ln, uint64_t now)
     if (now < ln->wake_ns) return;
     ln->wake_ns = 0;
     ln->state = LINK_ENDED; /* all is acknowledged; it was only slow to say so */
-    link_pipe_shut(&ln->pipe);
-    link_pipe_drop(ln->session);
+    link_pipe_end(ln->pipe, ln->session);
 }
 
 void link_pump(struct link *ln)
 {
     if (ln->state == LINK_FAILED || ln->state == LINK_ENDED) return;
-    bool news = atomic_load_explicit(&ln->pipe.news, memory_order_acquire);
+    bool news = atomic_load_explicit(&ln->pipe->news, memory_order_acquire);
     uint64_t now = news || ln->wake_ns != 0 ? status_now_ns() : 0;
     if (!news && (ln->wake_ns == 0 || now < ln->wake_ns)) return;
     struct link_news what;
-    link_pipe_take(&ln->pipe, &ln->news, &what);
+    link_pipe_take(ln->pipe, &ln->news, &what);
     ln->strangers = what.strangers;
     handle_all(ln, &what);
     if (ln->state == LINK_OPEN && !ln->lost && what.current != ln->session) lose(ln);
@@ -283,7 +281,7 @@ void link_pump(struct link *ln)
 static void destroy(struct link *ln)
 {
     link_set_remove(ln->set, ln);
-    link_pipe_close(&ln->pipe);
+    link_pipe_close(ln->pipe, ln->state == LINK_ENDED);
     link_queue_fini(&ln->news);
     link_queue_fini(&ln->queue);
     codec_arena_free(ln->arena);

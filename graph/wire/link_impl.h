@@ -1,6 +1,7 @@
 /* The inside of a link, for graph/wire/link*.c only.
  *
  *   link_pipe.c   nng: the socket, its callbacks, the two queues between nng's threads and the stage's thread
+ *   link_close.c  closing the socket
  *   link_hello.c  what the ends say first, and whether they fit
  *   link.c        the session: who may sit there, loss, ends, errors
  *   link_send.c   the sender's half: credit, sending
@@ -30,7 +31,7 @@ struct link_pipe {
     nng_socket socket;
     nng_dialer dialer;     /* of a sender */
     nng_aio *send, *recv;  /* one of each: order is kept, and at most one message of ours is inside nng */
-    struct link_set *set;
+    struct link_set *set;  /* NULL once closed; guarded by lock */
     atomic_bool news;      /* something changed since link_pipe_take */
     pthread_mutex_t lock;  /* guards all below */
     struct link_queue in, out;
@@ -48,14 +49,19 @@ struct link_pipe {
 /* What changed since the last look; messages are in p's `in` order, moved to *in. */
 struct link_news { uint32_t current; unsigned lost, strangers; int32_t pid; };
 
-thea_rc link_pipe_open(struct link_pipe *p, struct link_set *set, const char *url, bool dial, nng_msg *hello, size_t in_max,
+/* *out is set also on failure, to be closed. Takes over hello. */
+thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char *url, bool dial, nng_msg *hello, size_t in_max,
                        struct thea_err *err);
-void link_pipe_close(struct link_pipe *p); /* closes the socket, frees what is queued */
+void link_pipe_watch_exit(void); /* once nng is in use: an exit must not wait for a close that hangs */
+/* Close the socket, free all; returns soon whatever nng does. orderly: the peer sends nothing any more. NULL is fine. */
+void link_pipe_close(struct link_pipe *p, bool orderly);
 void link_pipe_take(struct link_pipe *p, struct link_queue *in, struct link_news *news);
-/* The pipe is gone: wait until nng's threads have handed over what had arrived, and take no other. */
+/* Stop receiving, take no other pipe, and wait until nng's threads have handed over what had arrived. */
 void link_pipe_settle(struct link_pipe *p);
+void link_pipe_end(struct link_pipe *p, uint32_t id); /* shut, and close the pipe of a session that has ended in order */
 void link_pipe_shut(struct link_pipe *p);  /* take no pipe any more, forget what is unsent */
 void link_pipe_send(struct link_pipe *p, nng_msg *m); /* takes over m */
+void link_pipe_redial_slowly(struct link_pipe *p); /* it is closed again and again: do not storm */
 void link_pipe_drop(uint32_t id); /* close that pipe */
 
 /* Messages as nng bodies, encoded in place. NULL out of memory. */
@@ -84,7 +90,7 @@ struct link {
     struct link_options o; /* its texts are ours */
     link_role role;
     link_state state;
-    struct link_pipe pipe;
+    struct link_pipe *pipe;
     struct thea_err trouble;       /* with LINK_FAILED */
     char peer[64];                 /* "pid 4123" */
     uint64_t wake_ns;              /* when time itself is news; 0: never */
@@ -125,7 +131,8 @@ struct link {
     struct frame *held_eof;        /* eof of a stopped link that waits for credit */
 };
 
-enum { LINK_HELLO_MS = 5000, LINK_REFUSE_MS = 200 };
+/* A sender believes that its place is taken (LINK_TAKEN_MS) only after a silent stranger in it would have been shown out (LINK_HELLO_MS). */
+enum { LINK_HELLO_MS = 1000, LINK_REFUSE_MS = 200, LINK_TAKEN_MS = 3000 };
 
 void link_pump(struct link *ln); /* handle all news; never blocks */
 thea_rc link_fail(struct link *ln, thea_rc rc, const char *fmt, ...) THEA_PRINTF(3, 4); /* the first trouble stays */

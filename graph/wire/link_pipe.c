@@ -102,7 +102,9 @@ thea_rc link_encode_message(nng_msg **out, const struct link_message *m, struct 
 static void tell(struct link_pipe *p)
 {
     atomic_store(&p->news, true);
-    link_set_wake(p->set);
+    pthread_mutex_lock(&p->lock);
+    if (p->set != NULL) link_set_wake(p->set);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* Start the next send if none is under way. Called with the lock held: nng finishes sends on a thread of its own. */
@@ -234,15 +236,19 @@ static int configure(struct link_pipe *p)
     return rv;
 }
 
-thea_rc link_pipe_open(struct link_pipe *p, struct link_set *set, const char *url, bool dials, nng_msg *hello, size_t in_max,
+thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char *url, bool dials, nng_msg *hello, size_t in_max,
                        struct thea_err *err)
 {
+    struct link_pipe *p = calloc(1, sizeof *p);
+    if (p == NULL) abort();
+    *out = p;
     p->set = set;
     p->hello = hello;
     p->in_max = in_max;
     p->pid = -1;
     pthread_mutex_init(&p->lock, NULL);
     int rv = nng_pair0_open(&p->socket);
+    link_pipe_watch_exit();
     if (rv == 0) rv = configure(p);
     if (rv != 0) return nng_failure(err, url, "cannot open a socket", rv);
     p->receiving = true;
@@ -250,20 +256,6 @@ thea_rc link_pipe_open(struct link_pipe *p, struct link_set *set, const char *ur
     rv = dials ? dial(p, url) : listen_patiently(p->socket, url);
     if (rv != 0) return nng_failure(err, url, dials ? "cannot dial" : "cannot listen", rv);
     return THEA_OK;
-}
-
-void link_pipe_close(struct link_pipe *p)
-{
-    link_pipe_shut(p);
-    if (p->send != NULL) nng_aio_stop(p->send);
-    if (p->recv != NULL) nng_aio_stop(p->recv);
-    if (p->socket.id != 0) nng_close(p->socket); /* waits for the pipe events too */
-    nng_aio_free(p->send);
-    nng_aio_free(p->recv);
-    link_queue_fini(&p->in);
-    link_queue_fini(&p->out);
-    nng_msg_free(p->hello);
-    pthread_mutex_destroy(&p->lock);
 }
 
 void link_pipe_take(struct link_pipe *p, struct link_queue *in, struct link_news *news)
@@ -284,15 +276,12 @@ void link_pipe_shut(struct link_pipe *p)
     p->shut = true;
     link_queue_clear(&p->out);
     pthread_mutex_unlock(&p->lock);
-    if (p->dialer.id != 0) nng_dialer_close(p->dialer); /* or it would dial again at once; not under the lock: its pipe's events take it */
-    p->dialer.id = 0;
 }
 
 void link_pipe_settle(struct link_pipe *p)
 {
     link_pipe_shut(p);
-    nng_aio_cancel(p->recv);
-    nng_aio_wait(p->recv);
+    if (p->recv != NULL) nng_aio_stop(p->recv); /* not cancel: a callback may be about to receive again */
 }
 
 void link_pipe_send(struct link_pipe *p, nng_msg *m)
@@ -302,6 +291,19 @@ void link_pipe_send(struct link_pipe *p, nng_msg *m)
     else link_queue_push(&p->out, m);
     send_next(p);
     pthread_mutex_unlock(&p->lock);
+}
+
+void link_pipe_redial_slowly(struct link_pipe *p)
+{
+    if (p->dialer.id != 0) nng_dialer_set_ms(p->dialer, NNG_OPT_RECONNMINT, REDIAL_MAX_MS);
+}
+
+void link_pipe_end(struct link_pipe *p, uint32_t id)
+{
+    link_pipe_shut(p);
+    if (p->dialer.id != 0) nng_dialer_close(p->dialer); /* closes its pipe too; else it would dial again at once */
+    p->dialer.id = 0;
+    link_pipe_drop(id);
 }
 
 void link_pipe_drop(uint32_t id)

@@ -65,7 +65,7 @@ static thea_rc send_now(struct link *ln, const struct frame *f, uint64_t bytes, 
     nng_msg *m = NULL;
     thea_rc rc = link_encode_frame(&m, &numbered, err);
     if (rc != THEA_OK) return thea_fail_prefix(err, "link %u, port '%s'", ln->o.address.number, ln->o.port);
-    link_pipe_send(&ln->pipe, m);
+    link_pipe_send(ln->pipe, m);
     ln->seq++;
     ln->bytes += bytes;
     ln->eof = f->kind == FRAME_EOF;
@@ -120,6 +120,5 @@ void link_try_finish(struct link *ln)
     if (!ln->bye_got) return;
     /* The sender closes first: so the receiver's BYE cannot be lost in a socket that closes, and all frames are in its memory. */
     ln->state = LINK_ENDED;
-    link_pipe_shut(&ln->pipe);
-    link_pipe_drop(ln->session);
+    link_pipe_end(ln->pipe, ln->session);
 }
