@@ -53,7 +53,7 @@ install(FILES schemas/frame.fbs schemas/link.fbs DESTINATION ${CMAKE_INSTALL_DAT
 install(FILES ${public_archive} DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES ${CMAKE_BINARY_DIR}/thea.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES ${CMAKE_BINARY_DIR}/theaConfig.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/thea)
-foreach(header graph/err.h graph/log.h graph/json.h graph/value.h graph/wire/stage.h graph/wire/frame.h graph/wire/tensor.h schemas/codec.h)
+foreach(header graph/err.h graph/log.h graph/json.h graph/value.h graph/wire/stage.h graph/wire/frame.h graph/wire/tensor.h schemas/codec.h schemas/dtype.h)
   get_filename_component(folder ${header} DIRECTORY)
   install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/thea/${folder})
 endforeach()
@@ -61,6 +61,7 @@ endforeach()
 # Man pages and completion, made by the program that they describe.
 if(NOT CMAKE_CROSSCOMPILING AND NOT THEA_SANITIZE)
   install(CODE "
+    cmake_policy(VERSION 3.25)
     set(thea \"${CMAKE_BINARY_DIR}/bin/thea\")
     set(man \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_MANDIR}\")
     set(data \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}\")
