@@ -74,7 +74,7 @@ static int print_stdout(const char *text)
 
 static thea_rc run(struct stage *st, struct status_page *page, struct thea_err *err)
 {
-    struct stage_io io = {0};
+    static struct stage_io io;
     st->on_terminal = st->out_count == 0 && isatty(STDOUT_FILENO);
     st->draining = &draining;
     thea_rc rc = stage_io_check(st, err);
@@ -84,7 +84,9 @@ static thea_rc run(struct stage *st, struct status_page *page, struct thea_err *
         atomic_store(&page->state, STATUS_RUNNING);
         rc = stage_loop(st, &io, err);
     }
-    stage_io_abort(&io);
+    /* After a failure the links are left to the end of the process: nng 1.5.2 now and then waits for ever in nng_close when a peer dies at
+     * the same moment. Nothing is lost by it: peers see the sockets close all the same. */
+    if (rc == THEA_OK) stage_io_abort(&io);
     return rc;
 }
 
@@ -111,7 +113,7 @@ static thea_rc run_with_page(struct stage *st, bool *set_aside, struct thea_err 
     atomic_store(&page->state, rc == THEA_OK ? STATUS_DONE : STATUS_FAILED);
     *set_aside = st->ops->outputs == NULL && atomic_load(&page->failed) > 0;
     stage_fini(st);
-    status_unmap(page);
+    if (rc == THEA_OK) status_unmap(page); /* links that are still open count on it */
     return rc;
 }
 
