@@ -12,7 +12,7 @@ static void check_ids(struct check *c, const struct json_node *line, const char 
     size_t n;
     int32_t *want = ids_of(json_member(line, key), &n);
     struct token_list got = encode(c->t, text, len, special);
-    if (got.count != n || memcmp(got.ids, want, n * sizeof *want) != 0) {
+    if (got.count != n || (n > 0 && memcmp(got.ids, want, n * sizeof *want) != 0)) {
         char *a = ids_text(want, n), *b = ids_text(got.ids, got.count);
         if (c->wrong++ < 5) cr_log_error("%s line %zu: %s of '%.80s':\n  expected %s\n  got      %s", c->name, c->line, key, text, a, b);
         free(a);
@@ -28,7 +28,7 @@ static void check_text(struct check *c, const struct json_node *line, const char
     int32_t *ids = ids_of(json_member(line, ids_key), &n);
     const char *want = json_text(json_member(line, text_key), &len);
     struct buf got = decode(c->t, ids, n, skip);
-    if (got.len != len || memcmp(buf_text(&got), want, len) != 0) {
+    if (got.len != len || (len > 0 && memcmp(buf_text(&got), want, len) != 0)) {
         char *a = ids_text(ids, n);
         if (c->wrong++ < 5) cr_log_error("%s line %zu: %s of %s:\n  expected '%s'\n  got      '%s'", c->name, c->line, text_key, a, want, buf_text(&got));
         free(a);
