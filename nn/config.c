@@ -25,11 +25,13 @@ size_t config_size(struct config *c, const char *key, size_t min, size_t max, si
 {
     const struct json_node *node = config_get(c, key);
     if (node == NULL) {
-        if (fallback == CONFIG_REQUIRED) config_fail(c, key, "missing; expected an integer of %zu to %zu", min, max);
+        if (fallback == CONFIG_REQUIRED)
+            config_fail(c, key, "missing; expected an integer of %zu to %zu", min, max);
         return fallback == CONFIG_REQUIRED ? min : fallback;
     }
     if (json_kind(node) != JSON_INT_) {
-        config_fail(c, key, "expected an integer of %zu to %zu, found %s", min, max, json_kind_name(json_kind(node)));
+        config_fail(c, key, "expected an integer of %zu to %zu, found %s", min, max,
+                    json_kind_name(json_kind(node)));
         return min;
     }
     int64_t v = json_int(node);
@@ -78,6 +80,7 @@ int config_token(struct config *c, const char *key, size_t vocab)
         return -1;
     }
     int64_t v = json_int(node);
-    if (v >= (int64_t)vocab) config_fail(c, key, "token %lld is not in the vocabulary of %zu", (long long)v, vocab);
+    if (v >= (int64_t)vocab)
+        config_fail(c, key, "token %lld is not in the vocabulary of %zu", (long long)v, vocab);
     return v < 0 ? -1 : (int)v;
 }

@@ -1,4 +1,5 @@
-/* config.json, read with checks: each value by name, type and range. The first thing that is wrong stays; later reads do nothing. */
+/* config.json, read with checks: each value by name, type and range. The first thing that is wrong stays;
+ * later reads do nothing. */
 #ifndef NN_CONFIG_H
 #define NN_CONFIG_H
 

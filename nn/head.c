@@ -1,5 +1,5 @@
-/* The head: see head.h. Each worker runs through its share of the vocabulary in tiles, with a running max and sum a row; shares are joined in
- * the workers' order. */
+/* The head: see head.h. Each worker runs through its share of the vocabulary in tiles, with a running max and
+ * sum a row; shares are joined in the workers' order. */
 #include "nn/head.h"
 
 #include "nn/families/family.h"
@@ -10,9 +10,11 @@
 
 enum { ROWS = 512, COLUMNS = 2048, GRAIN = 64 };
 
-thea_rc head_load(struct head *h, struct loader *l, const struct model_config *c, struct workers *workers, struct thea_err *err)
+thea_rc head_load(struct head *h, struct loader *l, const struct model_config *c, struct workers *workers,
+                  struct thea_err *err)
 {
-    *h = (struct head){.C = c->info.hidden, .V = c->info.vocab, .eps = c->eps, .kernels = l->kernels, .workers = workers};
+    *h = (struct head){
+        .C = c->info.hidden, .V = c->info.vocab, .eps = c->eps, .kernels = l->kernels, .workers = workers};
     const char *name = c->info.tied ? c->embedding_name : c->head_name;
     h->norm = loader_tensor(l, "", c->final_norm_name, (const uint64_t[]){h->C, 0});
     loader_linear(l, &h->logits, "", &name, NULL, &h->V, 1, h->C);
@@ -22,7 +24,10 @@ thea_rc head_load(struct head *h, struct loader *l, const struct model_config *c
     return h->memory != NULL ? THEA_OK : thea_fail(err, THEA_EOS, "out of memory for the head's tiles");
 }
 
-void head_free(struct head *h) { free(h->memory); }
+void head_free(struct head *h)
+{
+    free(h->memory);
+}
 
 struct norm_job {
     const struct head *h;
@@ -36,7 +41,9 @@ static void norm_task(void *context, int i, int count)
     const struct norm_job *j = context;
     size_t begin, end, C = j->h->C;
     workers_slice(j->n, 1, i, count, &begin, &end);
-    if (begin < end) j->h->kernels->rmsnorm_forward(j->y + begin * C, NULL, j->x + begin * C, j->h->norm, end - begin, C, j->h->eps);
+    if (begin < end)
+        j->h->kernels->rmsnorm_forward(j->y + begin * C, NULL, j->x + begin * C, j->h->norm, end - begin, C,
+                                       j->h->eps);
 }
 
 void head_norm(const struct head *h, float *y, const float *x, size_t n)

@@ -19,7 +19,8 @@ struct head {
 };
 
 /* What is wrong with the weights is collected in l. Errors: THEA_EOS. */
-THEA_CHECK thea_rc head_load(struct head *h, struct loader *l, const struct model_config *c, struct workers *workers, struct thea_err *err);
+THEA_CHECK thea_rc head_load(struct head *h, struct loader *l, const struct model_config *c,
+                             struct workers *workers, struct thea_err *err);
 void head_free(struct head *h);
 void head_norm(const struct head *h, float *y, const float *x, size_t n);
 void head_nll(const struct head *h, float *nll, const float *final, const int32_t *targets, size_t n);

@@ -11,11 +11,15 @@ thea_rc kv_reserve(void **out, size_t bytes, struct thea_err *err)
 {
     *out = NULL;
     if (bytes == 0) return THEA_OK;
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
-        return thea_fail(err, THEA_EOS, "cannot reserve %zu bytes of address space for a document's state: %s", bytes, strerror(errno));
+        return thea_fail(err, THEA_EOS,
+                         "cannot reserve %zu bytes of address space for a document's state: %s", bytes,
+                         strerror(errno));
     }
-    madvise(memory, bytes, MADV_NOHUGEPAGE); /* a short document would fill a 2 MiB page for each head of each block */
+    madvise(memory, bytes,
+            MADV_NOHUGEPAGE); /* a short document would fill a 2 MiB page for each head of each block */
     *out = memory;
     return THEA_OK;
 }
@@ -34,7 +38,11 @@ struct attention_cache kv_cache(void *memory, size_t context, size_t kv_heads, s
 {
     size_t stride = attention_head_floats(context, head_size);
     float *k = memory;
-    return (struct attention_cache){.k = k, .v = k + kv_heads * stride, .head_stride = stride, .kv_heads = kv_heads, .head_size = head_size};
+    return (struct attention_cache){.k = k,
+                                    .v = k + kv_heads * stride,
+                                    .head_stride = stride,
+                                    .kv_heads = kv_heads,
+                                    .head_size = head_size};
 }
 
 size_t kv_touched_bytes(size_t positions, size_t kv_heads, size_t head_size)

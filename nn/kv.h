@@ -1,5 +1,6 @@
-/* The memory of one stream's state in a part: KV caches and convolution carries. Address space is reserved for the whole context; pages are zero
- * and come with the first touch, so a stream costs what its length fills and nothing is ever moved. */
+/* The memory of one stream's state in a part: KV caches and convolution carries. Address space is reserved
+ * for the whole context; pages are zero and come with the first touch, so a stream costs what its length
+ * fills and nothing is ever moved. */
 #ifndef NN_KV_H
 #define NN_KV_H
 

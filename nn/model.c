@@ -1,5 +1,5 @@
-/* A part of a model: its sublayers in order, with embedding and head where it owns them. See model.h. Workspaces are reserved once; a call of
- * model_forward allocates nothing. */
+/* A part of a model: its sublayers in order, with embedding and head where it owns them. See model.h.
+ * Workspaces are reserved once; a call of model_forward allocates nothing. */
 #include "nn/model.h"
 
 #include "graph/buf.h"
@@ -49,11 +49,26 @@ struct model_state {
     size_t position;
 };
 
-const struct model_info *model_info(const struct model *m) { return &m->config->info; }
-bool model_has_embedding(const struct model *m) { return m->first == 0; }
-bool model_has_head(const struct model *m) { return m->last + 1 == m->config->info.blocks; }
-size_t model_first(const struct model *m) { return m->first; }
-size_t model_last(const struct model *m) { return m->last; }
+const struct model_info *model_info(const struct model *m)
+{
+    return &m->config->info;
+}
+bool model_has_embedding(const struct model *m)
+{
+    return m->first == 0;
+}
+bool model_has_head(const struct model *m)
+{
+    return m->last + 1 == m->config->info.blocks;
+}
+size_t model_first(const struct model *m)
+{
+    return m->first;
+}
+size_t model_last(const struct model *m)
+{
+    return m->last;
+}
 
 void model_on_block(struct model *m, void (*done)(void *context), void *context)
 {
@@ -67,11 +82,13 @@ static thea_rc check_range(struct model *m, size_t first, size_t last, const cha
     m->first = first;
     m->last = last == SIZE_MAX ? blocks - 1 : last;
     if (m->first <= m->last && m->last < blocks) return THEA_OK;
-    if (last == SIZE_MAX) return thea_fail(err, THEA_EUSAGE, "blocks %zu-: %s has blocks 0-%zu", first, dir, blocks - 1);
+    if (last == SIZE_MAX)
+        return thea_fail(err, THEA_EUSAGE, "blocks %zu-: %s has blocks 0-%zu", first, dir, blocks - 1);
     return thea_fail(err, THEA_EUSAGE, "blocks %zu-%zu: %s has blocks 0-%zu", first, last, dir, blocks - 1);
 }
 
-static thea_rc load_sublayer(struct model *m, size_t block, const struct sublayer_kind *kind, const char *const *names, struct thea_err *err)
+static thea_rc load_sublayer(struct model *m, size_t block, const struct sublayer_kind *kind,
+                             const char *const *names, struct thea_err *err)
 {
     struct sublayer *s = &m->sublayers[m->sublayer_count++];
     char prefix[128];
@@ -105,32 +122,37 @@ static thea_rc load_weights(struct model *m, const char *dir, struct thea_err *e
     if (rc == THEA_OK) rc = loader_init(&m->loader, m->weights, m->kernels, err);
     if (rc != THEA_OK) return rc;
     if (model_has_embedding(m)) {
-        m->embedding = loader_raw(&m->loader, m->config->embedding_name, (const uint64_t[]){info->vocab, info->hidden, 0});
+        m->embedding = loader_raw(&m->loader, m->config->embedding_name,
+                                  (const uint64_t[]){info->vocab, info->hidden, 0});
     }
     rc = load_blocks(m, err);
     if (rc == THEA_OK && model_has_head(m)) rc = head_load(&m->head, &m->loader, m->config, m->workers, err);
     return rc == THEA_OK ? loader_check(&m->loader, dir, err) : rc;
 }
 
-/* One reservation, touched as far as the rows of a call reach: norm [n,C], wide [n,width], cos and sin [n,D/2], scratch a worker. */
+/* One reservation, touched as far as the rows of a call reach: norm [n,C], wide [n,width], cos and sin
+ * [n,D/2], scratch a worker. */
 static thea_rc make_workspace(struct model *m, struct thea_err *err)
 {
     const struct model_info *info = &m->config->info;
     size_t width = 0, scratch = 0, half = info->head_size / 2;
     for (size_t i = 0; i < m->sublayer_count; i++) {
         const struct sublayer_kind *kind = m->sublayers[i].kind;
-        size_t w = kind->width(m->config), s = kind->scratch != NULL ? kind->scratch(m->config, m->kernels) : 0;
+        size_t w = kind->width(m->config),
+               s = kind->scratch != NULL ? kind->scratch(m->config, m->kernels) : 0;
         width = w > width ? w : width;
         scratch = s > scratch ? s : scratch;
     }
     scratch = (scratch + 15) / 16 * 16;
-    size_t rows = ROWS_MAX, per_row = info->hidden + width + 2 * half, workers = (size_t)workers_count(m->workers);
+    size_t rows = ROWS_MAX, per_row = info->hidden + width + 2 * half,
+           workers = (size_t)workers_count(m->workers);
     m->workspace_bytes = (rows * per_row + scratch * workers + 4 * 16) * sizeof(float);
     void *memory;
     thea_rc rc = kv_reserve(&memory, m->workspace_bytes, err);
     if (rc != THEA_OK) return rc;
     float *at = m->workspace = memory;
-    m->run = (struct run){.kernels = m->kernels, .workers = m->workers, .scratch_floats = scratch, .context = info->context};
+    m->run = (struct run){
+        .kernels = m->kernels, .workers = m->workers, .scratch_floats = scratch, .context = info->context};
     m->run.scratch = at, at += scratch * workers;
     m->run.norm = at, at += rows * info->hidden;
     m->cos = at, at += rows * half;
@@ -142,8 +164,8 @@ static thea_rc make_workspace(struct model *m, struct thea_err *err)
     return THEA_OK;
 }
 
-thea_rc model_open(struct model **out, const char *dir, size_t first, size_t last, struct workers *workers, const struct kernels *kernels,
-                   struct thea_err *err)
+thea_rc model_open(struct model **out, const char *dir, size_t first, size_t last, struct workers *workers,
+                   const struct kernels *kernels, struct thea_err *err)
 {
     *out = NULL;
     struct model *m = calloc(1, sizeof *m);
@@ -203,7 +225,8 @@ void model_state_free(struct model_state *s)
 uint64_t model_state_bytes(const struct model_state *s)
 {
     uint64_t total = 0;
-    for (size_t i = 0; i < s->model->sublayer_count; i++) total += s->model->sublayers[i].kind->state_touched(s->model->config, s->position);
+    for (size_t i = 0; i < s->model->sublayer_count; i++)
+        total += s->model->sublayers[i].kind->state_touched(s->model->config, s->position);
     return total;
 }
 
@@ -213,9 +236,11 @@ thea_rc model_embed(struct model *m, float *x, const int32_t *tokens, size_t n, 
     const struct model_info *info = &m->config->info;
     for (size_t i = 0; i < n; i++) {
         if (tokens[i] < 0 || (size_t)tokens[i] >= info->vocab) {
-            return thea_fail(err, THEA_EDOC, "token %d is not in the vocabulary of %zu", tokens[i], info->vocab);
+            return thea_fail(err, THEA_EDOC, "token %d is not in the vocabulary of %zu", tokens[i],
+                             info->vocab);
         }
-        weight_widen(x + i * info->hidden, m->embedding, (uint64_t)tokens[i] * info->hidden, info->hidden, m->kernels);
+        weight_widen(x + i * info->hidden, m->embedding, (uint64_t)tokens[i] * info->hidden, info->hidden,
+                     m->kernels);
     }
     return THEA_OK;
 }
@@ -242,17 +267,20 @@ static void forward_block(struct model *m, struct model_state *s, size_t block, 
         m->run.n = rows;
         m->run.position = s->position + at;
         set_table(m, m->run.position, rows);
-        for (int j = 0; j < 2; j++) sublayer[j].kind->forward(sublayer[j].self, s->memory + sublayer[j].state_at, &m->run);
+        for (int j = 0; j < 2; j++)
+            sublayer[j].kind->forward(sublayer[j].self, s->memory + sublayer[j].state_at, &m->run);
         at += rows;
     }
 }
 
 thea_rc model_forward(struct model *m, struct model_state *s, float *x, size_t n,
-                      void (*after_block)(void *context, size_t block, const float *x, size_t n), void *context, struct thea_err *err)
+                      void (*after_block)(void *context, size_t block, const float *x, size_t n),
+                      void *context, struct thea_err *err)
 {
     size_t room = m->config->info.context - s->position;
     if (n > room) {
-        return thea_fail(err, THEA_EDOC, "longer than the model's %zu positions (max_position_embeddings)", m->config->info.context);
+        return thea_fail(err, THEA_EDOC, "longer than the model's %zu positions (max_position_embeddings)",
+                         m->config->info.context);
     }
     for (size_t block = m->first; block <= m->last; block++) {
         forward_block(m, s, block, x, n);
@@ -275,12 +303,14 @@ void model_logits(struct model *m, float *logits, const float *final, size_t n)
     linear_forward(&m->head.logits, m->kernels, m->workers, logits, m->head.V, final, m->head.C, n, false);
 }
 
-thea_rc model_nll(struct model *m, float *nll, const float *final, const int32_t *targets, size_t n, struct thea_err *err)
+thea_rc model_nll(struct model *m, float *nll, const float *final, const int32_t *targets, size_t n,
+                  struct thea_err *err)
 {
     assert(model_has_head(m));
     for (size_t i = 0; i < n; i++) {
         if (targets[i] < 0 || (size_t)targets[i] >= m->head.V) {
-            return thea_fail(err, THEA_EDOC, "token %d is not in the vocabulary of %zu", targets[i], m->head.V);
+            return thea_fail(err, THEA_EDOC, "token %d is not in the vocabulary of %zu", targets[i],
+                             m->head.V);
         }
     }
     head_nll(&m->head, nll, final, targets, n);

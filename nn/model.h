@@ -1,5 +1,6 @@
-/* A model, or the part of one that a process owns: embedding (if it has block 0), blocks first..last, final norm and head (if it has the last).
- * A model is a list of blocks; a family (nn/families) maps config.json and tensor names to that list. Computed in f32 whatever the file's dtype. */
+/* A model, or the part of one that a process owns: embedding (if it has block 0), blocks first..last, final
+ * norm and head (if it has the last). A model is a list of blocks; a family (nn/families) maps config.json
+ * and tensor names to that list. Computed in f32 whatever the file's dtype. */
 #ifndef NN_MODEL_H
 #define NN_MODEL_H
 
@@ -9,32 +10,34 @@
 
 /* What config.json says, checked; the same for every family. */
 struct model_info {
-    const char *family;       /* "lfm2", "llama" */
-    const char *model_type;   /* of config.json */
-    const char *dtype;        /* of the weights, as the config says: "bfloat16"; "" if it does not */
+    const char *family;     /* "lfm2", "llama" */
+    const char *model_type; /* of config.json */
+    const char *dtype;      /* of the weights, as the config says: "bfloat16"; "" if it does not */
     size_t hidden, vocab, blocks, heads, kv_heads, head_size, feed_forward, context, conv_taps;
     size_t attention_blocks;
     uint64_t parameters;
-    int bos, eos;             /* -1 if none */
+    int bos, eos; /* -1 if none */
     bool tied, causal;
-    uint64_t kv_bytes_per_token;   /* all blocks, f32 */
-    uint64_t state_bytes;          /* per stream, beside the KV cache */
+    uint64_t kv_bytes_per_token; /* all blocks, f32 */
+    uint64_t state_bytes;        /* per stream, beside the KV cache */
 };
 
-/* Read config.json alone (no weights). Errors: THEA_ENOINPUT, THEA_EDATA (unknown model_type with the list of those known; a value that is
- * missing, of the wrong type or impossible, by its name). */
+/* Read config.json alone (no weights). Errors: THEA_ENOINPUT, THEA_EDATA (unknown model_type with the list of
+ * those known; a value that is missing, of the wrong type or impossible, by its name). */
 THEA_CHECK thea_rc model_read_info(struct model_info *out, const char *dir, struct thea_err *err);
-/* FLOP a token of each block at `context` tokens (attention averaged over the positions), and of the head. costs has info->blocks entries (free it). */
-THEA_CHECK thea_rc model_costs(double **costs, double *head, const char *dir, size_t context, struct thea_err *err);
+/* FLOP a token of each block at `context` tokens (attention averaged over the positions), and of the head.
+ * costs has info->blocks entries (free it). */
+THEA_CHECK thea_rc model_costs(double **costs, double *head, const char *dir, size_t context,
+                               struct thea_err *err);
 
-struct model;        /* one part, loaded */
-struct model_state;  /* one stream's KV caches and convolution states in that part */
+struct model;       /* one part, loaded */
+struct model_state; /* one stream's KV caches and convolution states in that part */
 
-/* Blocks first..last inclusive, from 0; last may be SIZE_MAX for "to the end". workers and kernels are borrowed.
- * Errors: as model_read_info; THEA_EDATA for a weight that is missing or has another shape (all of them listed); THEA_EUSAGE for blocks that
- * do not exist; THEA_EOS. */
-THEA_CHECK thea_rc model_open(struct model **out, const char *dir, size_t first, size_t last, struct workers *workers,
-                              const struct kernels *kernels, struct thea_err *err);
+/* Blocks first..last inclusive, from 0; last may be SIZE_MAX for "to the end". workers and kernels are
+ * borrowed. Errors: as model_read_info; THEA_EDATA for a weight that is missing or has another shape (all of
+ * them listed); THEA_EUSAGE for blocks that do not exist; THEA_EOS. */
+THEA_CHECK thea_rc model_open(struct model **out, const char *dir, size_t first, size_t last,
+                              struct workers *workers, const struct kernels *kernels, struct thea_err *err);
 void model_close(struct model *m);
 const struct model_info *model_info(const struct model *m);
 bool model_has_embedding(const struct model *m); /* owns block 0 */
@@ -49,17 +52,21 @@ void model_state_free(struct model_state *s);
 uint64_t model_state_bytes(const struct model_state *s); /* touched memory */
 
 /* x [n,C] = embedding rows of tokens [n]. Errors: THEA_EDOC for an id outside the vocabulary. */
-THEA_CHECK thea_rc model_embed(struct model *m, float *x, const int32_t *tokens, size_t n, struct thea_err *err);
+THEA_CHECK thea_rc model_embed(struct model *m, float *x, const int32_t *tokens, size_t n,
+                               struct thea_err *err);
 /* Run this part's blocks over x [n,C] in place, for positions [s->position, +n), which then advance.
- * after_block (may be NULL) sees x after each block: for --emit hidden. Errors: THEA_EOS (no memory for the cache), THEA_EDOC (longer than the reserve). */
+ * after_block (may be NULL) sees x after each block: for --emit hidden. Errors: THEA_EOS (no memory for the
+ * cache), THEA_EDOC (longer than the reserve). */
 THEA_CHECK thea_rc model_forward(struct model *m, struct model_state *s, float *x, size_t n,
-                                 void (*after_block)(void *context, size_t block, const float *x, size_t n), void *context,
-                                 struct thea_err *err);
+                                 void (*after_block)(void *context, size_t block, const float *x, size_t n),
+                                 void *context, struct thea_err *err);
 /* y [n,C] = final norm of x [n,C]; y may be x. */
 void model_final(struct model *m, float *y, const float *x, size_t n);
 /* logits [n,V] of final [n,C]. */
 void model_logits(struct model *m, float *logits, const float *final, size_t n);
-/* nll [n] = log-sum-exp(logits) - logits[target], of final [n,C] and targets [n]; tiles of the vocabulary, never all logits at once. */
-THEA_CHECK thea_rc model_nll(struct model *m, float *nll, const float *final, const int32_t *targets, size_t n, struct thea_err *err);
+/* nll [n] = log-sum-exp(logits) - logits[target], of final [n,C] and targets [n]; tiles of the vocabulary,
+ * never all logits at once. */
+THEA_CHECK thea_rc model_nll(struct model *m, float *nll, const float *final, const int32_t *targets,
+                             size_t n, struct thea_err *err);
 
 #endif

@@ -44,8 +44,8 @@ static void find_family(struct model_config *out, struct config *c)
     if (type != NULL) {
         config_fail(c, "model_type", "'%s' is not supported; supported: %s", type, buf_text(&known));
     } else {
-        config_fail(c, "model_type", "expected a string, found %s; supported: %s", node == NULL ? "nothing" : json_kind_name(json_kind(node)),
-                    buf_text(&known));
+        config_fail(c, "model_type", "expected a string, found %s; supported: %s",
+                    node == NULL ? "nothing" : json_kind_name(json_kind(node)), buf_text(&known));
     }
     buf_fini(&known);
 }
@@ -64,12 +64,15 @@ static const char *read_dtype(const struct config *c)
 static void check_shapes(const struct model_info *info, struct config *c)
 {
     if (info->heads % info->kv_heads != 0) {
-        config_fail(c, "num_key_value_heads", "%zu does not divide num_attention_heads %zu", info->kv_heads, info->heads);
+        config_fail(c, "num_key_value_heads", "%zu does not divide num_attention_heads %zu", info->kv_heads,
+                    info->heads);
     }
     if (config_get(c, "head_dim") == NULL && info->hidden % info->heads != 0) {
-        config_fail(c, "num_attention_heads", "%zu does not divide hidden_size %zu, and there is no head_dim", info->heads, info->hidden);
+        config_fail(c, "num_attention_heads", "%zu does not divide hidden_size %zu, and there is no head_dim",
+                    info->heads, info->hidden);
     }
-    if (info->head_size == 0 || info->head_size % 2 != 0) config_fail(c, "head_dim", "%zu must be even, for rotary positions", info->head_size);
+    if (info->head_size == 0 || info->head_size % 2 != 0)
+        config_fail(c, "head_dim", "%zu must be even, for rotary positions", info->head_size);
 }
 
 static void derive(struct model_config *out)
@@ -78,7 +81,8 @@ static void derive(struct model_config *out)
     uint64_t parameters = (uint64_t)info->vocab * info->hidden * (info->tied ? 1 : 2) + info->hidden;
     for (size_t i = 0; i < info->blocks; i++) {
         parameters += out->blocks[i].mixer->parameters(out) + out->blocks[i].feed_forward->parameters(out);
-        if (out->blocks[i].mixer == &sublayer_shortconv) info->state_bytes += sublayer_shortconv.state_bytes(out, 0);
+        if (out->blocks[i].mixer == &sublayer_shortconv)
+            info->state_bytes += sublayer_shortconv.state_bytes(out, 0);
     }
     info->parameters = parameters;
     info->kv_bytes_per_token = 2 * sizeof(float) * info->attention_blocks * info->kv_heads * info->head_size;
@@ -87,13 +91,16 @@ static void derive(struct model_config *out)
 static void read_all(struct model_config *out, struct config *c)
 {
     if (json_kind(c->map) != JSON_MAP_) {
-        c->rc = thea_fail(c->err, THEA_EDATA, "%s: expected a JSON object, found %s", c->path, json_kind_name(json_kind(c->map)));
+        c->rc = thea_fail(c->err, THEA_EDATA, "%s: expected a JSON object, found %s", c->path,
+                          json_kind_name(json_kind(c->map)));
         return;
     }
     find_family(out, c);
     if (c->rc != THEA_OK) return;
     if (config_get(c, "quantization_config") != NULL) {
-        config_fail(c, "quantization_config", "weights quantised in this way are not supported; accepted: F32, F16, BF16 weights without it");
+        config_fail(
+            c, "quantization_config",
+            "weights quantised in this way are not supported; accepted: F32, F16, BF16 weights without it");
     }
     out->info.dtype = read_dtype(c);
     out->family->read(out, c);
@@ -103,7 +110,8 @@ static void read_all(struct model_config *out, struct config *c)
     if (c->rc == THEA_OK) derive(out);
 }
 
-static thea_rc from_node(struct model_config **out, const struct json_node *node, const char *path, struct thea_err *err)
+static thea_rc from_node(struct model_config **out, const struct json_node *node, const char *path,
+                         struct thea_err *err)
 {
     *out = NULL;
     struct model_config *config = calloc(1, sizeof *config);
@@ -118,7 +126,8 @@ static thea_rc from_node(struct model_config **out, const struct json_node *node
     return THEA_OK;
 }
 
-thea_rc model_config_parse(struct model_config **out, const char *text, size_t len, const char *path, struct thea_err *err)
+thea_rc model_config_parse(struct model_config **out, const char *text, size_t len, const char *path,
+                           struct thea_err *err)
 {
     *out = NULL;
     struct json_node *node = NULL;

@@ -11,14 +11,20 @@ static void read_llama3(struct rope *out, struct config *scaling)
     out->low = config_number(scaling, "low_freq_factor", 0, 0);
     out->high = config_number(scaling, "high_freq_factor", 0, 0);
     out->context = config_number(scaling, "original_max_position_embeddings", 0, 0);
-    const struct { const char *key; double value; } needed[] = {{"factor", out->factor},
-                                                                {"low_freq_factor", out->low},
-                                                                {"high_freq_factor", out->high},
-                                                                {"original_max_position_embeddings", out->context}};
+    const struct {
+        const char *key;
+        double value;
+    } needed[] = {{"factor", out->factor},
+                  {"low_freq_factor", out->low},
+                  {"high_freq_factor", out->high},
+                  {"original_max_position_embeddings", out->context}};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
-        if (needed[i].value == 0) config_fail(scaling, needed[i].key, "missing; llama3 rope scaling needs it");
+        if (needed[i].value == 0)
+            config_fail(scaling, needed[i].key, "missing; llama3 rope scaling needs it");
     }
-    if (out->high <= out->low) config_fail(scaling, "high_freq_factor", "%g must be more than low_freq_factor %g", out->high, out->low);
+    if (out->high <= out->low)
+        config_fail(scaling, "high_freq_factor", "%g must be more than low_freq_factor %g", out->high,
+                    out->low);
 }
 
 static void read_scaling(struct rope *out, struct config *scaling)
@@ -30,14 +36,16 @@ static void read_scaling(struct rope *out, struct config *scaling)
     if (name != NULL && strcmp(name, "llama3") == 0) {
         read_llama3(out, scaling);
     } else if (name == NULL || strcmp(name, "default") != 0) {
-        config_fail(scaling, "rope_type", "'%s' is not supported; accepted: default, llama3", name != NULL ? name : json_kind_name(json_kind(type)));
+        config_fail(scaling, "rope_type", "'%s' is not supported; accepted: default, llama3",
+                    name != NULL ? name : json_kind_name(json_kind(type)));
     }
 }
 
 void rope_read(struct rope *out, struct config *c, double default_theta)
 {
     *out = (struct rope){0};
-    const struct json_node *both = config_get(c, "rope_parameters"), *scaling = both != NULL ? both : config_get(c, "rope_scaling");
+    const struct json_node *both = config_get(c, "rope_parameters"),
+                           *scaling = both != NULL ? both : config_get(c, "rope_scaling");
     const char *key = both != NULL ? "rope_parameters" : "rope_scaling";
     if (scaling != NULL && json_kind(scaling) != JSON_MAP_) {
         config_fail(c, key, "expected an object, found %s", json_kind_name(json_kind(scaling)));

@@ -1,5 +1,6 @@
-/* Rotary position angles: inverse frequencies (with llama3 scaling) and the cos and sin rows of positions. Formulas: as transformers computes them,
- * so that long contexts match: inv[i] = theta^(-2i/D) rounded to f32, the angle as an f32 product. */
+/* Rotary position angles: inverse frequencies (with llama3 scaling) and the cos and sin rows of positions.
+ * Formulas: as transformers computes them, so that long contexts match: inv[i] = theta^(-2i/D) rounded to
+ * f32, the angle as an f32 product. */
 #ifndef NN_ROPE_H
 #define NN_ROPE_H
 
@@ -7,8 +8,9 @@
 
 struct rope {
     double theta;
-    bool llama3;                      /* scaled by wavelength */
-    double factor, low, high, context; /* llama3: factor, low_freq_factor, high_freq_factor, original_max_position_embeddings */
+    bool llama3; /* scaled by wavelength */
+    double factor, low, high,
+        context; /* llama3: factor, low_freq_factor, high_freq_factor, original_max_position_embeddings */
 };
 
 /* From rope_parameters (wins) or rope_theta and rope_scaling. */

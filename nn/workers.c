@@ -1,5 +1,5 @@
-/* Workers: see workers.h. A round is a number: the caller raises it, each helper runs its slice and counts down. Waiters spin for some microseconds,
- * then sleep on a futex, so that an idle stage uses no CPU. */
+/* Workers: see workers.h. A round is a number: the caller raises it, each helper runs its slice and counts
+ * down. Waiters spin for some microseconds, then sleep on a futex, so that an idle stage uses no CPU. */
 #include "nn/workers.h"
 
 #include <errno.h>
@@ -18,16 +18,19 @@ enum { SPINS = 2000, WORKERS_MAX = 1024 };
 
 struct workers {
     int count;
-    pthread_t *threads;      /* [count - 1] */
+    pthread_t *threads; /* [count - 1] */
     int started;
-    _Atomic uint32_t round;  /* futex: raised for each run */
-    _Atomic uint32_t left;   /* futex: helpers that have not finished this round */
+    _Atomic uint32_t round; /* futex: raised for each run */
+    _Atomic uint32_t left;  /* futex: helpers that have not finished this round */
     atomic_bool quit;
     void (*task)(void *context, int i, int n);
     void *context;
 };
 
-struct helper { struct workers *w; int index; };
+struct helper {
+    struct workers *w;
+    int index;
+};
 
 static void pause_cpu(void)
 {
@@ -53,7 +56,10 @@ static uint32_t wait_change(_Atomic uint32_t *word, uint32_t old)
     }
 }
 
-static void wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, WORKERS_MAX, NULL, NULL, 0); }
+static void wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, WORKERS_MAX, NULL, NULL, 0);
+}
 
 static void *helper_main(void *argument)
 {
@@ -80,7 +86,8 @@ static int start_helper(struct workers *w, int index)
 thea_rc workers_new(struct workers **out, int threads, struct thea_err *err)
 {
     *out = NULL;
-    if (threads < 1 || threads > WORKERS_MAX) return thea_fail(err, THEA_EUSAGE, "threads: %d; accepted: 1 to %d", threads, WORKERS_MAX);
+    if (threads < 1 || threads > WORKERS_MAX)
+        return thea_fail(err, THEA_EUSAGE, "threads: %d; accepted: 1 to %d", threads, WORKERS_MAX);
     struct workers *w = calloc(1, sizeof *w);
     if (w != NULL) w->threads = calloc((size_t)threads, sizeof *w->threads);
     if (w == NULL || w->threads == NULL) {
@@ -90,7 +97,8 @@ thea_rc workers_new(struct workers **out, int threads, struct thea_err *err)
     w->count = threads;
     sigset_t all, before;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's: helpers inherit a full mask */
+    pthread_sigmask(SIG_SETMASK, &all,
+                    &before); /* signals are the main thread's: helpers inherit a full mask */
     int failed = 0;
     for (int i = 1; i < threads && failed == 0; i++) {
         failed = start_helper(w, i);
@@ -116,7 +124,10 @@ void workers_free(struct workers *w)
     free(w);
 }
 
-int workers_count(const struct workers *w) { return w->count; }
+int workers_count(const struct workers *w)
+{
+    return w->count;
+}
 
 void workers_run(struct workers *w, void (*task)(void *context, int i, int n), void *context)
 {
@@ -130,7 +141,8 @@ void workers_run(struct workers *w, void (*task)(void *context, int i, int n), v
     atomic_fetch_add_explicit(&w->round, 1, memory_order_release);
     wake(&w->round);
     task(context, 0, w->count);
-    for (uint32_t left; (left = atomic_load_explicit(&w->left, memory_order_acquire)) != 0;) wait_change(&w->left, left);
+    for (uint32_t left; (left = atomic_load_explicit(&w->left, memory_order_acquire)) != 0;)
+        wait_change(&w->left, left);
 }
 
 void workers_slice(size_t total, size_t grain, int i, int n, size_t *begin, size_t *end)

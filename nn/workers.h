@@ -1,5 +1,5 @@
-/* Workers: the threads of one stage's compute. Persistent; each gets a slice of an op; the caller is worker 0. Fixed slices, fixed order of sums:
- * the result does not depend on timing. */
+/* Workers: the threads of one stage's compute. Persistent; each gets a slice of an op; the caller is worker
+ * 0. Fixed slices, fixed order of sums: the result does not depend on timing. */
 #ifndef NN_WORKERS_H
 #define NN_WORKERS_H
 

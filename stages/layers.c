@@ -1,89 +1,103 @@
 /* layers: blocks of a model, with the embedding, final norm and head that belong to them.
  *
  *   tokens ──> cut into chunks ──> embedding ─┐
- *   residual (of the part before) ────────────┴─> blocks ──> residual, or final norm ──> nll, final, logits, next
+ *   residual (of the part before) ────────────┴─> blocks ──> residual, or final norm ──> nll, final, logits,
+ * next
  *
- * Invariant: what a document's frames hold does not depend on how its tokens arrived: chunks begin at absolute multiples of `chunk`. */
-#include "graph/wire/stage.h"
-#include "nn/model.h"
+ * Invariant: what a document's frames hold does not depend on how its tokens arrived: chunks begin at
+ * absolute multiples of `chunk`. */
 #include "nn/weights/find.h"
+#include "stages/support/layers_step.h"
 
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { IN_TOKENS, IN_RESIDUAL, IN_FEEDBACK };
-enum { OUT_NLL, OUT_FINAL, OUT_LOGITS, OUT_HIDDEN, OUT_NEXT, OUT_RESIDUAL, OUT_COUNT };
-enum { CHUNK_MAX = 65536, FRAME_GOAL = 64 << 20, COST_CONTEXT = 2048, HIDDEN_MAX = 250, NAME_BYTES = 32 };
-
-struct layers {
-    /* options */
-    const char *model_name;
-    struct value_range blocks;
-    int64_t chunk, split; /* split is for whoever plans the processes */
-    int dtype;
-    /* open */
-    char *dir;
-    struct workers *workers;
-    struct model *model;
-    size_t hidden, vocab, step; /* step: positions of one output frame at most */
-    float *x;                   /* [step, hidden]: the residual stream, unless it leaves on a port */
-    float *final;               /* [1 + step, hidden]: the last row of the chunk before, then this chunk's */
-    char (*hidden_names)[NAME_BYTES];
-};
-
-struct document {
-    struct model_state *state;
-    int32_t *tokens;   /* [step]: of the chunk being filled; with a residual, of the rows being worked on */
-    size_t filled;
-    uint64_t position; /* of the first row of that chunk */
-    size_t taken;      /* rows of the input frame that are done, while it is called again */
-    float *last;       /* [hidden]: final state of the position before `position` */
-    bool marked;       /* in a loop: `next` goes out at marks, not at the end */
-};
-
-/* One step: rows [position, +n) of a document through this part. */
-struct work {
-    struct stage *st;
-    struct stage_stream *s;
-    struct layers *l;
-    struct document *doc;
-    const int32_t *tokens; /* [n], or NULL when they did not come along */
-    float *x;              /* [n, hidden] */
-    size_t n;
-    bool mark;             /* the document waits for `next` after the last row */
-};
+enum { CHUNK_MAX = 65536, FRAME_GOAL = 64 << 20, COST_CONTEXT = 2048, HIDDEN_MAX = 250 };
 
 static const char *const dtypes[] = {"f32", NULL};
 static const struct stage_option layers_options[] = {
-    {.name = "model", .type = VALUE_MODEL, .meaning = "directory or name of the model", .offset = offsetof(struct layers, model_name),
+    {.name = "model",
+     .type = VALUE_MODEL,
+     .meaning = "directory or name of the model",
+     .offset = offsetof(struct layers, model_name),
      .flags = STAGE_REQUIRED},
-    {.name = "blocks", .type = VALUE_RANGE, .def = "all", .meaning = "which blocks, from 0: 0-7, 8-, 3", .offset = offsetof(struct layers, blocks)},
-    {.name = "chunk", .type = VALUE_INT, .def = "512", .meaning = "positions in one frame", .unit = "positions", .min = 1, .max = CHUNK_MAX,
+    {.name = "blocks",
+     .type = VALUE_RANGE,
+     .def = "all",
+     .meaning = "which blocks, from 0: 0-7, 8-, 3",
+     .offset = offsetof(struct layers, blocks)},
+    {.name = "chunk",
+     .type = VALUE_INT,
+     .def = "512",
+     .meaning = "positions in one frame",
+     .unit = "positions",
+     .min = 1,
+     .max = CHUNK_MAX,
      .offset = offsetof(struct layers, chunk)},
-    {.name = "split", .type = VALUE_INT, .def = "1", .meaning = "cut into this many processes, blocks shared out by cost", .min = 1, .max = 1024,
+    {.name = "split",
+     .type = VALUE_INT,
+     .def = "1",
+     .meaning = "cut into this many processes, blocks shared out by cost",
+     .min = 1,
+     .max = 1024,
      .offset = offsetof(struct layers, split)},
-    {.name = "dtype", .type = VALUE_CHOICE, .def = "f32", .meaning = "arithmetic", .choices = dtypes, .offset = offsetof(struct layers, dtype)},
+    {.name = "dtype",
+     .type = VALUE_CHOICE,
+     .def = "f32",
+     .meaning = "arithmetic",
+     .choices = dtypes,
+     .offset = offsetof(struct layers, dtype)},
     {0},
 };
 
 static const struct stage_port layers_inputs[] = {
-    [IN_TOKENS] = {.name = "tokens", .dtype = TENSOR_I32, .shape = "n", .meaning = "token ids, for the part with block 0", .flags = STAGE_ONE_OF},
-    [IN_RESIDUAL] = {.name = "residual", .dtype = TENSOR_F32, .shape = "n, hidden", .meaning = "from the part before", .flags = STAGE_ONE_OF},
-    [IN_FEEDBACK] = {.name = "feedback", .dtype = TENSOR_I32, .shape = "n", .tensor = "tokens", .meaning = "sampled tokens",
-                     .flags = STAGE_OPTIONAL | STAGE_FEEDBACK},
+    [LAYERS_IN_TOKENS] = {.name = "tokens",
+                          .dtype = TENSOR_I32,
+                          .shape = "n",
+                          .meaning = "token ids, for the part with block 0",
+                          .flags = STAGE_ONE_OF},
+    [LAYERS_IN_RESIDUAL] = {.name = "residual",
+                            .dtype = TENSOR_F32,
+                            .shape = "n, hidden",
+                            .meaning = "from the part before",
+                            .flags = STAGE_ONE_OF},
+    [LAYERS_IN_FEEDBACK] = {.name = "feedback",
+                            .dtype = TENSOR_I32,
+                            .shape = "n",
+                            .tensor = "tokens",
+                            .meaning = "sampled tokens",
+                            .flags = STAGE_OPTIONAL | STAGE_FEEDBACK},
     {0},
 };
 
 static const struct stage_port layers_outputs[] = {
-    [OUT_NLL] = {.name = "nll", .dtype = TENSOR_F32, .shape = "n", .meaning = "-log p of each token, nats; from the second token on"},
-    [OUT_FINAL] = {.name = "final", .dtype = TENSOR_F32, .shape = "n, hidden", .meaning = "after the final norm"},
-    [OUT_LOGITS] = {.name = "logits", .dtype = TENSOR_F32, .shape = "n, vocab", .meaning = "of every position"},
-    [OUT_HIDDEN] = {.name = "hidden", .dtype = TENSOR_F32, .shape = "n, hidden", .tensor = "hidden.*",
-                    .meaning = "after the embedding and after every block of this part"},
-    [OUT_NEXT] = {.name = "next", .dtype = TENSOR_F32, .shape = "1, vocab", .meaning = "logits of the last position, or at a mark"},
-    [OUT_RESIDUAL] = {.name = "residual", .dtype = TENSOR_F32, .shape = "n, hidden", .meaning = "for the part after this"},
+    [LAYERS_OUT_NLL] = {.name = "nll",
+                        .dtype = TENSOR_F32,
+                        .shape = "n",
+                        .meaning = "-log p of each token, nats; from the second token on"},
+    [LAYERS_OUT_FINAL] = {.name = "final",
+                          .dtype = TENSOR_F32,
+                          .shape = "n, hidden",
+                          .meaning = "after the final norm"},
+    [LAYERS_OUT_LOGITS] = {.name = "logits",
+                           .dtype = TENSOR_F32,
+                           .shape = "n, vocab",
+                           .meaning = "of every position"},
+    [LAYERS_OUT_HIDDEN] = {.name = "hidden",
+                           .dtype = TENSOR_F32,
+                           .shape = "n, hidden",
+                           .tensor = "hidden.*",
+                           .meaning = "after the embedding and after every block of this part"},
+    [LAYERS_OUT_NEXT] = {.name = "next",
+                         .dtype = TENSOR_F32,
+                         .shape = "1, vocab",
+                         .meaning = "logits of the last position, or at a mark"},
+    [LAYERS_OUT_RESIDUAL] = {.name = "residual",
+                             .dtype = TENSOR_F32,
+                             .shape = "n, hidden",
+                             .meaning = "for the part after this"},
     {0},
 };
 
@@ -95,15 +109,18 @@ static void range_of(const struct layers *l, size_t *first, size_t *last)
     *last = l->blocks.last == INT64_MAX ? SIZE_MAX : (size_t)l->blocks.last;
 }
 
-static thea_rc check_blocks(const struct layers *l, const struct model_info *info, const char *dir, struct thea_err *err)
+static thea_rc check_blocks(const struct layers *l, const struct model_info *info, const char *dir,
+                            struct thea_err *err)
 {
     size_t first, last;
     range_of(l, &first, &last);
     if (first < info->blocks && (last == SIZE_MAX || last < info->blocks)) return THEA_OK;
-    return thea_fail(err, THEA_EUSAGE, "--blocks: %s has %zu blocks, 0-%zu", dir, info->blocks, info->blocks - 1);
+    return thea_fail(err, THEA_EUSAGE, "--blocks: %s has %zu blocks, 0-%zu", dir, info->blocks,
+                     info->blocks - 1);
 }
 
-static thea_rc describe_model(struct layers *l, struct stage_describe *d, const char *dir, struct thea_err *err)
+static thea_rc describe_model(struct layers *l, struct stage_describe *d, const char *dir,
+                              struct thea_err *err)
 {
     struct model_info info;
     double *costs = NULL, head;
@@ -137,23 +154,29 @@ static thea_rc layers_describe(struct stage *st, struct stage_describe *d, struc
 static thea_rc wants_residual(const struct layers *l, struct thea_err *err)
 {
     size_t first = model_first(l->model);
-    return thea_fail(err, THEA_EUSAGE, "blocks %zu- need residual: put `thea layers --blocks 0-%zu` before it", first, first - 1);
+    return thea_fail(err, THEA_EUSAGE,
+                     "blocks %zu- need residual: put `thea layers --blocks 0-%zu` before it", first,
+                     first - 1);
 }
 
 static thea_rc wants_tokens(const struct layers *l, struct thea_err *err)
 {
-    return thea_fail(err, THEA_EUSAGE, "blocks 0-%zu begin with the embedding: they need tokens, as `thea tokenize` gives them, not residual",
+    return thea_fail(err, THEA_EUSAGE,
+                     "blocks 0-%zu begin with the embedding: they need tokens, as `thea tokenize` gives "
+                     "them, not residual",
                      model_last(l->model));
 }
 
 static thea_rc check_inputs(const struct stage *st, const struct layers *l, struct thea_err *err)
 {
-    bool tokens = stage_input_connected(st, IN_TOKENS), residual = stage_input_connected(st, IN_RESIDUAL);
+    bool tokens = stage_input_connected(st, LAYERS_IN_TOKENS),
+         residual = stage_input_connected(st, LAYERS_IN_RESIDUAL);
     bool embeds = model_has_embedding(l->model);
     if (tokens && !residual && !embeds) return wants_residual(l, err);
     if (residual && !tokens && embeds) return wants_tokens(l, err);
-    if (stage_input_connected(st, IN_FEEDBACK) && !embeds) {
-        return thea_fail(err, THEA_EUSAGE, "feedback goes to the part with block 0, not to blocks %zu-", model_first(l->model));
+    if (stage_input_connected(st, LAYERS_IN_FEEDBACK) && !embeds) {
+        return thea_fail(err, THEA_EUSAGE, "feedback goes to the part with block 0, not to blocks %zu-",
+                         model_first(l->model));
     }
     return THEA_OK;
 }
@@ -162,18 +185,24 @@ static thea_rc check_outputs(const struct stage *st, const struct layers *l, str
 {
     size_t blocks = model_info(l->model)->blocks, first = model_first(l->model), last = model_last(l->model);
     bool head = model_has_head(l->model);
-    const int of_head[] = {OUT_NLL, OUT_FINAL, OUT_LOGITS, OUT_NEXT};
+    const int of_head[] = {LAYERS_OUT_NLL, LAYERS_OUT_FINAL, LAYERS_OUT_LOGITS, LAYERS_OUT_NEXT};
     for (size_t i = 0; !head && i < sizeof of_head / sizeof *of_head; i++) {
         if (!stage_connected(st, of_head[i])) continue;
-        return thea_fail(err, THEA_EUSAGE, "%s comes from the part with the last block, %zu; blocks %zu-%zu give residual and hidden",
-                         layers_outputs[of_head[i]].name, blocks - 1, first, last);
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "%s comes from the part with the last block, %zu; blocks %zu-%zu give residual and hidden",
+            layers_outputs[of_head[i]].name, blocks - 1, first, last);
     }
-    if (head && stage_connected(st, OUT_RESIDUAL)) {
-        return thea_fail(err, THEA_EUSAGE, "blocks %zu-%zu end the model, so nothing takes their residual; they give nll, final, logits, hidden, next",
+    if (head && stage_connected(st, LAYERS_OUT_RESIDUAL)) {
+        return thea_fail(err, THEA_EUSAGE,
+                         "blocks %zu-%zu end the model, so nothing takes their residual; they give nll, "
+                         "final, logits, hidden, next",
                          first, last);
     }
-    if (stage_connected(st, OUT_HIDDEN) && last - first + 2 > HIDDEN_MAX) {
-        return thea_fail(err, THEA_EUSAGE, "hidden: %zu tensors are too many for one frame; take fewer --blocks at a time", last - first + 2);
+    if (stage_connected(st, LAYERS_OUT_HIDDEN) && last - first + 2 > HIDDEN_MAX) {
+        return thea_fail(err, THEA_EUSAGE,
+                         "hidden: %zu tensors are too many for one frame; take fewer --blocks at a time",
+                         last - first + 2);
     }
     return THEA_OK;
 }
@@ -184,16 +213,23 @@ static thea_rc check_outputs(const struct stage *st, const struct layers *l, str
 static size_t step_of(const struct stage *st, const struct layers *l)
 {
     size_t row = l->hidden;
-    if (stage_connected(st, OUT_HIDDEN)) row = l->hidden * (model_last(l->model) - model_first(l->model) + 2);
-    if (stage_connected(st, OUT_LOGITS) && l->vocab > row) row = l->vocab;
+    if (stage_connected(st, LAYERS_OUT_HIDDEN))
+        row = l->hidden * (model_last(l->model) - model_first(l->model) + 2);
+    if (stage_connected(st, LAYERS_OUT_LOGITS) && l->vocab > row) row = l->vocab;
     size_t fits = (FRAME_GOAL - 1) / (row * sizeof(float) + sizeof(int32_t));
     size_t step = (size_t)l->chunk < fits ? (size_t)l->chunk : fits;
     return step > 0 ? step : 1;
 }
 
-static void progress(void *context) { stage_progress(context); }
+static void progress(void *context)
+{
+    stage_progress(context);
+}
 
-static void *floats(size_t n) { return aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64); }
+static void *floats(size_t n)
+{
+    return aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64);
+}
 
 static thea_rc make_buffers(struct stage *st, struct layers *l, struct thea_err *err)
 {
@@ -204,8 +240,9 @@ static thea_rc make_buffers(struct stage *st, struct layers *l, struct thea_err 
     l->x = floats(l->step * l->hidden);
     l->final = floats((l->step + 1) * l->hidden);
     l->hidden_names = calloc(blocks + 1, sizeof *l->hidden_names);
-    if (l->x == NULL || l->final == NULL || l->hidden_names == NULL) return thea_fail(err, THEA_EOS, "out of memory for chunks of %zu positions", l->step);
-    for (size_t i = 0; i <= blocks; i++) snprintf(l->hidden_names[i], NAME_BYTES, "hidden.%zu", i);
+    if (l->x == NULL || l->final == NULL || l->hidden_names == NULL)
+        return thea_fail(err, THEA_EOS, "out of memory for chunks of %zu positions", l->step);
+    for (size_t i = 0; i <= blocks; i++) snprintf(l->hidden_names[i], LAYERS_NAME_BYTES, "hidden.%zu", i);
     return THEA_OK;
 }
 
@@ -235,170 +272,43 @@ static void layers_close(struct stage *st)
     free(l->hidden_names);
 }
 
-static thea_rc layers_begin(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err)
+static thea_rc layers_begin(struct stage *st, struct stage_stream *s, const struct frame *in,
+                            struct thea_err *err)
 {
     (void)in;
     struct layers *l = stage_state(st);
-    struct document *doc = stage_stream_state(s);
+    struct layers_document *doc = stage_stream_state(s);
     doc->tokens = malloc(l->step * sizeof *doc->tokens);
     doc->last = calloc(l->hidden, sizeof *doc->last);
-    if (doc->tokens == NULL || doc->last == NULL) return thea_fail(err, THEA_EOS, "out of memory for a document");
+    if (doc->tokens == NULL || doc->last == NULL)
+        return thea_fail(err, THEA_EOS, "out of memory for a document");
     return model_state_new(&doc->state, l->model, err);
 }
 
 static void layers_drop(struct stage *st, struct stage_stream *s)
 {
     (void)st;
-    struct document *doc = stage_stream_state(s);
+    struct layers_document *doc = stage_stream_state(s);
     model_state_free(doc->state);
     free(doc->tokens);
     free(doc->last);
-}
-
-/* --- what a step puts --- */
-
-static void put_rows(const struct work *w, int port, const char *name, const float *data, size_t columns)
-{
-    struct tensor t = tensor_2d(name, TENSOR_F32, data, w->n, columns);
-    stage_put(w->st, w->s, port, &t);
-}
-
-static void put_tokens(const struct work *w, int port)
-{
-    if (w->tokens == NULL) return;
-    struct tensor t = tensor_1d("tokens", TENSOR_I32, w->tokens, w->n);
-    stage_put(w->st, w->s, port, &t);
-}
-
-static void put_hidden(const struct work *w, size_t number, const float *x)
-{
-    size_t bytes = w->n * w->l->hidden * sizeof *x;
-    float *copy = stage_buffer(w->st, OUT_HIDDEN, bytes);
-    memcpy(copy, x, bytes);
-    put_rows(w, OUT_HIDDEN, w->l->hidden_names[number], copy, w->l->hidden);
-}
-
-static void after_block(void *context, size_t block, const float *x, size_t n)
-{
-    (void)n;
-    put_hidden(context, block + 1, x);
-}
-
-/* before [n, hidden]: final states of the positions one earlier. The token at `position` is predicted by the row before it; the document's first has none. */
-static thea_rc put_nll(const struct work *w, const float *before, struct thea_err *err)
-{
-    size_t skip = w->doc->position == 0 ? 1 : 0;
-    if (w->tokens == NULL) return thea_fail(err, THEA_EFRAME, "nll needs the document's tokens, which did not come along with its residual");
-    float *nll = stage_buffer(w->st, OUT_NLL, w->n * sizeof *nll);
-    thea_rc rc = model_nll(w->l->model, nll, before + skip * w->l->hidden, w->tokens + skip, w->n - skip, err);
-    if (rc != THEA_OK) return rc;
-    struct tensor t = tensor_1d("nll", TENSOR_F32, nll, w->n - skip);
-    stage_put(w->st, w->s, OUT_NLL, &t);
-    stage_put_position(w->st, OUT_NLL, w->doc->position + skip);
-    put_tokens(w, OUT_NLL);
-    return THEA_OK;
-}
-
-static void put_logits(const struct work *w, const float *final)
-{
-    float *logits = stage_buffer(w->st, OUT_LOGITS, w->n * w->l->vocab * sizeof *logits);
-    model_logits(w->l->model, logits, final, w->n);
-    put_rows(w, OUT_LOGITS, "logits", logits, w->l->vocab);
-    put_tokens(w, OUT_LOGITS);
-}
-
-static void put_next(struct stage *st, struct stage_stream *s)
-{
-    struct layers *l = stage_state(st);
-    struct document *doc = stage_stream_state(s);
-    if (!stage_connected(st, OUT_NEXT)) return;
-    float *logits = stage_buffer(st, OUT_NEXT, l->vocab * sizeof *logits);
-    model_logits(l->model, logits, doc->last, 1);
-    struct tensor t = tensor_2d("next", TENSOR_F32, logits, 1, l->vocab);
-    stage_put(st, s, OUT_NEXT, &t);
-    stage_put_position(st, OUT_NEXT, doc->position - 1);
-}
-
-static thea_rc put_head(const struct work *w, struct thea_err *err)
-{
-    size_t C = w->l->hidden, row = C * sizeof(float);
-    float *final = w->l->final + C;
-    thea_rc rc = THEA_OK;
-    memcpy(w->l->final, w->doc->last, row);
-    model_final(w->l->model, final, w->x, w->n);
-    if (stage_connected(w->st, OUT_FINAL)) {
-        put_rows(w, OUT_FINAL, "final", final, C);
-        put_tokens(w, OUT_FINAL);
-    }
-    if (stage_connected(w->st, OUT_LOGITS)) put_logits(w, final);
-    if (stage_connected(w->st, OUT_NLL)) rc = put_nll(w, w->l->final, err);
-    memcpy(w->doc->last, final + (w->n - 1) * C, row);
-    return rc;
-}
-
-static void put_residual(const struct work *w)
-{
-    put_rows(w, OUT_RESIDUAL, "residual", w->x, w->l->hidden);
-    put_tokens(w, OUT_RESIDUAL);
-    if (w->mark) stage_put_kind(w->st, OUT_RESIDUAL, FRAME_MARK);
-}
-
-/* --- a step --- */
-
-/* The room for x: where the next part will read it, if there is one. */
-static float *room_for(struct stage *st, struct layers *l, size_t n)
-{
-    return stage_connected(st, OUT_RESIDUAL) ? stage_buffer(st, OUT_RESIDUAL, n * l->hidden * sizeof(float)) : l->x;
-}
-
-/* w->x holds the rows that enter this part. */
-static thea_rc run_step(struct work *w, struct thea_err *err)
-{
-    bool hidden = stage_connected(w->st, OUT_HIDDEN);
-    for (int port = 0; port < OUT_COUNT; port++) stage_put_position(w->st, port, w->doc->position);
-    if (hidden && model_has_embedding(w->l->model)) put_hidden(w, 0, w->x);
-    thea_rc rc = model_forward(w->l->model, w->doc->state, w->x, w->n, hidden ? after_block : NULL, w, err);
-    if (rc == THEA_OK && hidden) put_tokens(w, OUT_HIDDEN);
-    if (rc == THEA_OK && model_has_head(w->l->model)) {
-        rc = put_head(w, err);
-    } else if (rc == THEA_OK) {
-        put_residual(w);
-    }
-    if (rc != THEA_OK) return rc;
-    w->doc->position += w->n;
-    stage_count_tokens(w->st, w->n);
-    return THEA_OK;
-}
-
-/* "Sample now": the last part answers with the logits of the last position, the others pass the mark on; where there were rows, run_step has. */
-static thea_rc answer_mark(struct stage *st, struct stage_stream *s, bool had_rows, struct thea_err *err)
-{
-    struct layers *l = stage_state(st);
-    struct document *doc = stage_stream_state(s);
-    doc->marked = true;
-    if (doc->position == 0) return thea_fail(err, THEA_EDOC, "an empty prompt has nothing to continue");
-    if (model_has_head(l->model)) {
-        put_next(st, s);
-    } else if (!had_rows) {
-        stage_put_kind(st, OUT_RESIDUAL, FRAME_MARK);
-    }
-    return THEA_OK;
 }
 
 /* Run the tokens gathered so far. */
 static thea_rc run_tokens(struct stage *st, struct stage_stream *s, bool mark, struct thea_err *err)
 {
     struct layers *l = stage_state(st);
-    struct document *doc = stage_stream_state(s);
-    struct work w = {.st = st, .s = s, .l = l, .doc = doc, .tokens = doc->tokens, .n = doc->filled, .mark = mark};
+    struct layers_document *doc = stage_stream_state(s);
+    struct layers_step w = {
+        .st = st, .s = s, .l = l, .doc = doc, .tokens = doc->tokens, .n = doc->filled, .mark = mark};
     if (w.n > 0) {
-        w.x = room_for(st, l, w.n);
+        w.x = layers_room(st, l, w.n);
         thea_rc rc = model_embed(l->model, w.x, doc->tokens, w.n, err);
-        if (rc == THEA_OK) rc = run_step(&w, err);
+        if (rc == THEA_OK) rc = layers_run(&w, err);
         if (rc != THEA_OK) return rc;
     }
     doc->filled = 0;
-    return mark ? answer_mark(st, s, w.n > 0, err) : THEA_OK;
+    return mark ? layers_answer_mark(st, s, w.n > 0, err) : THEA_OK;
 }
 
 /* --- ops --- */
@@ -406,25 +316,27 @@ static thea_rc run_tokens(struct stage *st, struct stage_stream *s, bool mark, s
 static thea_rc check_position(const struct frame *in, uint64_t expected, struct thea_err *err)
 {
     if (in->position == expected) return THEA_OK;
-    return thea_fail(err, THEA_EFRAME, "a frame at position %llu came where %llu was next", (unsigned long long)in->position,
-                     (unsigned long long)expected);
+    return thea_fail(err, THEA_EFRAME, "a frame at position %llu came where %llu was next",
+                     (unsigned long long)in->position, (unsigned long long)expected);
 }
 
-static thea_rc tokens_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+static thea_rc tokens_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
+                            struct thea_err *err)
 {
     struct layers *l = stage_state(st);
-    struct document *doc = stage_stream_state(s);
+    struct layers_document *doc = stage_stream_state(s);
     if (!model_has_embedding(l->model)) return wants_residual(l, err);
     const struct tensor *ids = frame_tensor(in, "tokens");
     size_t count = ids != NULL ? ids->shape[0] : 0;
-    bool flush = port == IN_FEEDBACK || in->kind == FRAME_MARK;
-    if (doc->taken == 0 && port == IN_TOKENS && count > 0) {
+    bool flush = port == LAYERS_IN_FEEDBACK || in->kind == FRAME_MARK;
+    if (doc->taken == 0 && port == LAYERS_IN_TOKENS && count > 0) {
         thea_rc rc = check_position(in, doc->position + doc->filled, err);
         if (rc != THEA_OK) return rc;
     }
     size_t room = l->step - (doc->position + doc->filled) % l->step, n = count - doc->taken;
     if (n > room) n = room;
-    if (n > 0) memcpy(doc->tokens + doc->filled, (const int32_t *)ids->data + doc->taken, n * sizeof *doc->tokens);
+    if (n > 0)
+        memcpy(doc->tokens + doc->filled, (const int32_t *)ids->data + doc->taken, n * sizeof *doc->tokens);
     doc->filled += n;
     doc->taken += n;
     bool all = doc->taken == count;
@@ -434,37 +346,41 @@ static thea_rc tokens_frame(struct stage *st, struct stage_stream *s, int port, 
 }
 
 /* Tokens beside a residual: one for each row, or none. Copied: what is in a frame may change under us. */
-static thea_rc tokens_beside(const int32_t **out, struct document *doc, const struct frame *in, size_t rows, size_t n, struct thea_err *err)
+static thea_rc tokens_beside(const int32_t **out, struct layers_document *doc, const struct frame *in,
+                             size_t rows, size_t n, struct thea_err *err)
 {
     const struct tensor *ids = frame_tensor(in, "tokens");
     *out = NULL;
     if (ids == NULL) return THEA_OK;
     if (ids->dtype != TENSOR_I32 || ids->rank != 1 || ids->shape[0] != rows) {
         char found[128];
-        return thea_fail(err, THEA_EFRAME, "tokens beside a residual of %zu rows: expected i32 [%zu], found %s", rows, rows, tensor_describe(found, ids));
+        return thea_fail(err, THEA_EFRAME,
+                         "tokens beside a residual of %zu rows: expected i32 [%zu], found %s", rows, rows,
+                         tensor_describe(found, ids));
     }
     memcpy(doc->tokens, (const int32_t *)ids->data + doc->taken, n * sizeof *doc->tokens);
     *out = doc->tokens;
     return THEA_OK;
 }
 
-static thea_rc residual_rows(struct stage *st, struct stage_stream *s, const struct frame *in, const struct tensor *rows, size_t n, bool mark,
-                             struct thea_err *err)
+static thea_rc residual_rows(struct stage *st, struct stage_stream *s, const struct frame *in,
+                             const struct tensor *rows, size_t n, bool mark, struct thea_err *err)
 {
     struct layers *l = stage_state(st);
-    struct document *doc = stage_stream_state(s);
-    struct work w = {.st = st, .s = s, .l = l, .doc = doc, .n = n, .mark = mark};
+    struct layers_document *doc = stage_stream_state(s);
+    struct layers_step w = {.st = st, .s = s, .l = l, .doc = doc, .n = n, .mark = mark};
     thea_rc rc = tokens_beside(&w.tokens, doc, in, rows->shape[0], n, err);
     if (rc != THEA_OK) return rc;
-    w.x = room_for(st, l, n);
+    w.x = layers_room(st, l, n);
     memcpy(w.x, (const float *)rows->data + doc->taken * l->hidden, n * l->hidden * sizeof *w.x);
-    return run_step(&w, err);
+    return layers_run(&w, err);
 }
 
-static thea_rc residual_frame(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err)
+static thea_rc residual_frame(struct stage *st, struct stage_stream *s, const struct frame *in,
+                              struct thea_err *err)
 {
     struct layers *l = stage_state(st);
-    struct document *doc = stage_stream_state(s);
+    struct layers_document *doc = stage_stream_state(s);
     if (model_has_embedding(l->model)) return wants_tokens(l, err);
     const struct tensor *rows = frame_tensor(in, "residual");
     size_t count = rows != NULL ? rows->shape[0] : 0, n = count - doc->taken;
@@ -475,36 +391,40 @@ static thea_rc residual_frame(struct stage *st, struct stage_stream *s, const st
     if (n > l->step) n = l->step;
     bool all = doc->taken + n == count, mark = all && in->kind == FRAME_MARK;
     thea_rc rc = n > 0 ? residual_rows(st, s, in, rows, n, mark, err) : THEA_OK;
-    if (rc == THEA_OK && mark) rc = answer_mark(st, s, n > 0, err);
+    if (rc == THEA_OK && mark) rc = layers_answer_mark(st, s, n > 0, err);
     doc->taken = all ? 0 : doc->taken + n;
     return rc != THEA_OK || all ? rc : THEA_AGAIN;
 }
 
-static thea_rc layers_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+static thea_rc layers_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
+                            struct thea_err *err)
 {
-    return port == IN_RESIDUAL ? residual_frame(st, s, in, err) : tokens_frame(st, s, port, in, err);
+    return port == LAYERS_IN_RESIDUAL ? residual_frame(st, s, in, err) : tokens_frame(st, s, port, in, err);
 }
 
-/* The end of a document; at a loop's head the end of its prompt, which becomes a mark, and later the end that comes back. */
+/* The end of a document; at a loop's head the end of its prompt, which becomes a mark, and later the end that
+ * comes back. */
 static thea_rc layers_end(struct stage *st, struct stage_stream *s, struct thea_err *err)
 {
-    struct document *doc = stage_stream_state(s);
+    struct layers_document *doc = stage_stream_state(s);
     if (stage_held(s)) return THEA_OK;
-    bool loop = stage_input_connected(st, IN_FEEDBACK);
+    bool loop = stage_input_connected(st, LAYERS_IN_FEEDBACK);
     thea_rc rc = doc->filled > 0 || loop ? run_tokens(st, s, loop, err) : THEA_OK;
     if (rc != THEA_OK) return rc;
     if (loop) {
         stage_hold(st, s);
     } else if (!doc->marked && doc->position > 0) {
-        put_next(st, s);
+        layers_put_next(st, s);
     }
     return THEA_OK;
 }
 
 static const char *const layers_examples[] = {
     "thea load notes/*.md | thea tokenize -m M | thea layers -m M | thea score | thea write",
-    "… | thea layers -m thea-mini --blocks 0-2 | thea layers -m thea-mini --blocks 3- | thea score | thea write",
-    "thea load --format tokens ids.jsonl | thea layers -m DIR --emit logits | thea write --format safetensors -o out.safetensors",
+    "… | thea layers -m thea-mini --blocks 0-2 | thea layers -m thea-mini --blocks 3- | thea score | thea "
+    "write",
+    "thea load --format tokens ids.jsonl | thea layers -m DIR --emit logits | thea write --format "
+    "safetensors -o out.safetensors",
     NULL,
 };
 
@@ -517,7 +437,7 @@ const struct stage_ops layers_ops = {
     .inputs = layers_inputs,
     .outputs = layers_outputs,
     .state_size = sizeof(struct layers),
-    .stream_size = sizeof(struct document),
+    .stream_size = sizeof(struct layers_document),
     .describe = layers_describe,
     .open = layers_open,
     .begin = layers_begin,

@@ -1,5 +1,6 @@
-/* Grouped-query attention over a KV cache: x += W_o . attention(rope(norm_D(q)), rope(norm_D(k)), v) of rmsnorm(x), causal. The norms of q and k
- * are there in some families. One GEMM output [n, q | k | v] holds all three; attention's output replaces q in it. */
+/* Grouped-query attention over a KV cache: x += W_o . attention(rope(norm_D(q)), rope(norm_D(k)), v) of
+ * rmsnorm(x), causal. The norms of q and k are there in some families. One GEMM output [n, q | k | v] holds
+ * all three; attention's output replaces q in it. */
 #include "nn/blocks/block.h"
 #include "nn/families/family.h"
 #include "nn/kv.h"
@@ -15,7 +16,8 @@ struct attention {
     float eps, scale;
 };
 
-static void attention_load(void *self, struct loader *l, const struct model_config *c, const char *prefix, const char *const *names)
+static void attention_load(void *self, struct loader *l, const struct model_config *c, const char *prefix,
+                           const char *const *names)
 {
     struct attention *a = self;
     const struct model_info *info = &c->info;
@@ -30,13 +32,21 @@ static void attention_load(void *self, struct loader *l, const struct model_conf
         a->q_norm = loader_tensor(l, prefix, names[ATTENTION_Q_NORM], (const uint64_t[]){D, 0});
         a->k_norm = loader_tensor(l, prefix, names[ATTENTION_K_NORM], (const uint64_t[]){D, 0});
     }
-    loader_linear(l, &a->qkv, prefix, names + ATTENTION_Q, c->attention_bias ? names + ATTENTION_Q_BIAS : NULL, (const size_t[]){q, kv, kv}, 3, C);
-    loader_linear(l, &a->out, prefix, names + ATTENTION_OUT, c->attention_bias ? names + ATTENTION_OUT_BIAS : NULL, &C, 1, q);
+    loader_linear(l, &a->qkv, prefix, names + ATTENTION_Q,
+                  c->attention_bias ? names + ATTENTION_Q_BIAS : NULL, (const size_t[]){q, kv, kv}, 3, C);
+    loader_linear(l, &a->out, prefix, names + ATTENTION_OUT,
+                  c->attention_bias ? names + ATTENTION_OUT_BIAS : NULL, &C, 1, q);
 }
 
-static size_t row_floats(const struct model_info *info) { return (info->heads + 2 * info->kv_heads) * info->head_size; }
+static size_t row_floats(const struct model_info *info)
+{
+    return (info->heads + 2 * info->kv_heads) * info->head_size;
+}
 
-static size_t attention_width(const struct model_config *c) { return row_floats(&c->info); }
+static size_t attention_width(const struct model_config *c)
+{
+    return row_floats(&c->info);
+}
 
 static size_t attention_state(const struct model_config *c, size_t context)
 {
@@ -61,7 +71,8 @@ struct job {
     size_t ld;
 };
 
-/* Rows of one worker: norm, rotate, write into the cache. Slices begin at absolute multiples of the cache's tile, so no two workers share one. */
+/* Rows of one worker: norm, rotate, write into the cache. Slices begin at absolute multiples of the cache's
+ * tile, so no two workers share one. */
 static void append_task(void *context, int i, int count)
 {
     const struct job *j = context;
@@ -82,24 +93,28 @@ static void append_task(void *context, int i, int count)
     r->kernels->rope_forward(q, j->ld, cos, sin, n, a->heads, D);
     r->kernels->rope_forward(k, j->ld, cos, sin, n, a->kv_heads, D);
     struct attention_cache cache = j->cache;
-    r->kernels->attention_append(&cache, k, j->v + begin * j->ld, j->ld, r->position + begin, n, 0, a->kv_heads);
+    r->kernels->attention_append(&cache, k, j->v + begin * j->ld, j->ld, r->position + begin, n, 0,
+                                 a->kv_heads);
 }
 
-/* Work is (kv head, rows): whole heads first, a head's rows are cut only where the workers do not divide the heads. */
+/* Work is (kv head, rows): whole heads first, a head's rows are cut only where the workers do not divide the
+ * heads. */
 static void attend_task(void *context, int i, int count)
 {
     const struct job *j = context;
     const struct attention *a = j->a;
     const struct run *r = j->run;
     size_t at, end;
-    workers_slice(a->kv_heads * r->n, count == 1 || a->kv_heads % (size_t)count == 0 ? r->n : ROW_GRAIN, i, count, &at, &end);
+    workers_slice(a->kv_heads * r->n, count == 1 || a->kv_heads % (size_t)count == 0 ? r->n : ROW_GRAIN, i,
+                  count, &at, &end);
     float *scratch = r->scratch + (size_t)i * r->scratch_floats;
     while (at < end) {
         size_t g = at / r->n, row = at % r->n, rows = r->n - row, heads = 1;
         if (rows > end - at) rows = end - at;
         if (row == 0 && rows == r->n) heads = (end - at) / r->n;
         float *q = j->q + row * j->ld;
-        r->kernels->attention_forward(q, j->ld, q, j->ld, &j->cache, r->position + row, rows, a->heads, g, g + heads, a->scale, scratch);
+        r->kernels->attention_forward(q, j->ld, q, j->ld, &j->cache, r->position + row, rows, a->heads, g,
+                                      g + heads, a->scale, scratch);
         at += heads > 1 ? heads * r->n : rows;
     }
 }
@@ -108,7 +123,9 @@ static void attention_forward(const void *self, void *state, const struct run *r
 {
     const struct attention *a = self;
     size_t q = a->heads * a->head_size, kv = a->kv_heads * a->head_size, ld = q + 2 * kv;
-    struct job job = {a, run, kv_cache(state, run->context, a->kv_heads, a->head_size), run->wide, run->wide + q, run->wide + q + kv, ld};
+    struct job job = {a,         run,           kv_cache(state, run->context, a->kv_heads, a->head_size),
+                      run->wide, run->wide + q, run->wide + q + kv,
+                      ld};
     size_t C = a->qkv.in;
     run_norm(run, a->norm, C, a->eps);
     linear_forward(&a->qkv, run->kernels, run->workers, run->wide, ld, run->norm, C, run->n, false);
@@ -119,7 +136,8 @@ static void attention_forward(const void *self, void *state, const struct run *r
 
 static double attention_flop(const struct model_config *c, size_t context)
 {
-    double C = (double)c->info.hidden, q = (double)(c->info.heads * c->info.head_size), kv = (double)(c->info.kv_heads * c->info.head_size);
+    double C = (double)c->info.hidden, q = (double)(c->info.heads * c->info.head_size),
+           kv = (double)(c->info.kv_heads * c->info.head_size);
     return 2 * C * (2 * q + 2 * kv) + 4 * q * ((double)context + 1) / 2;
 }
 
@@ -130,7 +148,14 @@ static uint64_t attention_parameters(const struct model_config *c)
 }
 
 const struct sublayer_kind sublayer_attention = {
-    .name = "attention", .self_size = sizeof(struct attention), .load = attention_load, .width = attention_width,
-    .state_bytes = attention_state, .state_touched = attention_touched, .scratch = scratch_floats, .forward = attention_forward,
-    .flop = attention_flop, .parameters = attention_parameters,
+    .name = "attention",
+    .self_size = sizeof(struct attention),
+    .load = attention_load,
+    .width = attention_width,
+    .state_bytes = attention_state,
+    .state_touched = attention_touched,
+    .scratch = scratch_floats,
+    .forward = attention_forward,
+    .flop = attention_flop,
+    .parameters = attention_parameters,
 };

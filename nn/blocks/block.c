@@ -15,7 +15,8 @@ static void rows_task(void *context, int i, int count)
     workers_slice(j->run->n, 1, i, count, &begin, &end);
     if (begin == end) return;
     size_t at = begin * j->C;
-    j->run->kernels->rmsnorm_forward(j->run->norm + at, NULL, j->run->x + at, j->w, end - begin, j->C, j->eps);
+    j->run->kernels->rmsnorm_forward(j->run->norm + at, NULL, j->run->x + at, j->w, end - begin, j->C,
+                                     j->eps);
 }
 
 void run_norm(const struct run *run, const float *w, size_t C, float eps)

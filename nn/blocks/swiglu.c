@@ -1,4 +1,5 @@
-/* SwiGLU feed-forward: x += W_down . (silu(W_gate . h) * (W_up . h)) with h = rmsnorm(x). Gate and up share one GEMM output [n, 2F]. */
+/* SwiGLU feed-forward: x += W_down . (silu(W_gate . h) * (W_up . h)) with h = rmsnorm(x). Gate and up share
+ * one GEMM output [n, 2F]. */
 #include "nn/blocks/block.h"
 #include "nn/families/family.h"
 
@@ -9,7 +10,8 @@ struct swiglu {
     float eps;
 };
 
-static void swiglu_load(void *self, struct loader *l, const struct model_config *c, const char *prefix, const char *const *names)
+static void swiglu_load(void *self, struct loader *l, const struct model_config *c, const char *prefix,
+                        const char *const *names)
 {
     struct swiglu *s = self;
     s->C = c->info.hidden;
@@ -17,11 +19,16 @@ static void swiglu_load(void *self, struct loader *l, const struct model_config 
     s->eps = c->eps;
     s->norm = loader_tensor(l, prefix, names[SWIGLU_NORM], (const uint64_t[]){s->C, 0});
     bool bias = c->feed_forward_bias;
-    loader_linear(l, &s->in, prefix, names + SWIGLU_GATE, bias ? names + SWIGLU_GATE_BIAS : NULL, (const size_t[]){s->F, s->F}, 2, s->C);
-    loader_linear(l, &s->down, prefix, names + SWIGLU_DOWN, bias ? names + SWIGLU_DOWN_BIAS : NULL, &s->C, 1, s->F);
+    loader_linear(l, &s->in, prefix, names + SWIGLU_GATE, bias ? names + SWIGLU_GATE_BIAS : NULL,
+                  (const size_t[]){s->F, s->F}, 2, s->C);
+    loader_linear(l, &s->down, prefix, names + SWIGLU_DOWN, bias ? names + SWIGLU_DOWN_BIAS : NULL, &s->C, 1,
+                  s->F);
 }
 
-static size_t swiglu_width(const struct model_config *c) { return 2 * c->info.feed_forward; }
+static size_t swiglu_width(const struct model_config *c)
+{
+    return 2 * c->info.feed_forward;
+}
 
 static size_t no_state(const struct model_config *c, size_t n)
 {
@@ -69,6 +76,13 @@ static uint64_t swiglu_parameters(const struct model_config *c)
 }
 
 const struct sublayer_kind sublayer_swiglu = {
-    .name = "swiglu", .self_size = sizeof(struct swiglu), .load = swiglu_load, .width = swiglu_width,
-    .state_bytes = no_state, .state_touched = no_state, .forward = swiglu_forward, .flop = swiglu_flop, .parameters = swiglu_parameters,
+    .name = "swiglu",
+    .self_size = sizeof(struct swiglu),
+    .load = swiglu_load,
+    .width = swiglu_width,
+    .state_bytes = no_state,
+    .state_touched = no_state,
+    .forward = swiglu_forward,
+    .flop = swiglu_flop,
+    .parameters = swiglu_parameters,
 };

@@ -1,5 +1,5 @@
-/* A family: how one architecture's config.json and tensor names become a list of blocks. One file a family; the build collects the folder
- * (X(lfm2) means that lfm2.c defines family_lfm2). */
+/* A family: how one architecture's config.json and tensor names become a list of blocks. One file a family;
+ * the build collects the folder (X(lfm2) means that lfm2.c defines family_lfm2). */
 #ifndef NN_FAMILIES_FAMILY_H
 #define NN_FAMILIES_FAMILY_H
 
@@ -12,7 +12,8 @@ enum { FAMILY_BLOCKS_MAX = 240 };
 /* One block of the model: its mixer and its feed-forward, each a sublayer with tensor names by role. */
 struct block_spec {
     const struct sublayer_kind *mixer, *feed_forward;
-    const char *const *mixer_names, *const *feed_forward_names; /* by role (block.h); after "<prefix><block number>." */
+    const char *const *mixer_names,
+        *const *feed_forward_names; /* by role (block.h); after "<prefix><block number>." */
 };
 
 struct model_config {
@@ -20,11 +21,11 @@ struct model_config {
     const struct family *family;
     struct rope rope;
     float eps;
-    bool head_norm;                                      /* q and k are normed per head */
+    bool head_norm; /* q and k are normed per head */
     bool conv_bias, attention_bias, feed_forward_bias;
-    const char *prefix;                                  /* "model.layers." */
+    const char *prefix;                                       /* "model.layers." */
     const char *embedding_name, *final_norm_name, *head_name; /* head_name is the embedding's when tied */
-    struct block_spec blocks[FAMILY_BLOCKS_MAX];         /* [info.blocks] */
+    struct block_spec blocks[FAMILY_BLOCKS_MAX];              /* [info.blocks] */
 };
 
 struct family {
@@ -37,6 +38,7 @@ struct family {
 /* Read and check dir/config.json. *out is freed with free(). */
 THEA_CHECK thea_rc model_config_read(struct model_config **out, const char *dir, struct thea_err *err);
 /* The same from JSON text; `path` is how messages name it. */
-THEA_CHECK thea_rc model_config_parse(struct model_config **out, const char *text, size_t len, const char *path, struct thea_err *err);
+THEA_CHECK thea_rc model_config_parse(struct model_config **out, const char *text, size_t len,
+                                      const char *path, struct thea_err *err);
 
 #endif

@@ -4,14 +4,10 @@
 #include <string.h>
 
 static const char *const attention_names[] = {
-    [ATTENTION_NORM] = "input_layernorm.weight",
-    [ATTENTION_Q] = "self_attn.q_proj.weight",
-    [ATTENTION_K] = "self_attn.k_proj.weight",
-    [ATTENTION_V] = "self_attn.v_proj.weight",
-    [ATTENTION_OUT] = "self_attn.o_proj.weight",
-    [ATTENTION_Q_BIAS] = "self_attn.q_proj.bias",
-    [ATTENTION_K_BIAS] = "self_attn.k_proj.bias",
-    [ATTENTION_V_BIAS] = "self_attn.v_proj.bias",
+    [ATTENTION_NORM] = "input_layernorm.weight",    [ATTENTION_Q] = "self_attn.q_proj.weight",
+    [ATTENTION_K] = "self_attn.k_proj.weight",      [ATTENTION_V] = "self_attn.v_proj.weight",
+    [ATTENTION_OUT] = "self_attn.o_proj.weight",    [ATTENTION_Q_BIAS] = "self_attn.q_proj.bias",
+    [ATTENTION_K_BIAS] = "self_attn.k_proj.bias",   [ATTENTION_V_BIAS] = "self_attn.v_proj.bias",
     [ATTENTION_OUT_BIAS] = "self_attn.o_proj.bias",
 };
 static const char *const swiglu_names[] = {
@@ -29,7 +25,8 @@ static void check_activation(struct config *c)
     const struct json_node *act = config_get(c, "hidden_act");
     const char *name = json_text(act, NULL);
     if (act != NULL && (name == NULL || strcmp(name, "silu") != 0)) {
-        config_fail(c, "hidden_act", "'%s' is not supported; accepted: silu", name != NULL ? name : json_kind_name(json_kind(act)));
+        config_fail(c, "hidden_act", "'%s' is not supported; accepted: silu",
+                    name != NULL ? name : json_kind_name(json_kind(act)));
     }
 }
 
@@ -53,7 +50,8 @@ static void llama_read(struct model_config *out, struct config *c)
     out->eps = (float)config_number(c, "rms_norm_eps", 0, 1e-6);
     rope_read(&out->rope, c, 10000);
     for (size_t i = 0; i < info->blocks; i++) {
-        out->blocks[i] = (struct block_spec){&sublayer_attention, &sublayer_swiglu, attention_names, swiglu_names};
+        out->blocks[i] =
+            (struct block_spec){&sublayer_attention, &sublayer_swiglu, attention_names, swiglu_names};
     }
     out->prefix = "model.layers.";
     out->embedding_name = "model.embed_tokens.weight";

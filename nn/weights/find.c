@@ -1,5 +1,5 @@
-/* Models by name: see find.h. Invariant: a directory that is handed out holds every file that the caller asked for, and none of them is a pointer
- * that git-lfs left in its place. */
+/* Models by name: see find.h. Invariant: a directory that is handed out holds every file that the caller
+ * asked for, and none of them is a pointer that git-lfs left in its place. */
 #include "nn/weights/find.h"
 
 #include "graph/buf.h"
@@ -18,7 +18,9 @@
 enum { NAMES_SHOWN = 8 };
 
 struct names {
-    struct { char *name, *dir; } *at;
+    struct {
+        char *name, *dir;
+    } * at;
     size_t count;
 };
 
@@ -35,7 +37,10 @@ static void collect(void *context, const char *name, const char *dir)
     n->at[n->count++].dir = strdup(dir);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static void names_init(struct names *n)
 {
@@ -79,7 +84,8 @@ static void add_here_now(struct buf *out, const struct names *n)
 {
     buf_add_text(out, "\n  here now   ");
     if (n->count == 0) buf_add_text(out, "none");
-    for (size_t i = 0; i < n->count && i < NAMES_SHOWN; i++) buf_printf(out, "%s%s", i > 0 ? ", " : "", n->at[i].name);
+    for (size_t i = 0; i < n->count && i < NAMES_SHOWN; i++)
+        buf_printf(out, "%s%s", i > 0 ? ", " : "", n->at[i].name);
     buf_printf(out, "%s   (thea models)", n->count > NAMES_SHOWN ? ", …" : "");
 }
 
@@ -107,8 +113,10 @@ static thea_rc not_found(const char *name, const struct places *places, struct t
             buf_add_text(&text, ", ");
             add_short_path(&text, places->at[i].dir);
         }
-        buf_printf(&text, "\n  get it     hf download %s   (pip install huggingface_hub; or huggingface-cli)", name);
-        buf_add_text(&text, "\n  or         copy its directory here from another machine and name it: -m DIR");
+        buf_printf(&text, "\n  get it     hf download %s   (pip install huggingface_hub; or huggingface-cli)",
+                   name);
+        buf_add_text(&text,
+                     "\n  or         copy its directory here from another machine and name it: -m DIR");
     }
     add_here_now(&text, &here);
     thea_rc rc = thea_fail(err, THEA_ENOINPUT, "%s", text.data);
@@ -129,7 +137,10 @@ static thea_rc look(bool *there, const char *dir, const char *file, struct thea_
         static const char mark[] = "version https://git-lfs.github.com/spec/";
         char head[sizeof mark - 1];
         if (fread(head, 1, sizeof head, f) == sizeof head && memcmp(head, mark, sizeof head) == 0) {
-            rc = thea_fail(err, THEA_EDATA, "%s is a git-lfs pointer, not the file itself\n  get it  git lfs pull, in the clone", path.data);
+            rc = thea_fail(
+                err, THEA_EDATA,
+                "%s is a git-lfs pointer, not the file itself\n  get it  git lfs pull, in the clone",
+                path.data);
         }
         fclose(f);
     }
@@ -152,10 +163,13 @@ static size_t count_gguf(const char *dir)
 static thea_rc no_config(const char *dir, struct thea_err *err)
 {
     size_t gguf = count_gguf(dir);
-    if (gguf > 1) return thea_fail(err, THEA_EDATA, "%s has %zu .gguf files: name the one that is meant", dir, gguf);
+    if (gguf > 1)
+        return thea_fail(err, THEA_EDATA, "%s has %zu .gguf files: name the one that is meant", dir, gguf);
     if (gguf == 1) {
-        return thea_fail(err, THEA_EDATA, "%s has a GGUF file, which this version does not read\n"
-                                          "  needed  config.json and model.safetensors, as Hugging Face directories have them", dir);
+        return thea_fail(err, THEA_EDATA,
+                         "%s has a GGUF file, which this version does not read\n"
+                         "  needed  config.json and model.safetensors, as Hugging Face directories have them",
+                         dir);
     }
     return thea_fail(err, THEA_ENOINPUT, "%s is not a model: it has no config.json", dir);
 }
@@ -170,7 +184,8 @@ static thea_rc check_needs(const char *dir, find_needs needs, struct thea_err *e
     }
     if (rc == THEA_OK && (needs & FIND_TOKENIZER)) {
         rc = look(&there, dir, "tokenizer.json", err);
-        if (rc == THEA_OK && !there) rc = thea_fail(err, THEA_ENOINPUT, "%s has no tokenizer: tokenizer.json is missing", dir);
+        if (rc == THEA_OK && !there)
+            rc = thea_fail(err, THEA_ENOINPUT, "%s has no tokenizer: tokenizer.json is missing", dir);
     }
     if (rc == THEA_OK && (needs & FIND_WEIGHTS)) {
         rc = weights_check(dir, err);
@@ -184,10 +199,14 @@ static thea_rc not_a_directory(const char *name, struct thea_err *err)
 {
     size_t n = strlen(name);
     if (n > 5 && strcmp(name + n - 5, ".gguf") == 0) {
-        return thea_fail(err, THEA_EDATA, "%s is a GGUF file, which this version does not read\n"
-                                          "  needed  a directory with config.json and model.safetensors, as Hugging Face has them", name);
+        return thea_fail(
+            err, THEA_EDATA,
+            "%s is a GGUF file, which this version does not read\n"
+            "  needed  a directory with config.json and model.safetensors, as Hugging Face has them",
+            name);
     }
-    return thea_fail(err, THEA_EDATA, "%s is a file; a model is a directory with config.json and its weights", name);
+    return thea_fail(err, THEA_EDATA, "%s is a file; a model is a directory with config.json and its weights",
+                     name);
 }
 
 static thea_rc find_dir(char **out, const char *name, struct thea_err *err)
@@ -202,10 +221,14 @@ static thea_rc find_dir(char **out, const char *name, struct thea_err *err)
     places_init(&places);
     bool unfinished = false;
     thea_rc rc = THEA_OK;
-    for (size_t i = 0; i < places.count && *out == NULL && !unfinished; i++) *out = place_find(&places.at[i], name, &unfinished);
+    for (size_t i = 0; i < places.count && *out == NULL && !unfinished; i++)
+        *out = place_find(&places.at[i], name, &unfinished);
     if (unfinished) {
-        rc = thea_fail(err, THEA_ENOINPUT, "model '%s': the Hugging Face cache has its folder, but no whole snapshot of 'main': an unfinished download\n"
-                                           "  get it  hf download %s", name, name);
+        rc = thea_fail(err, THEA_ENOINPUT,
+                       "model '%s': the Hugging Face cache has its folder, but no whole snapshot of 'main': "
+                       "an unfinished download\n"
+                       "  get it  hf download %s",
+                       name, name);
     } else if (*out == NULL) {
         rc = not_found(name, &places, err);
     }
@@ -218,7 +241,9 @@ thea_rc model_find(char **out, const char *name, find_needs needs, struct thea_e
     *out = NULL;
     if (name == NULL) name = getenv("THEA_MODEL");
     if (name == NULL || name[0] == '\0') {
-        return thea_fail(err, THEA_EUSAGE, "no model: name one with -m MODEL, or set THEA_MODEL (thea models lists those found)");
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "no model: name one with -m MODEL, or set THEA_MODEL (thea models lists those found)");
     }
     char *dir = NULL;
     thea_rc rc = find_dir(&dir, name, err);

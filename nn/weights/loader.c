@@ -1,4 +1,5 @@
-/* The loader: see loader.h. Its memory is one reservation, large enough for every tensor of the files as f32, filled from the front. */
+/* The loader: see loader.h. Its memory is one reservation, large enough for every tensor of the files as f32,
+ * filled from the front. */
 #include "nn/weights/loader.h"
 
 #include <errno.h>
@@ -16,13 +17,17 @@ static size_t elements(const struct weight *w)
     return n;
 }
 
-thea_rc loader_init(struct loader *l, const struct weights *weights, const struct kernels *kernels, struct thea_err *err)
+thea_rc loader_init(struct loader *l, const struct weights *weights, const struct kernels *kernels,
+                    struct thea_err *err)
 {
     *l = (struct loader){.weights = weights, .kernels = kernels};
     size_t total = HUGE_PAGE;
-    for (size_t i = 0; i < weights_count(weights); i++) total += elements(weights_at(weights, i)) * sizeof(float) + ALIGNMENT;
-    void *memory = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) return thea_fail(err, THEA_EOS, "cannot reserve %zu bytes for weights: %s", total, strerror(errno));
+    for (size_t i = 0; i < weights_count(weights); i++)
+        total += elements(weights_at(weights, i)) * sizeof(float) + ALIGNMENT;
+    void *memory =
+        mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return thea_fail(err, THEA_EOS, "cannot reserve %zu bytes for weights: %s", total, strerror(errno));
     madvise(memory, total, MADV_HUGEPAGE);
     l->memory = memory;
     l->reserved = total;
@@ -42,7 +47,8 @@ thea_rc loader_check(const struct loader *l, const char *what, struct thea_err *
     size_t hidden = l->problem_count > PROBLEMS_SHOWN ? l->problem_count - PROBLEMS_SHOWN : 0;
     char more[64] = "";
     if (hidden > 0) snprintf(more, sizeof more, "\n  and %zu more", hidden);
-    return thea_fail(err, THEA_EDATA, "%s: the weights do not fit config.json%s%s", what, buf_text(&l->problems), more);
+    return thea_fail(err, THEA_EDATA, "%s: the weights do not fit config.json%s%s", what,
+                     buf_text(&l->problems), more);
 }
 
 static void problem(struct loader *l, const char *fmt, ...) THEA_PRINTF(2, 3);
@@ -129,7 +135,9 @@ static void forget_pages(const struct weight *w)
 {
     uintptr_t page = 4096, begin = ((uintptr_t)w->data + page - 1) / page * page;
     uintptr_t end = ((uintptr_t)w->data + w->size_bytes) / page * page;
-    if (end > begin) madvise((void *)begin, end - begin, MADV_DONTNEED); /* a clean file mapping: a later use reads it again */
+    if (end > begin)
+        madvise((void *)begin, end - begin,
+                MADV_DONTNEED); /* a clean file mapping: a later use reads it again */
 }
 
 static void widen_into(struct loader *l, float *dst, const struct weight *w)
@@ -147,7 +155,10 @@ static const float *as_f32(struct loader *l, const struct weight *w)
     return dst;
 }
 
-static void full_name(char out[256], const char *prefix, const char *name) { snprintf(out, 256, "%s%s", prefix, name); }
+static void full_name(char out[256], const char *prefix, const char *name)
+{
+    snprintf(out, 256, "%s%s", prefix, name);
+}
 
 const float *loader_tensor(struct loader *l, const char *prefix, const char *name, const uint64_t *shape)
 {
@@ -157,9 +168,13 @@ const float *loader_tensor(struct loader *l, const char *prefix, const char *nam
     return w != NULL ? as_f32(l, w) : NULL;
 }
 
-const struct weight *loader_raw(struct loader *l, const char *name, const uint64_t *shape) { return find(l, name, shape); }
+const struct weight *loader_raw(struct loader *l, const char *name, const uint64_t *shape)
+{
+    return find(l, name, shape);
+}
 
-static void load_bias(struct loader *l, struct linear *out, const char *prefix, const char *const *biases, const size_t *rows, size_t parts)
+static void load_bias(struct loader *l, struct linear *out, const char *prefix, const char *const *biases,
+                      const size_t *rows, size_t parts)
 {
     float *bias = take(l, out->out);
     out->bias = bias;
@@ -171,8 +186,8 @@ static void load_bias(struct loader *l, struct linear *out, const char *prefix, 
     }
 }
 
-void loader_linear(struct loader *l, struct linear *out, const char *prefix, const char *const *names, const char *const *biases,
-                   const size_t *rows, size_t parts, size_t in)
+void loader_linear(struct loader *l, struct linear *out, const char *prefix, const char *const *names,
+                   const char *const *biases, const size_t *rows, size_t parts, size_t in)
 {
     const struct weight *w[LINEAR_PARTS];
     bool all = true, in_place = true;
@@ -196,7 +211,8 @@ void loader_linear(struct loader *l, struct linear *out, const char *prefix, con
         return;
     }
     float *merged = take(l, out->out * in);
-    for (size_t i = 0, at = 0; merged != NULL && i < parts; at += rows[i] * in, i++) widen_into(l, merged + at, w[i]);
+    for (size_t i = 0, at = 0; merged != NULL && i < parts; at += rows[i] * in, i++)
+        widen_into(l, merged + at, w[i]);
     out->part[0].w = merged;
     out->part[0].rows = out->out;
     out->parts = 1;

@@ -1,5 +1,6 @@
-/* Loader: takes a part's weights out of its files as f32. A tensor that is f32 and aligned is used where it is mapped; others are widened once into
- * the loader's memory. All that is missing or has another shape is collected, to be told in one error. */
+/* Loader: takes a part's weights out of its files as f32. A tensor that is f32 and aligned is used where it
+ * is mapped; others are widened once into the loader's memory. All that is missing or has another shape is
+ * collected, to be told in one error. */
 #ifndef NN_WEIGHTS_LOADER_H
 #define NN_WEIGHTS_LOADER_H
 
@@ -19,16 +20,19 @@ struct loader {
     size_t problem_count;
 };
 
-THEA_CHECK thea_rc loader_init(struct loader *l, const struct weights *weights, const struct kernels *kernels, struct thea_err *err);
+THEA_CHECK thea_rc loader_init(struct loader *l, const struct weights *weights, const struct kernels *kernels,
+                               struct thea_err *err);
 /* What was wrong, all of it: THEA_EDATA. `what`: the model's directory. */
 THEA_CHECK thea_rc loader_check(const struct loader *l, const char *what, struct thea_err *err);
 void loader_fini(struct loader *l); /* the weights handed out end here */
 
-/* The tensor `prefix`+`name` of the given shape (sizes, ended by 0), as f32; NULL when something is wrong (collected). */
+/* The tensor `prefix`+`name` of the given shape (sizes, ended by 0), as f32; NULL when something is wrong
+ * (collected). */
 const float *loader_tensor(struct loader *l, const char *prefix, const char *name, const uint64_t *shape);
-/* A linear layer of `parts` stacked matrices [rows[i], in], and its biases [rows[i]] when biases is not NULL. */
-void loader_linear(struct loader *l, struct linear *out, const char *prefix, const char *const *names, const char *const *biases,
-                   const size_t *rows, size_t parts, size_t in);
+/* A linear layer of `parts` stacked matrices [rows[i], in], and its biases [rows[i]] when biases is not NULL.
+ */
+void loader_linear(struct loader *l, struct linear *out, const char *prefix, const char *const *names,
+                   const char *const *biases, const size_t *rows, size_t parts, size_t in);
 /* A matrix left in the file's dtype; NULL when something is wrong. */
 const struct weight *loader_raw(struct loader *l, const char *name, const uint64_t *shape);
 

@@ -142,7 +142,8 @@ static char *hub_find(const char *hub, const char *name, bool *unfinished)
 {
     struct buf folder = {0};
     buf_printf(&folder, "%s/%s", hub, hub_prefix);
-    for (const char *c = name; *c != '\0'; c++) buf_add_text(&folder, *c == '/' ? "--" : (const char[]){*c, '\0'});
+    for (const char *c = name; *c != '\0'; c++)
+        buf_add_text(&folder, *c == '/' ? "--" : (const char[]){*c, '\0'});
     char *dir = is_dir(folder.data) ? hub_snapshot(folder.data) : NULL;
     if (unfinished != NULL) *unfinished = dir == NULL && is_dir(folder.data);
     buf_fini(&folder);

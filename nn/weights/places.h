@@ -20,10 +20,11 @@ struct places {
 void places_init(struct places *p); /* from the environment and the running program's place */
 void places_fini(struct places *p);
 
-/* The directory that `name` would have in a place, or NULL when it is not there; free it. *unfinished (may be NULL): the hub has
- * the model's folder but no whole snapshot. */
+/* The directory that `name` would have in a place, or NULL when it is not there; free it. *unfinished (may be
+ * NULL): the hub has the model's folder but no whole snapshot. */
 char *place_find(const struct place *p, const char *name, bool *unfinished);
 /* Every model of a place: directories with a config.json, also one level down (ORG/NAME). */
-void place_list(const struct place *p, void (*visit)(void *context, const char *name, const char *dir), void *context);
+void place_list(const struct place *p, void (*visit)(void *context, const char *name, const char *dir),
+                void *context);
 
 #endif

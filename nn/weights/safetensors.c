@@ -1,4 +1,5 @@
-/* The safetensors reader: see safetensors.h. Invariant: every weight handed out lies wholly inside the mapping, and shape times dtype is its size. */
+/* The safetensors reader: see safetensors.h. Invariant: every weight handed out lies wholly inside the
+ * mapping, and shape times dtype is its size. */
 #include "nn/weights/safetensors.h"
 
 #include "graph/json.h"
@@ -51,14 +52,18 @@ static thea_rc read_shape(struct weight *w, const struct json_node *shape, const
 {
     size_t rank = json_count(shape);
     if (json_kind(shape) != JSON_LIST_ || rank > TENSOR_RANK_MAX) {
-        return thea_fail(r->err, THEA_EDATA, "%s: tensor '%s': shape must be a list of at most %d sizes, found %s", r->path, w->name,
-                         TENSOR_RANK_MAX, json_kind(shape) == JSON_LIST_ ? "more" : json_kind_name(json_kind(shape)));
+        return thea_fail(r->err, THEA_EDATA,
+                         "%s: tensor '%s': shape must be a list of at most %d sizes, found %s", r->path,
+                         w->name, TENSOR_RANK_MAX,
+                         json_kind(shape) == JSON_LIST_ ? "more" : json_kind_name(json_kind(shape)));
     }
     w->rank = (uint32_t)rank;
     for (size_t i = 0; i < rank; i++) {
         const struct json_node *item = json_item(shape, i);
         if (json_kind(item) != JSON_INT_ || json_int(item) < 0) {
-            return thea_fail(r->err, THEA_EDATA, "%s: tensor '%s': size %zu of its shape must be an integer, 0 or more", r->path, w->name, i);
+            return thea_fail(r->err, THEA_EDATA,
+                             "%s: tensor '%s': size %zu of its shape must be an integer, 0 or more", r->path,
+                             w->name, i);
         }
         w->shape[i] = (uint64_t)json_int(item);
     }
@@ -76,24 +81,31 @@ static bool shape_bytes(uint64_t *out, const struct weight *w, uint32_t element)
     return true;
 }
 
-static thea_rc read_offsets(struct weight *w, const struct json_node *offsets, uint32_t element, const struct reader *r)
+static thea_rc read_offsets(struct weight *w, const struct json_node *offsets, uint32_t element,
+                            const struct reader *r)
 {
     const struct json_node *b = json_item(offsets, 0), *e = json_item(offsets, 1);
-    if (json_count(offsets) != 2 || json_kind(b) != JSON_INT_ || json_kind(e) != JSON_INT_ || json_int(b) < 0 || json_int(e) < json_int(b)) {
-        return thea_fail(r->err, THEA_EDATA, "%s: tensor '%s': data_offsets must be [begin, end] with 0 <= begin <= end", r->path, w->name);
+    if (json_count(offsets) != 2 || json_kind(b) != JSON_INT_ || json_kind(e) != JSON_INT_ ||
+        json_int(b) < 0 || json_int(e) < json_int(b)) {
+        return thea_fail(r->err, THEA_EDATA,
+                         "%s: tensor '%s': data_offsets must be [begin, end] with 0 <= begin <= end", r->path,
+                         w->name);
     }
     uint64_t begin = (uint64_t)json_int(b), end = (uint64_t)json_int(e), need;
     if (end > r->data_bytes) {
         return thea_fail(r->err, THEA_EDATA,
-                         "%s: tensor '%s': its data ends at byte %llu, but the file has only %llu bytes of data: truncated, or an unfinished download",
+                         "%s: tensor '%s': its data ends at byte %llu, but the file has only %llu bytes of "
+                         "data: truncated, or an unfinished download",
                          r->path, w->name, (unsigned long long)end, (unsigned long long)r->data_bytes);
     }
     if (!shape_bytes(&need, w, element)) {
-        return thea_fail(r->err, THEA_EDATA, "%s: tensor '%s': its shape is too large to exist", r->path, w->name);
+        return thea_fail(r->err, THEA_EDATA, "%s: tensor '%s': its shape is too large to exist", r->path,
+                         w->name);
     }
     if (need != end - begin) {
-        return thea_fail(r->err, THEA_EDATA, "%s: tensor '%s': its shape and dtype need %llu bytes, data_offsets give %llu", r->path, w->name,
-                         (unsigned long long)need, (unsigned long long)(end - begin));
+        return thea_fail(r->err, THEA_EDATA,
+                         "%s: tensor '%s': its shape and dtype need %llu bytes, data_offsets give %llu",
+                         r->path, w->name, (unsigned long long)need, (unsigned long long)(end - begin));
     }
     w->data = r->data + begin;
     w->size_bytes = need;
@@ -106,16 +118,20 @@ static thea_rc read_entry(struct weight *w, const struct json_iter *it, const st
         return thea_fail(r->err, THEA_EDATA, "%s: a tensor's name is empty or holds a zero byte", r->path);
     }
     if (json_kind(it->value) != JSON_MAP_) {
-        return thea_fail(r->err, THEA_EDATA, "%s: tensor '%s': expected an object with dtype, shape and data_offsets, found %s", r->path, it->key,
-                         json_kind_name(json_kind(it->value)));
+        return thea_fail(r->err, THEA_EDATA,
+                         "%s: tensor '%s': expected an object with dtype, shape and data_offsets, found %s",
+                         r->path, it->key, json_kind_name(json_kind(it->value)));
     }
     w->name = strdup(it->key);
     if (w->name == NULL) return thea_fail(r->err, THEA_EOS, "%s: out of memory", r->path);
     const char *name = json_text(json_member(it->value, "dtype"), NULL);
     const struct dtype *dtype = find_dtype(name);
     if (dtype == NULL) {
-        return thea_fail(r->err, THEA_EDATA, "%s: tensor '%s': dtype %s%s%s is not supported; accepted: F32, F16, BF16, I8, U8, I32, I64", r->path,
-                         w->name, name != NULL ? "'" : "", name != NULL ? name : "(none)", name != NULL ? "'" : "");
+        return thea_fail(
+            r->err, THEA_EDATA,
+            "%s: tensor '%s': dtype %s%s%s is not supported; accepted: F32, F16, BF16, I8, U8, I32, I64",
+            r->path, w->name, name != NULL ? "'" : "", name != NULL ? name : "(none)",
+            name != NULL ? "'" : "");
     }
     w->dtype = dtype->dtype;
     thea_rc rc = read_shape(w, json_member(it->value, "shape"), r);
@@ -129,7 +145,8 @@ static int by_address(const void *a, const void *b)
     return x->size_bytes < y->size_bytes ? -1 : x->size_bytes > y->size_bytes;
 }
 
-/* The tensors must cover the data exactly: the format allows neither overlaps nor bytes that belong to nobody. */
+/* The tensors must cover the data exactly: the format allows neither overlaps nor bytes that belong to
+ * nobody. */
 static thea_rc check_cover(const struct safetensors *s, const struct reader *r)
 {
     const struct weight **order = calloc(s->count + 1, sizeof *order);
@@ -141,16 +158,18 @@ static thea_rc check_cover(const struct safetensors *s, const struct reader *r)
     for (size_t i = 0; i < s->count && rc == THEA_OK; i++) {
         const unsigned char *begin = order[i]->data;
         if (begin < at) {
-            rc = thea_fail(r->err, THEA_EDATA, "%s: tensors '%s' and '%s' overlap", r->path, order[i - 1]->name, order[i]->name);
+            rc = thea_fail(r->err, THEA_EDATA, "%s: tensors '%s' and '%s' overlap", r->path,
+                           order[i - 1]->name, order[i]->name);
         } else if (begin > at) {
-            rc = thea_fail(r->err, THEA_EDATA, "%s: %zu bytes before tensor '%s' belong to no tensor", r->path, (size_t)(begin - at), order[i]->name);
+            rc = thea_fail(r->err, THEA_EDATA, "%s: %zu bytes before tensor '%s' belong to no tensor",
+                           r->path, (size_t)(begin - at), order[i]->name);
         }
         at = begin + order[i]->size_bytes;
     }
     uint64_t covered = (uint64_t)(at - r->data);
     if (rc == THEA_OK && covered != r->data_bytes) {
-        rc = thea_fail(r->err, THEA_EDATA, "%s: %llu bytes after the last tensor belong to no tensor", r->path,
-                       (unsigned long long)(r->data_bytes - covered));
+        rc = thea_fail(r->err, THEA_EDATA, "%s: %llu bytes after the last tensor belong to no tensor",
+                       r->path, (unsigned long long)(r->data_bytes - covered));
     }
     free(order);
     return rc;
@@ -168,25 +187,33 @@ static thea_rc read_entries(struct safetensors *s, const struct json_node *heade
     return check_cover(s, r);
 }
 
-static thea_rc check_prefix(uint64_t *header_bytes, const unsigned char *bytes, size_t size, const char *path, struct thea_err *err)
+static thea_rc check_prefix(uint64_t *header_bytes, const unsigned char *bytes, size_t size, const char *path,
+                            struct thea_err *err)
 {
     if (size >= sizeof lfs_mark - 1 && memcmp(bytes, lfs_mark, sizeof lfs_mark - 1) == 0) {
-        return thea_fail(err, THEA_EDATA, "%s is a git-lfs pointer (%zu bytes), not the file itself\n  get it  git lfs pull, in the clone", path, size);
+        return thea_fail(
+            err, THEA_EDATA,
+            "%s is a git-lfs pointer (%zu bytes), not the file itself\n  get it  git lfs pull, in the clone",
+            path, size);
     }
     if (size < PREFIX_BYTES) {
-        return thea_fail(err, THEA_EDATA, "%s: %zu bytes are no safetensors file (8 bytes of header length come first)", path, size);
+        return thea_fail(err, THEA_EDATA,
+                         "%s: %zu bytes are no safetensors file (8 bytes of header length come first)", path,
+                         size);
     }
     uint64_t n = read_u64(bytes);
     if (n > HEADER_MAX || n > size - PREFIX_BYTES) {
-        return thea_fail(err, THEA_EDATA, "%s: header length %llu is over %s (%llu): not a safetensors file, or truncated", path, (unsigned long long)n,
-                         n > HEADER_MAX ? "the format's limit" : "what the file holds",
-                         (unsigned long long)(n > HEADER_MAX ? HEADER_MAX : size - PREFIX_BYTES));
+        return thea_fail(
+            err, THEA_EDATA, "%s: header length %llu is over %s (%llu): not a safetensors file, or truncated",
+            path, (unsigned long long)n, n > HEADER_MAX ? "the format's limit" : "what the file holds",
+            (unsigned long long)(n > HEADER_MAX ? HEADER_MAX : size - PREFIX_BYTES));
     }
     *header_bytes = n;
     return THEA_OK;
 }
 
-thea_rc safetensors_parse(struct safetensors *out, const void *bytes, size_t size, const char *path, struct thea_err *err)
+thea_rc safetensors_parse(struct safetensors *out, const void *bytes, size_t size, const char *path,
+                          struct thea_err *err)
 {
     *out = (struct safetensors){0};
     uint64_t header_bytes = 0;
@@ -199,7 +226,8 @@ thea_rc safetensors_parse(struct safetensors *out, const void *bytes, size_t siz
     snprintf(what, sizeof what, "%s: header", path);
     rc = json_parse(&header, (const char *)at, header_bytes, what, err);
     if (rc == THEA_OK && json_kind(header) != JSON_MAP_) {
-        rc = thea_fail(err, THEA_EDATA, "%s: header: expected a JSON object, found %s", path, json_kind_name(json_kind(header)));
+        rc = thea_fail(err, THEA_EDATA, "%s: header: expected a JSON object, found %s", path,
+                       json_kind_name(json_kind(header)));
     }
     if (rc == THEA_OK) rc = read_entries(out, header, &r);
     json_free(header);

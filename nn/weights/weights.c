@@ -62,16 +62,19 @@ static thea_rc add_shard(struct weights *w, const char *dir, const char *file, s
     free(path);
     if (rc != THEA_OK) return rc;
     grown[w->shard_count++] = (struct shard){strdup(file), st};
-    return grown[w->shard_count - 1].file != NULL ? THEA_OK : thea_fail(err, THEA_EOS, "%s: out of memory", dir);
+    return grown[w->shard_count - 1].file != NULL ? THEA_OK
+                                                  : thea_fail(err, THEA_EOS, "%s: out of memory", dir);
 }
 
 /* A shard's name comes from a file: it must stay in the directory. */
 static bool plain_name(const char *file, size_t len)
 {
-    return len > 0 && strlen(file) == len && strchr(file, '/') == NULL && strcmp(file, "..") != 0 && strcmp(file, ".") != 0;
+    return len > 0 && strlen(file) == len && strchr(file, '/') == NULL && strcmp(file, "..") != 0 &&
+           strcmp(file, ".") != 0;
 }
 
-static thea_rc open_shards(struct weights *w, const char *dir, const char *path, const struct json_node *map, struct thea_err *err)
+static thea_rc open_shards(struct weights *w, const char *dir, const char *path, const struct json_node *map,
+                           struct thea_err *err)
 {
     struct buf missing = {0};
     size_t missing_count = 0;
@@ -81,7 +84,8 @@ static thea_rc open_shards(struct weights *w, const char *dir, const char *path,
         size_t len;
         const char *file = json_text(it.value, &len);
         if (file == NULL || !plain_name(file, len)) {
-            rc = thea_fail(err, THEA_EDATA, "%s: weight_map: '%s' must name a file of this directory", path, it.key);
+            rc = thea_fail(err, THEA_EDATA, "%s: weight_map: '%s' must name a file of this directory", path,
+                           it.key);
         } else if ((last != NULL && strcmp(last, file) == 0) || find_shard(w, file) != NULL) {
             continue;
         } else if (!exists(dir, file)) {
@@ -95,17 +99,20 @@ static thea_rc open_shards(struct weights *w, const char *dir, const char *path,
         }
     }
     if (rc == THEA_OK && missing_count > 0) {
-        rc = thea_fail(err, THEA_ENOINPUT, "%s names files that are not there: an unfinished download%s", path, buf_text(&missing));
+        rc = thea_fail(err, THEA_ENOINPUT, "%s names files that are not there: an unfinished download%s",
+                       path, buf_text(&missing));
     }
     buf_fini(&missing);
     return rc;
 }
 
-static thea_rc check_index(const struct weights *w, const char *path, const struct json_node *map, struct thea_err *err)
+static thea_rc check_index(const struct weights *w, const char *path, const struct json_node *map,
+                           struct thea_err *err)
 {
     for (struct json_iter it = json_iter(map); json_next(&it);) {
         if (weights_find(w, it.key) == NULL) {
-            return thea_fail(err, THEA_EDATA, "%s: tensor '%s' is not in %s, which the index says holds it", path, it.key, json_text(it.value, NULL));
+            return thea_fail(err, THEA_EDATA, "%s: tensor '%s' is not in %s, which the index says holds it",
+                             path, it.key, json_text(it.value, NULL));
         }
     }
     return THEA_OK;
@@ -138,7 +145,8 @@ static thea_rc open_index(struct weights *w, const char *dir, struct thea_err *e
     thea_rc rc = json_read_file(&index, path, INDEX_MAX, err);
     const struct json_node *map = json_member(index, "weight_map");
     if (rc == THEA_OK && (json_kind(map) != JSON_MAP_ || json_count(map) == 0)) {
-        rc = thea_fail(err, THEA_EDATA, "%s: weight_map: expected an object that names each tensor's file, found %s", path,
+        rc = thea_fail(err, THEA_EDATA,
+                       "%s: weight_map: expected an object that names each tensor's file, found %s", path,
                        json_kind(map) == JSON_MAP_ ? "an empty one" : json_kind_name(json_kind(map)));
     }
     if (rc == THEA_OK) rc = open_shards(w, dir, path, map, err);
@@ -153,10 +161,15 @@ thea_rc weights_check(const char *dir, struct thea_err *err)
 {
     if (exists(dir, "model.safetensors.index.json") || exists(dir, "model.safetensors")) return THEA_OK;
     if (exists(dir, "pytorch_model.bin")) {
-        return thea_fail(err, THEA_ENOINPUT, "%s has only pytorch_model.bin, which this version does not read\n"
-                                             "  needed  model.safetensors, or model.safetensors.index.json with its shards", dir);
+        return thea_fail(err, THEA_ENOINPUT,
+                         "%s has only pytorch_model.bin, which this version does not read\n"
+                         "  needed  model.safetensors, or model.safetensors.index.json with its shards",
+                         dir);
     }
-    return thea_fail(err, THEA_ENOINPUT, "%s has no weights\n  needed  model.safetensors, or model.safetensors.index.json with its shards", dir);
+    return thea_fail(
+        err, THEA_ENOINPUT,
+        "%s has no weights\n  needed  model.safetensors, or model.safetensors.index.json with its shards",
+        dir);
 }
 
 thea_rc weights_open(struct weights **out, const char *dir, struct thea_err *err)
@@ -197,6 +210,12 @@ const struct weight *weights_find(const struct weights *w, const char *name)
     return bsearch(&key, w->sorted, w->count, sizeof *w->sorted, by_name);
 }
 
-size_t weights_count(const struct weights *w) { return w->count; }
+size_t weights_count(const struct weights *w)
+{
+    return w->count;
+}
 
-const struct weight *weights_at(const struct weights *w, size_t i) { return &w->sorted[i]; }
+const struct weight *weights_at(const struct weights *w, size_t i)
+{
+    return &w->sorted[i];
+}

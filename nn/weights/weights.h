@@ -1,5 +1,6 @@
-/* Weights: the tensors of a model's files, mapped read-only, by name. Hugging Face directories (model.safetensors, or shards with
- * model.safetensors.index.json). Nothing is read before it is asked for: pages come with the first use. Files are checked before use. */
+/* Weights: the tensors of a model's files, mapped read-only, by name. Hugging Face directories
+ * (model.safetensors, or shards with model.safetensors.index.json). Nothing is read before it is asked for:
+ * pages come with the first use. Files are checked before use. */
 #ifndef NN_WEIGHTS_WEIGHTS_H
 #define NN_WEIGHTS_WEIGHTS_H
 
@@ -22,8 +23,8 @@ struct weights; /* a set of mapped files */
 /* Are there weights in dir at all, by their names? Errors: THEA_ENOINPUT. */
 THEA_CHECK thea_rc weights_check(const char *dir, struct thea_err *err);
 
-/* dir: a model directory. Errors: THEA_ENOINPUT (no weights there; a shard of the index is missing: names it), THEA_EDATA (damaged: names file, tensor,
- * what was expected; a git-lfs pointer says so). */
+/* dir: a model directory. Errors: THEA_ENOINPUT (no weights there; a shard of the index is missing: names
+ * it), THEA_EDATA (damaged: names file, tensor, what was expected; a git-lfs pointer says so). */
 THEA_CHECK thea_rc weights_open(struct weights **out, const char *dir, struct thea_err *err);
 void weights_close(struct weights *w);
 const struct weight *weights_find(const struct weights *w, const char *name); /* NULL if none */

@@ -1,9 +1,11 @@
-/* bench-prefill: effective GFLOP/s of prefill over OpenBLAS sgemm on the same core, for a model of LFM2-350M's shape with random weights.
+/* bench-prefill: effective GFLOP/s of prefill over OpenBLAS sgemm on the same core, for a model of
+ * LFM2-350M's shape with random weights.
  *
  *   bench-prefill [--tokens 2048] [--chunk 512] [--passes 3] [--dtype bf16|f32] [--blocks 16]
  *
- * One thread, CPU time on both sides, a 2048^3 sgemm before every chunk, so that a busy machine disturbs both alike. Work: 2 x matrix parameters
- * x T + 4 x T^2/2 x d a block of attention; the head 2 C V a token. Kernels are timed by wrapping their table; the wrappers are in the figures. */
+ * One thread, CPU time on both sides, a 2048^3 sgemm before every chunk, so that a busy machine disturbs both
+ * alike. Work: 2 x matrix parameters x T + 4 x T^2/2 x d a block of attention; the head 2 C V a token.
+ * Kernels are timed by wrapping their table; the wrappers are in the figures. */
 #include "graph/buf.h"
 #include "nn/families/family.h"
 
@@ -17,7 +19,10 @@
 
 enum { GEMM = 2048, SHAPES_MAX = 64, PASSES_MAX = 32 };
 
-struct settings { size_t tokens, chunk, passes, blocks; bool f32; };
+struct settings {
+    size_t tokens, chunk, passes, blocks;
+    bool f32;
+};
 
 static double cpu_now(void)
 {
@@ -36,7 +41,12 @@ static void die(const struct thea_err *err)
 
 static const char *const attention_layers = "2,5,8,10,12,14";
 
-struct writer { FILE *data; struct buf header; uint64_t at, state; bool f32; };
+struct writer {
+    FILE *data;
+    struct buf header;
+    uint64_t at, state;
+    bool f32;
+};
 
 static double random_unit(struct writer *w) /* xorshift, -1 to 1 */
 {
@@ -57,14 +67,20 @@ static void write_tensor(struct writer *w, const char *name, size_t rows, size_t
         uint32_t bits;
         memcpy(&bits, &v, 4);
         uint16_t high = (uint16_t)(bits >> 16);
-        if (w->f32) memcpy(data + 4 * i, &v, 4); else memcpy(data + 2 * i, &high, 2);
+        if (w->f32)
+            memcpy(data + 4 * i, &v, 4);
+        else
+            memcpy(data + 2 * i, &high, 2);
     }
     bool taps = strstr(name, "conv.conv") != NULL;
     char shape[64];
-    if (columns == 1) snprintf(shape, sizeof shape, "%zu", rows);
-    else snprintf(shape, sizeof shape, taps ? "%zu,1,%zu" : "%zu,%zu", rows, columns);
-    buf_printf(&w->header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%llu,%llu]}", w->header.len > 1 ? "," : "", name,
-               w->f32 ? "F32" : "BF16", shape, (unsigned long long)w->at, (unsigned long long)(w->at + bytes));
+    if (columns == 1)
+        snprintf(shape, sizeof shape, "%zu", rows);
+    else
+        snprintf(shape, sizeof shape, taps ? "%zu,1,%zu" : "%zu,%zu", rows, columns);
+    buf_printf(&w->header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%llu,%llu]}",
+               w->header.len > 1 ? "," : "", name, w->f32 ? "F32" : "BF16", shape, (unsigned long long)w->at,
+               (unsigned long long)(w->at + bytes));
     w->at += bytes;
     if (fwrite(data, 1, bytes, w->data) != bytes) abort();
     free(data);
@@ -72,21 +88,32 @@ static void write_tensor(struct writer *w, const char *name, size_t rows, size_t
 
 static void write_block(struct writer *w, const struct model_config *c, size_t i)
 {
-    size_t C = c->info.hidden, F = c->info.feed_forward, D = c->info.head_size, q = c->info.heads * D, kv = c->info.kv_heads * D;
+    size_t C = c->info.hidden, F = c->info.feed_forward, D = c->info.head_size, q = c->info.heads * D,
+           kv = c->info.kv_heads * D;
     bool attends = c->blocks[i].mixer == &sublayer_attention;
-    const struct { const char *name; size_t rows, columns; double fan; } tensors[] = {
-        {"operator_norm", C, 1, 0}, {"ffn_norm", C, 1, 0},
-        {"feed_forward.w1", F, C, C}, {"feed_forward.w3", F, C, C}, {"feed_forward.w2", C, F, F},
+    const struct {
+        const char *name;
+        size_t rows, columns;
+        double fan;
+    } tensors[] = {
+        {"operator_norm", C, 1, 0},
+        {"ffn_norm", C, 1, 0},
+        {"feed_forward.w1", F, C, C},
+        {"feed_forward.w3", F, C, C},
+        {"feed_forward.w2", C, F, F},
         {attends ? "self_attn.q_proj" : "conv.in_proj", attends ? q : 3 * C, C, C},
         {attends ? "self_attn.out_proj" : "conv.out_proj", C, attends ? q : C, C},
-        {attends ? "self_attn.k_proj" : "conv.conv", attends ? kv : C, attends ? C : c->info.conv_taps, attends ? C : 3},
+        {attends ? "self_attn.k_proj" : "conv.conv", attends ? kv : C, attends ? C : c->info.conv_taps,
+         attends ? C : 3},
         {attends ? "self_attn.v_proj" : NULL, kv, C, C},
-        {"self_attn.q_layernorm", D, 1, 0}, {"self_attn.k_layernorm", D, 1, 0},
+        {"self_attn.q_layernorm", D, 1, 0},
+        {"self_attn.k_layernorm", D, 1, 0},
     };
     for (size_t t = 0; t < sizeof tensors / sizeof *tensors && tensors[t].name != NULL; t++) {
         char name[128];
         snprintf(name, sizeof name, "model.layers.%zu.%s.weight", i, tensors[t].name);
-        write_tensor(w, name, tensors[t].rows, tensors[t].columns, tensors[t].fan == 0 ? 0 : sqrt(3 / tensors[t].fan));
+        write_tensor(w, name, tensors[t].rows, tensors[t].columns,
+                     tensors[t].fan == 0 ? 0 : sqrt(3 / tensors[t].fan));
     }
 }
 
@@ -123,13 +150,17 @@ static void make_model(const char *dir, const struct settings *s)
     char path[256], indices[64] = "";
     for (const char *p = attention_layers; *p != '\0'; p += strcspn(p, ",") + (strchr(p, ',') != NULL)) {
         size_t n = strlen(indices);
-        if ((size_t)atoi(p) < s->blocks) snprintf(indices + n, sizeof indices - n, "%s%d", n > 0 ? "," : "", atoi(p));
+        if ((size_t)atoi(p) < s->blocks)
+            snprintf(indices + n, sizeof indices - n, "%s%d", n > 0 ? "," : "", atoi(p));
     }
     snprintf(path, sizeof path, "%s/config.json", dir);
     FILE *f = fopen(path, "we");
     if (f == NULL) abort();
-    fprintf(f, "{\"model_type\":\"lfm2\",\"hidden_size\":1024,\"num_hidden_layers\":%zu,\"num_attention_heads\":16,\"num_key_value_heads\":8,"
-               "\"vocab_size\":65536,\"block_ff_dim\":6656,\"full_attn_idxs\":[%s],\"max_position_embeddings\":128000,\"torch_dtype\":\"%s\"}",
+    fprintf(f,
+            "{\"model_type\":\"lfm2\",\"hidden_size\":1024,\"num_hidden_layers\":%zu,\"num_attention_heads\":"
+            "16,\"num_key_value_heads\":8,"
+            "\"vocab_size\":65536,\"block_ff_dim\":6656,\"full_attn_idxs\":[%s],\"max_position_embeddings\":"
+            "128000,\"torch_dtype\":\"%s\"}",
             s->blocks, indices, s->f32 ? "float32" : "bfloat16");
     fclose(f);
     struct model_config *c;
@@ -152,18 +183,29 @@ static void remove_model(const char *dir)
 /* --- kernels, timed --- */
 
 enum { RMSNORM, ROPE, HEADNORM, APPEND, ATTENTION, SHORTCONV, SWIGLU, LOGSUMEXP, OPS };
-static const char *const op_names[OPS] = {"rmsnorm", "rope", "headnorm", "attention append", "attention", "shortconv", "swiglu", "logsumexp"};
+static const char *const op_names[OPS] = {"rmsnorm",   "rope",      "headnorm", "attention append",
+                                          "attention", "shortconv", "swiglu",   "logsumexp"};
 static double op_seconds[OPS];
-static struct { size_t N, K; double seconds, flop; } shapes[SHAPES_MAX];
+static struct {
+    size_t N, K;
+    double seconds, flop;
+} shapes[SHAPES_MAX];
 static const struct kernels *real;
 
-#define TIMED(op, call) do { double begin_ = cpu_now(); call; op_seconds[op] += cpu_now() - begin_; } while (0)
+#define TIMED(op, call)                                                                                      \
+    do {                                                                                                     \
+        double begin_ = cpu_now();                                                                           \
+        call;                                                                                                \
+        op_seconds[op] += cpu_now() - begin_;                                                                \
+    } while (0)
 
-static void timed_rmsnorm(float *y, float *rstd, const float *x, const float *w, size_t N, size_t C, float eps)
+static void timed_rmsnorm(float *y, float *rstd, const float *x, const float *w, size_t N, size_t C,
+                          float eps)
 {
     TIMED(RMSNORM, real->rmsnorm_forward(y, rstd, x, w, N, C, eps));
 }
-static void timed_rope(float *x, size_t ldx, const float *cos, const float *sin, size_t N, size_t heads, size_t D)
+static void timed_rope(float *x, size_t ldx, const float *cos, const float *sin, size_t N, size_t heads,
+                       size_t D)
 {
     TIMED(ROPE, real->rope_forward(x, ldx, cos, sin, N, heads, D));
 }
@@ -171,26 +213,31 @@ static void timed_headnorm(float *x, size_t ldx, const float *w, size_t N, size_
 {
     TIMED(HEADNORM, real->headnorm_forward(x, ldx, w, N, heads, D, eps));
 }
-static void timed_append(struct attention_cache *c, const float *k, const float *v, size_t ld, size_t pos, size_t n, size_t g0, size_t g1)
+static void timed_append(struct attention_cache *c, const float *k, const float *v, size_t ld, size_t pos,
+                         size_t n, size_t g0, size_t g1)
 {
     TIMED(APPEND, real->attention_append(c, k, v, ld, pos, n, g0, g1));
 }
-static void timed_attention(float *o, size_t ldo, const float *q, size_t ldq, const struct attention_cache *c, size_t pos, size_t n, size_t H, size_t g0,
-                            size_t g1, float scale, float *scratch)
+static void timed_attention(float *o, size_t ldo, const float *q, size_t ldq, const struct attention_cache *c,
+                            size_t pos, size_t n, size_t H, size_t g0, size_t g1, float scale, float *scratch)
 {
     TIMED(ATTENTION, real->attention_forward(o, ldo, q, ldq, c, pos, n, H, g0, g1, scale, scratch));
 }
-static void timed_shortconv(float *y, size_t ldy, const float *bgu, float *carry, const float *w, const float *bias, size_t N, size_t C, size_t K,
-                            size_t c0, size_t c1)
+static void timed_shortconv(float *y, size_t ldy, const float *bgu, float *carry, const float *w,
+                            const float *bias, size_t N, size_t C, size_t K, size_t c0, size_t c1)
 {
     TIMED(SHORTCONV, real->shortconv_forward(y, ldy, bgu, carry, w, bias, N, C, K, c0, c1));
 }
-static void timed_swiglu(float *a, const float *b, size_t ld, size_t N, size_t F) { TIMED(SWIGLU, real->swiglu_forward(a, b, ld, N, F)); }
+static void timed_swiglu(float *a, const float *b, size_t ld, size_t N, size_t F)
+{
+    TIMED(SWIGLU, real->swiglu_forward(a, b, ld, N, F));
+}
 static void timed_logsumexp(float *max, float *sum, const float *logits, size_t ld, size_t N, size_t V)
 {
     TIMED(LOGSUMEXP, real->logsumexp_update(max, sum, logits, ld, N, V));
 }
-static void timed_matmul(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, size_t M, size_t N, size_t K, float beta)
+static void timed_matmul(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                         size_t M, size_t N, size_t K, float beta)
 {
     double begin = cpu_now();
     real->matmul(y, ldy, x, ldx, w, ldw, M, N, K, beta);
@@ -221,7 +268,9 @@ static struct kernels wrap(const struct kernels *k)
 
 /* --- measuring --- */
 
-struct pass { double body, head, sgemm; }; /* seconds; sgemm: GFLOP/s, mean of the ones in between */
+struct pass {
+    double body, head, sgemm;
+}; /* seconds; sgemm: GFLOP/s, mean of the ones in between */
 
 struct bench {
     struct settings s;
@@ -274,7 +323,8 @@ static double median(double *v, size_t n)
     return n % 2 == 1 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-static void print_ratio(const char *what, const struct pass *p, size_t n, double body_gflop, double head_gflop, bool with_head)
+static void print_ratio(const char *what, const struct pass *p, size_t n, double body_gflop,
+                        double head_gflop, bool with_head)
 {
     double ratio[PASSES_MAX], rate[PASSES_MAX];
     for (size_t i = 0; i < n; i++) {
@@ -283,7 +333,8 @@ static void print_ratio(const char *what, const struct pass *p, size_t n, double
         ratio[i] = rate[i] / p[i].sgemm;
     }
     double middle = median(ratio, n), gflops = median(rate, n);
-    printf("%-14s %6.1f GFLOP/s  ratio to sgemm %.3f  (%.3f to %.3f in %zu passes)\n", what, gflops, middle, ratio[0], ratio[n - 1], n);
+    printf("%-14s %6.1f GFLOP/s  ratio to sgemm %.3f  (%.3f to %.3f in %zu passes)\n", what, gflops, middle,
+           ratio[0], ratio[n - 1], n);
 }
 
 static void print_table(double reference)
@@ -294,10 +345,11 @@ static void print_table(double reference)
     printf("\n%-24s %9s %7s %9s %7s\n", "kernel", "seconds", "share", "GFLOP/s", "ratio");
     for (size_t i = 0; i < SHAPES_MAX && shapes[i].flop > 0; i++) {
         double rate = shapes[i].flop * 1e-9 / shapes[i].seconds;
-        printf("matmul N %5zu K %5zu     %9.3f %6.1f%% %9.1f %7.3f\n", shapes[i].N, shapes[i].K, shapes[i].seconds, 100 * shapes[i].seconds / total, rate,
-               rate / reference);
+        printf("matmul N %5zu K %5zu     %9.3f %6.1f%% %9.1f %7.3f\n", shapes[i].N, shapes[i].K,
+               shapes[i].seconds, 100 * shapes[i].seconds / total, rate, rate / reference);
     }
-    for (int i = 0; i < OPS; i++) printf("%-24s %9.3f %6.1f%%\n", op_names[i], op_seconds[i], 100 * op_seconds[i] / total);
+    for (int i = 0; i < OPS; i++)
+        printf("%-24s %9.3f %6.1f%%\n", op_names[i], op_seconds[i], 100 * op_seconds[i] / total);
 }
 
 static double attention_gflop(const struct model_info *info, size_t tokens)
@@ -308,9 +360,11 @@ static double attention_gflop(const struct model_info *info, size_t tokens)
 
 static double matrix_gflop(const struct model_info *info, size_t tokens)
 {
-    double C = (double)info->hidden, kv = (double)(info->kv_heads * info->head_size), q = (double)(info->heads * info->head_size);
+    double C = (double)info->hidden, kv = (double)(info->kv_heads * info->head_size),
+           q = (double)(info->heads * info->head_size);
     double attention = C * (2 * q + 2 * kv), conv = 4 * C * C, ffn = 3 * C * (double)info->feed_forward;
-    double parameters = (double)info->attention_blocks * attention + (double)(info->blocks - info->attention_blocks) * conv + (double)info->blocks * ffn;
+    double parameters = (double)info->attention_blocks * attention +
+                        (double)(info->blocks - info->attention_blocks) * conv + (double)info->blocks * ffn;
     return 2e-9 * parameters * (double)tokens;
 }
 
@@ -336,7 +390,8 @@ static void measure(struct bench *b)
     struct pass passes[PASSES_MAX];
     const struct model_info *info = model_info(b->model);
     size_t T = b->s.tokens;
-    double body = matrix_gflop(info, T) + attention_gflop(info, T), head = 2e-9 * (double)info->hidden * (double)info->vocab * (double)T, reference[PASSES_MAX];
+    double body = matrix_gflop(info, T) + attention_gflop(info, T),
+           head = 2e-9 * (double)info->hidden * (double)info->vocab * (double)T, reference[PASSES_MAX];
     (void)sgemm(b);
     (void)run_pass(b); /* pages and clocks */
     memset(op_seconds, 0, sizeof op_seconds);
@@ -366,11 +421,16 @@ static struct settings parse(int argc, char **argv)
 {
     struct settings s = {.tokens = 2048, .chunk = 512, .passes = 3, .blocks = 16};
     for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--tokens") == 0) s.tokens = number(argv[i + 1], 128000);
-        else if (strcmp(argv[i], "--chunk") == 0) s.chunk = number(argv[i + 1], 65536);
-        else if (strcmp(argv[i], "--passes") == 0) s.passes = number(argv[i + 1], PASSES_MAX);
-        else if (strcmp(argv[i], "--blocks") == 0) s.blocks = number(argv[i + 1], 16);
-        else if (strcmp(argv[i], "--dtype") == 0) s.f32 = strcmp(argv[i + 1], "f32") == 0;
+        if (strcmp(argv[i], "--tokens") == 0)
+            s.tokens = number(argv[i + 1], 128000);
+        else if (strcmp(argv[i], "--chunk") == 0)
+            s.chunk = number(argv[i + 1], 65536);
+        else if (strcmp(argv[i], "--passes") == 0)
+            s.passes = number(argv[i + 1], PASSES_MAX);
+        else if (strcmp(argv[i], "--blocks") == 0)
+            s.blocks = number(argv[i + 1], 16);
+        else if (strcmp(argv[i], "--dtype") == 0)
+            s.f32 = strcmp(argv[i + 1], "f32") == 0;
     }
     return s;
 }
@@ -385,13 +445,16 @@ int main(int argc, char **argv)
     make_model(dir, &b.s);
     struct kernels timed = wrap(kernels);
     struct workers *workers;
-    if (workers_new(&workers, 1, &err) != THEA_OK || model_open(&b.model, dir, 0, SIZE_MAX, workers, &timed, &err) != THEA_OK) {
+    if (workers_new(&workers, 1, &err) != THEA_OK ||
+        model_open(&b.model, dir, 0, SIZE_MAX, workers, &timed, &err) != THEA_OK) {
         remove_model(dir);
         die(&err);
     }
     remove_model(dir); /* it stays mapped */
-    printf("%s, kernels %s, OpenBLAS %s\nLFM2-350M shape, %zu blocks, %s weights, %zu tokens in chunks of %zu, one thread, CPU time\n",
-           kernels_cpu_name(cpu, sizeof cpu), kernels->name, kernels_blas_config(), b.s.blocks, b.s.f32 ? "f32" : "bf16", b.s.tokens, b.s.chunk);
+    printf("%s, kernels %s, OpenBLAS %s\nLFM2-350M shape, %zu blocks, %s weights, %zu tokens in chunks of "
+           "%zu, one thread, CPU time\n",
+           kernels_cpu_name(cpu, sizeof cpu), kernels->name, kernels_blas_config(), b.s.blocks,
+           b.s.f32 ? "f32" : "bf16", b.s.tokens, b.s.chunk);
     fill(&b);
     measure(&b);
     model_close(b.model);

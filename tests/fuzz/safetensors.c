@@ -1,4 +1,5 @@
-/* fuzz-safetensors: any bytes as a safetensors file. Run: fuzz-safetensors tests/fuzz/corpus/safetensors. Whatever is accepted is read to its last byte. */
+/* fuzz-safetensors: any bytes as a safetensors file. Run: fuzz-safetensors tests/fuzz/corpus/safetensors.
+ * Whatever is accepted is read to its last byte. */
 #include "nn/weights/safetensors.h"
 
 #include <stdlib.h>

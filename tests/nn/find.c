@@ -30,7 +30,10 @@ static void set_up(void)
     for (size_t i = 0; i < sizeof unset / sizeof *unset; i++) unsetenv(unset[i]);
 }
 
-static void tear_down(void) { nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
+static void tear_down(void)
+{
+    nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
 
 /* Write a file below root, its directories too. */
 static void put(const char *path, const char *text)
@@ -62,7 +65,8 @@ static void expect_found(const char *name, const char *where)
 {
     char *dir, full[512], *real;
     struct thea_err err;
-    cr_assert(model_find(&dir, name, FIND_CONFIG | FIND_WEIGHTS | FIND_TOKENIZER, &err) == THEA_OK, "%s", err.message);
+    cr_assert(model_find(&dir, name, FIND_CONFIG | FIND_WEIGHTS | FIND_TOKENIZER, &err) == THEA_OK, "%s",
+              err.message);
     snprintf(full, sizeof full, "%s/%s", root, where);
     real = realpath(full, NULL);
     cr_expect_str_eq(dir, real);
@@ -110,7 +114,8 @@ Test(find, the_bundled_model_is_found_from_any_directory)
 {
     char *dir;
     struct thea_err err;
-    cr_assert(model_find(&dir, "thea-mini", FIND_CONFIG | FIND_WEIGHTS | FIND_TOKENIZER, &err) == THEA_OK, "%s", err.message);
+    cr_assert(model_find(&dir, "thea-mini", FIND_CONFIG | FIND_WEIGHTS | FIND_TOKENIZER, &err) == THEA_OK,
+              "%s", err.message);
     char *real = realpath(THEA_SOURCE_DIR "/models/thea-mini", NULL);
     cr_expect_str_eq(dir, real);
     free(real);
@@ -135,20 +140,30 @@ Test(find, the_environment_names_a_default)
     expect_found(NULL, "m");
 }
 
-Test(find, without_a_name_it_says_how_to_give_one) { expect_error(NULL, FIND_CONFIG, THEA_EUSAGE, "-m MODEL"); }
+Test(find, without_a_name_it_says_how_to_give_one)
+{
+    expect_error(NULL, FIND_CONFIG, THEA_EUSAGE, "-m MODEL");
+}
 
 Test(find, a_missing_model_says_where_it_looked_and_how_to_get_it)
 {
     setenv("THEA_MODEL_PATH", "/nowhere", 1);
     expect_error("Org/Absent", FIND_CONFIG, THEA_ENOINPUT, "model 'Org/Absent' is not on this machine");
-    expect_error("Org/Absent", FIND_CONFIG, THEA_ENOINPUT, "looked in  ., /nowhere, ~/.local/share/thea/models");
+    expect_error("Org/Absent", FIND_CONFIG, THEA_ENOINPUT,
+                 "looked in  ., /nowhere, ~/.local/share/thea/models");
     expect_error("Org/Absent", FIND_CONFIG, THEA_ENOINPUT, "get it     hf download Org/Absent");
     expect_error("Org/Absent", FIND_CONFIG, THEA_ENOINPUT, "here now   thea-mini");
 }
 
-Test(find, a_misspelt_name_gets_the_nearest) { expect_error("thea-mimi", FIND_CONFIG, THEA_ENOINPUT, "did you mean 'thea-mini'?"); }
+Test(find, a_misspelt_name_gets_the_nearest)
+{
+    expect_error("thea-mimi", FIND_CONFIG, THEA_ENOINPUT, "did you mean 'thea-mini'?");
+}
 
-Test(find, a_missing_path_is_told_as_one) { expect_error("./absent", FIND_CONFIG, THEA_ENOINPUT, "there is no model at './absent'"); }
+Test(find, a_missing_path_is_told_as_one)
+{
+    expect_error("./absent", FIND_CONFIG, THEA_ENOINPUT, "there is no model at './absent'");
+}
 
 Test(find, a_name_cannot_leave_its_place)
 {

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const golden_names[] = {"lfm2-tiny", "lfm2-mid", "llama-tiny", "llama-rope3", "stories260k", "thea-mini", NULL};
+const char *const golden_names[] = {"lfm2-tiny",   "lfm2-mid",  "llama-tiny", "llama-rope3",
+                                    "stories260k", "thea-mini", NULL};
 
 static void read_tokens(struct golden *g)
 {
@@ -32,7 +33,8 @@ void golden_open(struct golden *g, const char *name)
     char path[600];
     snprintf(g->dir, sizeof g->dir, "%s/tests/goldens/%s", THEA_SOURCE_DIR, name);
     bool bundled = strcmp(name, "thea-mini") == 0;
-    snprintf(g->model_dir, sizeof g->model_dir, "%s/%s/%s", THEA_SOURCE_DIR, bundled ? "models" : "tests/goldens", name);
+    snprintf(g->model_dir, sizeof g->model_dir, "%s/%s/%s", THEA_SOURCE_DIR,
+             bundled ? "models" : "tests/goldens", name);
     snprintf(path, sizeof path, "%s/golden.safetensors", g->dir);
     cr_assert(safetensors_open(&g->file, path, &err) == THEA_OK, "%s", err.message);
     snprintf(path, sizeof path, "%s/golden.json", g->dir);
@@ -52,7 +54,8 @@ const float *golden_values(const struct golden *g, const char *name, size_t elem
     for (size_t i = 0; i < g->file.count; i++) {
         const struct weight *w = &g->file.tensors[i];
         if (strcmp(w->name, name) != 0) continue;
-        cr_assert(w->dtype == TENSOR_F32 && w->size_bytes == elements * 4 && (uintptr_t)w->data % 4 == 0, "%s: %s", g->dir, name);
+        cr_assert(w->dtype == TENSOR_F32 && w->size_bytes == elements * 4 && (uintptr_t)w->data % 4 == 0,
+                  "%s: %s", g->dir, name);
         return w->data;
     }
     cr_assert(false, "%s: no tensor %s", g->dir, name);
@@ -86,7 +89,8 @@ void opened_init(struct opened *o, const char *dir, size_t first, size_t last, i
     cr_assert(workers_new(&o->workers, threads, &err) == THEA_OK, "%s", err.message);
     const struct kernels *kernels = kernels_select(NULL);
     cr_assert_not_null(kernels);
-    cr_assert(model_open(&o->model, dir, first, last, o->workers, kernels, &err) == THEA_OK, "%s", err.message);
+    cr_assert(model_open(&o->model, dir, first, last, o->workers, kernels, &err) == THEA_OK, "%s",
+              err.message);
     cr_assert(model_state_new(&o->state, o->model, &err) == THEA_OK, "%s", err.message);
 }
 
@@ -102,11 +106,13 @@ static void run_chunk(struct opened *parts, size_t part_count, float *x, const i
     struct thea_err err;
     cr_assert(model_embed(parts[0].model, x, tokens, n, &err) == THEA_OK, "%s", err.message);
     for (size_t p = 0; p < part_count; p++) {
-        cr_assert(model_forward(parts[p].model, parts[p].state, x, n, NULL, NULL, &err) == THEA_OK, "%s", err.message);
+        cr_assert(model_forward(parts[p].model, parts[p].state, x, n, NULL, NULL, &err) == THEA_OK, "%s",
+                  err.message);
     }
 }
 
-void score_in_parts(float *nll, const char *dir, const int32_t *tokens, size_t count, const size_t *cuts, size_t chunk, int threads)
+void score_in_parts(float *nll, const char *dir, const int32_t *tokens, size_t count, const size_t *cuts,
+                    size_t chunk, int threads)
 {
     struct opened parts[64];
     struct thea_err err;

@@ -15,7 +15,8 @@ struct golden {
 };
 
 extern const char *const golden_names[]; /* NULL-terminated */
-void golden_open(struct golden *g, const char *name); /* aborts the test by name when it is missing or damaged */
+void golden_open(struct golden *g,
+                 const char *name); /* aborts the test by name when it is missing or damaged */
 void golden_close(struct golden *g);
 const float *golden_values(const struct golden *g, const char *name, size_t elements);
 double golden_tolerance(const struct golden *g, const char *group);
@@ -30,7 +31,9 @@ struct opened {
 };
 void opened_init(struct opened *o, const char *dir, size_t first, size_t last, int threads);
 void opened_fini(struct opened *o);
-/* nll [count - 1] of tokens through parts that begin at the blocks `cuts` (ended by SIZE_MAX; the first is 0), chunk by chunk. */
-void score_in_parts(float *nll, const char *dir, const int32_t *tokens, size_t count, const size_t *cuts, size_t chunk, int threads);
+/* nll [count - 1] of tokens through parts that begin at the blocks `cuts` (ended by SIZE_MAX; the first is
+ * 0), chunk by chunk. */
+void score_in_parts(float *nll, const char *dir, const int32_t *tokens, size_t count, const size_t *cuts,
+                    size_t chunk, int threads);
 
 #endif

@@ -1,4 +1,5 @@
-/* The arithmetic of whole models against recorded values, and its independence of how a document and a model are cut. */
+/* The arithmetic of whole models against recorded values, and its independence of how a document and a model
+ * are cut. */
 #include "tests/nn/golden.h"
 
 #include <criterion/criterion.h>
@@ -39,7 +40,10 @@ static struct criterion_test_params all_goldens(void)
     return cr_make_param_array(char[32], names, n, NULL);
 }
 
-ParameterizedTestParameters(model, hidden_states_logits_and_likelihoods_are_the_references) { return all_goldens(); }
+ParameterizedTestParameters(model, hidden_states_logits_and_likelihoods_are_the_references)
+{
+    return all_goldens();
+}
 ParameterizedTest(char name[32], model, hidden_states_logits_and_likelihoods_are_the_references)
 {
     struct golden g;
@@ -49,11 +53,13 @@ ParameterizedTest(char name[32], model, hidden_states_logits_and_likelihoods_are
     opened_init(&o, g.model_dir, 0, SIZE_MAX, 1);
     const struct model_info *info = model_info(o.model);
     size_t T = g.count, C = info->hidden, V = info->vocab;
-    float *x = calloc(T * C, sizeof *x), *logits = calloc(T * V, sizeof *logits), *nll = calloc(T, sizeof *nll);
+    float *x = calloc(T * C, sizeof *x), *logits = calloc(T * V, sizeof *logits),
+          *nll = calloc(T, sizeof *nll);
     cr_assert(model_embed(o.model, x, g.tokens, T, &err) == THEA_OK, "%s", err.message);
     compare(&g, "hidden.0", x, T * C);
     struct seen seen = {&g, C, 0};
-    cr_assert(model_forward(o.model, o.state, x, T, compare_hidden, &seen, &err) == THEA_OK, "%s", err.message);
+    cr_assert(model_forward(o.model, o.state, x, T, compare_hidden, &seen, &err) == THEA_OK, "%s",
+              err.message);
     cr_expect(seen.blocks == info->blocks);
     model_final(o.model, x, x, T);
     compare(&g, "final", x, T * C);
@@ -82,7 +88,8 @@ Test(model, bits_per_byte_of_the_bundled_model_are_the_references)
     golden_close(&g);
 }
 
-/* The largest difference relative to the larger of |b| and 0.1, so that a nearly certain token is not held to more than f32 can give. */
+/* The largest difference relative to the larger of |b| and 0.1, so that a nearly certain token is not held to
+ * more than f32 can give. */
 static double relative(const float *a, const float *b, size_t n)
 {
     double worst = 0;
@@ -101,19 +108,25 @@ static double mean(const float *x, size_t n)
     return sum / (double)n;
 }
 
-static void expect_same(const struct golden *g, const float *whole, const size_t *cuts, size_t chunk, int threads)
+static void expect_same(const struct golden *g, const float *whole, const size_t *cuts, size_t chunk,
+                        int threads)
 {
     size_t n = g->count - 1, parts = 0;
     while (cuts[parts] != SIZE_MAX) parts++;
     float *nll = calloc(g->count, sizeof *nll);
     score_in_parts(nll, g->model_dir, g->tokens, g->count, cuts, chunk, threads);
     double d = relative(nll, whole, n), score = fabs(mean(nll, n) / mean(whole, n) - 1);
-    cr_expect(score <= 1e-5, "%s: %zu parts, chunk %zu, %d threads: the score differs by %g", g->dir, parts, chunk, threads, score);
-    cr_expect(d <= 1e-4, "%s: %zu parts, chunk %zu, %d threads: a token differs by %g", g->dir, parts, chunk, threads, d);
+    cr_expect(score <= 1e-5, "%s: %zu parts, chunk %zu, %d threads: the score differs by %g", g->dir, parts,
+              chunk, threads, score);
+    cr_expect(d <= 1e-4, "%s: %zu parts, chunk %zu, %d threads: a token differs by %g", g->dir, parts, chunk,
+              threads, d);
     free(nll);
 }
 
-ParameterizedTestParameters(model, likelihoods_do_not_depend_on_parts_chunks_or_threads) { return all_goldens(); }
+ParameterizedTestParameters(model, likelihoods_do_not_depend_on_parts_chunks_or_threads)
+{
+    return all_goldens();
+}
 ParameterizedTest(char name[32], model, likelihoods_do_not_depend_on_parts_chunks_or_threads)
 {
     struct golden g;
@@ -128,9 +141,11 @@ ParameterizedTest(char name[32], model, likelihoods_do_not_depend_on_parts_chunk
     for (size_t i = 0; i < 4; i++) {
         expect_same(&g, whole, one, chunks[i], 1);
         expect_same(&g, whole, one, chunks[i], 2);
-        expect_same(&g, whole, (const size_t[]){0, info.blocks / 3, 2 * info.blocks / 3, SIZE_MAX}, chunks[i], 2);
+        expect_same(&g, whole, (const size_t[]){0, info.blocks / 3, 2 * info.blocks / 3, SIZE_MAX}, chunks[i],
+                    2);
     }
-    for (size_t cut = 1; cut < info.blocks; cut++) expect_same(&g, whole, (const size_t[]){0, cut, SIZE_MAX}, 64, 1);
+    for (size_t cut = 1; cut < info.blocks; cut++)
+        expect_same(&g, whole, (const size_t[]){0, cut, SIZE_MAX}, 64, 1);
     size_t each[64];
     for (size_t i = 0; i < info.blocks; i++) each[i] = i;
     each[info.blocks] = SIZE_MAX;
@@ -160,7 +175,8 @@ static void continue_greedily(struct opened *o, const struct json_node *prompt, 
         if (i + 1 < given) continue;
         model_final(o->model, x, x, 1);
         model_logits(o->model, logits, x, 1);
-        cr_assert_eq(best(logits, V), (size_t)json_int(json_item(ids, i + 1 - given)), "token %zu", i + 1 - given);
+        cr_assert_eq(best(logits, V), (size_t)json_int(json_item(ids, i + 1 - given)), "token %zu",
+                     i + 1 - given);
     }
     free(x);
     free(logits);
@@ -179,7 +195,8 @@ Test(model, greedy_tokens_of_stories260k_are_the_references)
     for (size_t i = 0; i < json_count(greedy); i++) {
         struct opened o;
         opened_init(&o, g.model_dir, 0, SIZE_MAX, 1);
-        continue_greedily(&o, json_member(json_item(greedy, i), "prompt_ids"), json_member(json_item(greedy, i), "ids"));
+        continue_greedily(&o, json_member(json_item(greedy, i), "prompt_ids"),
+                          json_member(json_item(greedy, i), "ids"));
         opened_fini(&o);
     }
     json_free(greedy);
@@ -250,8 +267,10 @@ Test(model, a_state_reports_the_memory_that_it_has_filled)
     float *x = calloc(g.count * info->hidden, sizeof *x);
     cr_assert(model_embed(o.model, x, g.tokens, g.count, &err) == THEA_OK);
     cr_assert(model_forward(o.model, o.state, x, g.count, NULL, NULL, &err) == THEA_OK);
-    uint64_t filled = model_state_bytes(o.state), least = g.count * info->kv_bytes_per_token + info->state_bytes;
-    cr_expect(filled >= least && filled < least + least / 4, "%llu for %llu", (unsigned long long)filled, (unsigned long long)least);
+    uint64_t filled = model_state_bytes(o.state),
+             least = g.count * info->kv_bytes_per_token + info->state_bytes;
+    cr_expect(filled >= least && filled < least + least / 4, "%llu for %llu", (unsigned long long)filled,
+              (unsigned long long)least);
     free(x);
     opened_fini(&o);
     golden_close(&g);

@@ -1,5 +1,5 @@
-/* layers, called through its table: cuts, positions, ports, loops, and everything that it must refuse. Values are compared with nn/model.h
- * called directly, which tests/nn compares with the reference. */
+/* layers, called through its table: cuts, positions, ports, loops, and everything that it must refuse. Values
+ * are compared with nn/model.h called directly, which tests/nn compares with the reference. */
 #include "graph/json.h"
 #include "nn/model.h"
 #include "tests/support/harness.h"
@@ -11,9 +11,9 @@
 #include <string.h>
 
 #define GOLDENS THEA_SOURCE_DIR "/tests/goldens/"
-#define TINY GOLDENS "lfm2-tiny"
+#define TINY    GOLDENS "lfm2-tiny"
 #define STORIES GOLDENS "stories260k"
-#define MINI THEA_SOURCE_DIR "/models/thea-mini"
+#define MINI    THEA_SOURCE_DIR "/models/thea-mini"
 
 extern const struct stage_ops layers_ops;
 
@@ -33,9 +33,15 @@ static struct harness *open_scorer(const char *dir, const char *chunk, const cha
     return open_layers(ARGS("--model", dir, "--chunk", chunk), ARGS("tokens"), ARGS(out));
 }
 
-static thea_rc feed(struct harness *h, const char *port, frame_kind kind, uint64_t position, const struct tensor *t, size_t count)
+static thea_rc feed(struct harness *h, const char *port, frame_kind kind, uint64_t position,
+                    const struct tensor *t, size_t count)
 {
-    struct frame f = {.kind = kind, .stream = 1, .position = position, .port = port, .tensors = (struct tensor *)(uintptr_t)t, .tensor_count = count};
+    struct frame f = {.kind = kind,
+                      .stream = 1,
+                      .position = position,
+                      .port = port,
+                      .tensors = (struct tensor *)(uintptr_t)t,
+                      .tensor_count = count};
     return harness_feed(h, port, &f, &err);
 }
 
@@ -45,11 +51,15 @@ static void feed_tokens(struct harness *h, const char *port, const int32_t *toke
     cr_assert(feed(h, port, FRAME_DATA, begin, &t, 1) == THEA_OK, "%s", err.message);
 }
 
-static void feed_end(struct harness *h, const char *port) { cr_assert(feed(h, port, FRAME_END, 0, NULL, 0) == THEA_OK, "%s", err.message); }
+static void feed_end(struct harness *h, const char *port)
+{
+    cr_assert(feed(h, port, FRAME_END, 0, NULL, 0) == THEA_OK, "%s", err.message);
+}
 
 static void feed_document(struct harness *h, const int32_t *tokens, size_t count, size_t piece)
 {
-    for (size_t at = 0; at < count; at += piece) feed_tokens(h, "tokens", tokens, at, count - at < piece ? count - at : piece);
+    for (size_t at = 0; at < count; at += piece)
+        feed_tokens(h, "tokens", tokens, at, count - at < piece ? count - at : piece);
     feed_end(h, "tokens");
 }
 
@@ -69,8 +79,10 @@ static int32_t *some_tokens(size_t n, size_t vocab)
     return tokens;
 }
 
-/* The values of a port's tensor, joined over its frames, each frame at the position where the one before ended. */
-static size_t join_port(const struct harness *h, const char *port, const char *name, void **out, size_t element, uint64_t first)
+/* The values of a port's tensor, joined over its frames, each frame at the position where the one before
+ * ended. */
+static size_t join_port(const struct harness *h, const char *port, const char *name, void **out,
+                        size_t element, uint64_t first)
 {
     size_t n = 0;
     char *all = NULL;
@@ -110,7 +122,8 @@ static void keep_hidden(void *context, size_t block, const float *x, size_t n)
 static void compute(struct reference *r, const char *dir, const int32_t *tokens, size_t n)
 {
     cr_assert(workers_new(&r->workers, 1, &err) == THEA_OK);
-    cr_assert(model_open(&r->model, dir, 0, SIZE_MAX, r->workers, kernels_select(NULL), &err) == THEA_OK, "%s", err.message);
+    cr_assert(model_open(&r->model, dir, 0, SIZE_MAX, r->workers, kernels_select(NULL), &err) == THEA_OK,
+              "%s", err.message);
     cr_assert(model_state_new(&r->state, r->model, &err) == THEA_OK);
     const struct model_info *info = model_info(r->model);
     r->n = n, r->C = info->hidden, r->V = info->vocab, r->blocks = info->blocks;
@@ -184,8 +197,12 @@ Test(layers, the_bits_do_not_depend_on_the_pieces_in_which_tokens_arrive)
         void *nll;
         cr_assert_eq(join_port(h, "nll", "nll", &nll, sizeof(float), 1), N - 1);
         cr_expect_eq(harness_count(h, "nll"), 5, "chunks at 0, 32, 64, 96, and the end");
-        if (first != NULL) cr_expect(memcmp(first, nll, (N - 1) * sizeof(float)) == 0, "pieces of %zu", pieces[i]);
-        if (first == NULL) first = nll; else free(nll);
+        if (first != NULL)
+            cr_expect(memcmp(first, nll, (N - 1) * sizeof(float)) == 0, "pieces of %zu", pieces[i]);
+        if (first == NULL)
+            first = nll;
+        else
+            free(nll);
         harness_close(h);
     }
     free(first);
@@ -198,9 +215,12 @@ Test(layers, parts_in_a_row_give_what_one_gives)
     int32_t *tokens = some_tokens(N, 300);
     struct reference r;
     compute(&r, TINY, tokens, N);
-    struct harness *a = open_layers(ARGS("--model", TINY, "--blocks", "0-1", "--chunk", "16"), ARGS("tokens"), ARGS("residual"));
-    struct harness *b = open_layers(ARGS("--model", TINY, "--blocks", "2", "--chunk", "16"), ARGS("residual"), ARGS("residual"));
-    struct harness *c = open_layers(ARGS("--model", TINY, "--blocks", "3-", "--chunk", "5"), ARGS("residual"), ARGS("nll", "final"));
+    struct harness *a = open_layers(ARGS("--model", TINY, "--blocks", "0-1", "--chunk", "16"), ARGS("tokens"),
+                                    ARGS("residual"));
+    struct harness *b = open_layers(ARGS("--model", TINY, "--blocks", "2", "--chunk", "16"), ARGS("residual"),
+                                    ARGS("residual"));
+    struct harness *c = open_layers(ARGS("--model", TINY, "--blocks", "3-", "--chunk", "5"), ARGS("residual"),
+                                    ARGS("nll", "final"));
     feed_document(a, tokens, N, 33);
     size_t seen[2] = {0};
     pass_on(a, "residual", b, &seen[0]);
@@ -224,8 +244,10 @@ Test(layers, hidden_states_are_numbered_as_in_the_whole_model)
     int32_t *tokens = some_tokens(N, 300);
     struct reference r;
     compute(&r, TINY, tokens, N);
-    struct harness *a = open_layers(ARGS("--model", TINY, "--blocks", "0-3"), ARGS("tokens"), ARGS("residual", "hidden"));
-    struct harness *b = open_layers(ARGS("--model", TINY, "--blocks", "4-5"), ARGS("residual"), ARGS("hidden"));
+    struct harness *a =
+        open_layers(ARGS("--model", TINY, "--blocks", "0-3"), ARGS("tokens"), ARGS("residual", "hidden"));
+    struct harness *b =
+        open_layers(ARGS("--model", TINY, "--blocks", "4-5"), ARGS("residual"), ARGS("hidden"));
     feed_document(a, tokens, N, N);
     size_t seen = 0;
     pass_on(a, "residual", b, &seen);
@@ -303,7 +325,8 @@ static int32_t best(const struct frame *f)
 }
 
 /* Generate by hand what `sample` would: each `next` answered by a token on feedback, then the end. */
-static void generate(struct harness *head, struct harness *tail, const struct json_node *prompt, const struct json_node *ids)
+static void generate(struct harness *head, struct harness *tail, const struct json_node *prompt,
+                     const struct json_node *ids)
 {
     int32_t tokens[64];
     size_t given = json_count(prompt), seen = 0, answers = 0;
@@ -320,7 +343,8 @@ static void generate(struct harness *head, struct harness *tail, const struct js
     }
     feed_end(head, "feedback");
     if (tail != NULL) pass_on(head, "residual", tail, &seen);
-    cr_assert_eq(harness_count(last, "next"), answers + 2, "the last token's answer, then the end and no more");
+    cr_assert_eq(harness_count(last, "next"), answers + 2,
+                 "the last token's answer, then the end and no more");
     cr_expect(harness_frame(last, "next", answers + 1)->kind == FRAME_END);
 }
 
@@ -329,19 +353,24 @@ Test(layers, a_loop_over_feedback_gives_the_references_greedy_tokens)
     struct json_node *greedy = NULL;
     cr_assert(json_read_file(&greedy, STORIES "/greedy.json", 1 << 20, &err) == THEA_OK, "%s", err.message);
     for (size_t i = 0; i < json_count(greedy); i++) {
-        const struct json_node *g = json_item(greedy, i), *prompt = json_member(g, "prompt_ids"), *ids = json_member(g, "ids");
-        struct harness *one = open_layers(ARGS("--model", STORIES, "--chunk", "4"), ARGS("tokens", "feedback"), ARGS("next"));
+        const struct json_node *g = json_item(greedy, i), *prompt = json_member(g, "prompt_ids"),
+                               *ids = json_member(g, "ids");
+        struct harness *one =
+            open_layers(ARGS("--model", STORIES, "--chunk", "4"), ARGS("tokens", "feedback"), ARGS("next"));
         generate(one, NULL, prompt, ids);
         harness_close(one);
-        struct harness *head = open_layers(ARGS("--model", STORIES, "--blocks", "0-1", "--chunk", "4"), ARGS("tokens", "feedback"), ARGS("residual"));
-        struct harness *tail = open_layers(ARGS("--model", STORIES, "--blocks", "2-"), ARGS("residual"), ARGS("next"));
+        struct harness *head = open_layers(ARGS("--model", STORIES, "--blocks", "0-1", "--chunk", "4"),
+                                           ARGS("tokens", "feedback"), ARGS("residual"));
+        struct harness *tail =
+            open_layers(ARGS("--model", STORIES, "--blocks", "2-"), ARGS("residual"), ARGS("next"));
         generate(head, tail, prompt, ids);
         harness_close(head), harness_close(tail);
     }
     json_free(greedy);
 }
 
-static void expect_open_error(const char *const *args, const char *const *in, const char *const *out, thea_rc rc, const char *part)
+static void expect_open_error(const char *const *args, const char *const *in, const char *const *out,
+                              thea_rc rc, const char *part)
 {
     struct harness *h = NULL;
     cr_expect(harness_open_ports(&h, &layers_ops, args, in, out, &err) == rc, "%d: %s", err.rc, err.message);
@@ -353,19 +382,28 @@ Test(layers, a_part_refuses_inputs_and_outputs_that_are_anothers)
     expect_open_error(ARGS("--model", TINY, "--blocks", "3-"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE,
                       "blocks 3- need residual: put `thea layers --blocks 0-2` before it");
     expect_open_error(ARGS("--model", TINY), ARGS("residual"), ARGS("nll"), THEA_EUSAGE, "they need tokens");
-    expect_open_error(ARGS("--model", TINY, "--blocks", "0-2"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE, "nll comes from the part with the last block, 5");
-    expect_open_error(ARGS("--model", TINY), ARGS("tokens"), ARGS("residual"), THEA_EUSAGE, "nothing takes their residual");
-    expect_open_error(ARGS("--model", TINY, "--blocks", "3-"), ARGS("residual", "feedback"), ARGS("next"), THEA_EUSAGE, "feedback goes to the part with block 0");
+    expect_open_error(ARGS("--model", TINY, "--blocks", "0-2"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE,
+                      "nll comes from the part with the last block, 5");
+    expect_open_error(ARGS("--model", TINY), ARGS("tokens"), ARGS("residual"), THEA_EUSAGE,
+                      "nothing takes their residual");
+    expect_open_error(ARGS("--model", TINY, "--blocks", "3-"), ARGS("residual", "feedback"), ARGS("next"),
+                      THEA_EUSAGE, "feedback goes to the part with block 0");
 }
 
 Test(layers, options_that_do_not_hold_are_told)
 {
-    expect_open_error(ARGS("--model", TINY, "--blocks", "4-9"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE, "has 6 blocks, 0-5");
-    expect_open_error(ARGS("--model", TINY, "--blocks", "6-"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE, "has 6 blocks, 0-5");
-    expect_open_error(ARGS("--model", "/nowhere"), ARGS("tokens"), ARGS("nll"), THEA_ENOINPUT, "no model at '/nowhere'");
-    expect_open_error(ARGS("--model", TINY, "--chunk", "0"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE, "chunk");
-    expect_open_error(ARGS("--model", TINY, "--chunk", "65537"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE, "chunk");
-    expect_open_error(ARGS("--model", TINY, "--dtype", "bf16"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE, "f32");
+    expect_open_error(ARGS("--model", TINY, "--blocks", "4-9"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE,
+                      "has 6 blocks, 0-5");
+    expect_open_error(ARGS("--model", TINY, "--blocks", "6-"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE,
+                      "has 6 blocks, 0-5");
+    expect_open_error(ARGS("--model", "/nowhere"), ARGS("tokens"), ARGS("nll"), THEA_ENOINPUT,
+                      "no model at '/nowhere'");
+    expect_open_error(ARGS("--model", TINY, "--chunk", "0"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE,
+                      "chunk");
+    expect_open_error(ARGS("--model", TINY, "--chunk", "65537"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE,
+                      "chunk");
+    expect_open_error(ARGS("--model", TINY, "--dtype", "bf16"), ARGS("tokens"), ARGS("nll"), THEA_EUSAGE,
+                      "f32");
 }
 
 static void expect_document_error(struct harness *h, const char *port, const char *part)
@@ -374,7 +412,8 @@ static void expect_document_error(struct harness *h, const char *port, const cha
     cr_assert(n > 0);
     const struct frame *f = harness_frame(h, port, n - 1);
     cr_assert(f->kind == FRAME_ERROR, "kind %d", f->kind);
-    cr_expect_not_null(strstr(frame_attr_text(f, "error", ""), part), "no '%s' in: %s", part, frame_attr_text(f, "error", ""));
+    cr_expect_not_null(strstr(frame_attr_text(f, "error", ""), part), "no '%s' in: %s", part,
+                       frame_attr_text(f, "error", ""));
 }
 
 Test(layers, a_token_outside_the_vocabulary_ends_its_document_alone)
@@ -388,7 +427,9 @@ Test(layers, a_token_outside_the_vocabulary_ends_its_document_alone)
     struct tensor t = tensor_1d("tokens", TENSOR_I32, tokens, 8);
     struct frame good = {.kind = FRAME_DATA, .stream = 2, .port = "tokens", .tensors = &t, .tensor_count = 1};
     struct frame end = {.kind = FRAME_END, .stream = 2, .port = "tokens"};
-    cr_assert(harness_feed(h, "tokens", &good, &err) == THEA_OK && harness_feed(h, "tokens", &end, &err) == THEA_OK, "%s", err.message);
+    cr_assert(harness_feed(h, "tokens", &good, &err) == THEA_OK &&
+                  harness_feed(h, "tokens", &end, &err) == THEA_OK,
+              "%s", err.message);
     cr_expect_eq(harness_count(h, "nll"), before + 2);
     cr_expect(harness_frame(h, "nll", before + 1)->kind == FRAME_END);
     harness_close(h);
@@ -417,7 +458,8 @@ Test(layers, frames_that_do_not_fit_are_damage)
 {
     int32_t *tokens = some_tokens(8, 300);
     float *x = calloc(8 * 64, sizeof *x);
-    struct tensor ids = tensor_1d("tokens", TENSOR_I32, tokens, 8), rows = tensor_2d("residual", TENSOR_F32, x, 8, 64);
+    struct tensor ids = tensor_1d("tokens", TENSOR_I32, tokens, 8),
+                  rows = tensor_2d("residual", TENSOR_F32, x, 8, 64);
     struct harness *h = open_scorer(TINY, "16", "nll");
     cr_expect(feed(h, "tokens", FRAME_DATA, 4, &ids, 1) == THEA_EFRAME);
     cr_expect_not_null(strstr(err.message, "position 4 came where 0 was next"), "%s", err.message);
