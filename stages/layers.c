@@ -1,8 +1,8 @@
 /* layers: blocks of a model, with the embedding, final norm and head that belong to them.
  *
  *   tokens ──> cut into chunks ──> embedding ─┐
- *   residual (of the part before) ────────────┴─> blocks ──> residual, or final norm ──> nll, final, logits,
- * next
+ *   residual (of the part before) ────────────┴─> blocks ──> residual, or
+ *                                                            final norm ──> nll, final, logits, next
  *
  * Invariant: what a document's frames hold does not depend on how its tokens arrived: chunks begin at
  * absolute multiples of `chunk`. */
