@@ -3,6 +3,7 @@
  * Lines and text go out as they come. Arrays of numbers (npy, safetensors) make a file that appears whole at the end or not at all. */
 #include "graph/wire/stage.h"
 #include "graph/log.h"
+#include "stages/support/formats.h"
 #include "stages/support/lines.h"
 #include "stages/support/npy.h"
 #include "stages/support/outlet.h"
@@ -18,7 +19,6 @@
 #include <unistd.h>
 
 enum { PORT_RECORD, PORT_VECTOR, PORT_TOKENS, PORT_TEXT, PORT_NLL, PORT_FINAL, PORT_LOGITS, PORT_HIDDEN, PORT_NEXT, PORT_RESIDUAL, PORT_COUNT };
-enum { FORMAT_AUTO, FORMAT_TABLE, FORMAT_JSONL, FORMAT_TSV, FORMAT_TEXT, FORMAT_NPY, FORMAT_SAFETENSORS, FORMAT_COUNT };
 enum { PAGE_COLUMNS = 96, PAGE_COLUMNS_MIN = 60 };
 
 struct write {
@@ -47,24 +47,9 @@ struct document {
     struct buf names;   /* safetensors: names this document made, NUL after each */
 };
 
-#define F(format) (1U << FORMAT_##format)
-static const char *const formats[] = {"auto", "table", "jsonl", "tsv", "text", "npy", "safetensors", NULL};
-static const char *const endings[FORMAT_COUNT] = {[FORMAT_JSONL] = ".jsonl", [FORMAT_TSV] = ".tsv", [FORMAT_TEXT] = ".txt", [FORMAT_NPY] = ".npy",
-                                                  [FORMAT_SAFETENSORS] = ".safetensors"};
-/* What each port can be written as. */
-static const unsigned possible[PORT_COUNT] = {
-    [PORT_RECORD] = F(TABLE) | F(JSONL) | F(TSV),
-    [PORT_VECTOR] = F(JSONL) | F(TSV) | F(NPY) | F(SAFETENSORS),
-    [PORT_TOKENS] = F(JSONL) | F(TSV) | F(SAFETENSORS),
-    [PORT_TEXT] = F(JSONL) | F(TSV) | F(TEXT),
-    [PORT_NLL] = F(JSONL) | F(TSV) | F(SAFETENSORS),
-    [PORT_FINAL] = F(SAFETENSORS), [PORT_LOGITS] = F(SAFETENSORS), [PORT_HIDDEN] = F(SAFETENSORS),
-    [PORT_NEXT] = F(SAFETENSORS), [PORT_RESIDUAL] = F(SAFETENSORS),
-};
-
 static const struct stage_option write_options[] = {
     {.name = "output", .type = VALUE_PATH, .def = "-", .offset = offsetof(struct write, output), .meaning = "file, or - for stdout"},
-    {.name = "format", .type = VALUE_CHOICE, .def = "auto", .choices = formats, .offset = offsetof(struct write, format),
+    {.name = "format", .type = VALUE_CHOICE, .def = "auto", .choices = format_names, .offset = offsetof(struct write, format),
      .meaning = "auto: by the output's extension; a table on a terminal, else jsonl"},
     {.name = "rows", .type = VALUE_INT, .def = "20", .min = 0, .max = 1e9, .offset = offsetof(struct write, rows),
      .meaning = "rows of a table: the lowest and the highest half; 0: all"},
@@ -89,54 +74,14 @@ static const char *const write_examples[] = {
     NULL,
 };
 
-/* --- which format --- */
-
-static int format_of_name(const char *path)
-{
-    size_t n = strlen(path);
-    for (int f = 0; f < FORMAT_COUNT; f++) {
-        size_t m = endings[f] != NULL ? strlen(endings[f]) : 0;
-        if (m > 0 && n > m && strcmp(path + n - m, endings[f]) == 0) return f;
-    }
-    return FORMAT_JSONL;
-}
-
-static int auto_format(struct stage *st, const struct write *w)
-{
-    if (strcmp(w->output, "-") != 0) return format_of_name(w->output);
-    if (!stage_on_terminal(st)) return FORMAT_JSONL;
-    return w->port == PORT_RECORD ? FORMAT_TABLE : w->port == PORT_TEXT ? FORMAT_TEXT : FORMAT_JSONL;
-}
-
-static bool needs_file(int format)
-{
-    return format == FORMAT_NPY || format == FORMAT_SAFETENSORS;
-}
-
-static thea_rc check_format(const struct write *w, int format, struct thea_err *err)
-{
-    struct buf accepted = {0};
-    for (int f = 0; f < FORMAT_COUNT; f++) {
-        if (possible[w->port] >> f & 1) buf_printf(&accepted, "%s%s", accepted.len > 0 ? ", " : "", formats[f]);
-    }
-    const char *port = write_inputs[w->port].name;
-    thea_rc rc = THEA_OK;
-    if ((possible[w->port] >> format & 1) == 0)
-        rc = thea_fail(err, THEA_EUSAGE, "'%s' cannot be written as %s%s\n  accepted   %s%s", port, formats[format],
-                       w->format == FORMAT_AUTO ? " (the format that 'auto' gives here)" : "", buf_text(&accepted),
-                       possible[w->port] == F(SAFETENSORS) ? ", into a file: -o NAME.safetensors" : "");
-    else if (needs_file(format) && strcmp(w->output, "-") == 0)
-        rc = thea_fail(err, THEA_EUSAGE, "format %s needs a file: -o NAME%s", formats[format], endings[format]);
-    buf_fini(&accepted);
-    return rc;
-}
-
 /* The input is known: open what it is written to. */
 static thea_rc start(struct stage *st, struct write *w, int port, struct thea_err *err)
 {
     w->port = port;
-    int form = w->format == FORMAT_AUTO ? auto_format(st, w) : w->format;
-    thea_rc rc = check_format(w, form, err);
+    const char *name = write_inputs[port].name;
+    bool chosen = w->format != FORMAT_AUTO;
+    int form = chosen ? w->format : format_auto(w->output, name, stage_on_terminal(st));
+    thea_rc rc = format_check(form, chosen, name, w->output, err);
     if (rc != THEA_OK) return rc;
     if (form == FORMAT_NPY) rc = npy_open(&w->npy, w->output, err);
     else if (form == FORMAT_SAFETENSORS) rc = safetensors_writer_open(&w->tensors, w->output, err);
@@ -150,9 +95,7 @@ static thea_rc write_describe(struct stage *st, struct stage_describe *d, struct
 {
     (void)d;
     const struct write *w = stage_state(st);
-    if (needs_file(w->format) && strcmp(w->output, "-") == 0)
-        return thea_fail(err, THEA_EUSAGE, "format %s needs a file: -o NAME%s", formats[w->format], endings[w->format]);
-    return THEA_OK;
+    return format_check_output(w->format, w->output, err);
 }
 
 static thea_rc write_open(struct stage *st, struct thea_err *err)
@@ -406,7 +349,8 @@ static thea_rc print_table(struct stage *st, struct write *w, struct thea_err *e
 /* No document came, so nothing said what they would be: an empty file, where the format has one. */
 static thea_rc write_nothing(struct write *w, struct thea_err *err)
 {
-    if (strcmp(w->output, "-") == 0 || needs_file(w->format == FORMAT_AUTO ? format_of_name(w->output) : w->format)) return THEA_OK;
+    int form = w->format == FORMAT_AUTO ? format_auto(w->output, "", false) : w->format;
+    if (strcmp(w->output, "-") == 0 || format_needs_file(form)) return THEA_OK;
     thea_rc rc = outlet_open(&w->out, w->output, false, err);
     return rc == THEA_OK ? outlet_commit(&w->out, err) : rc;
 }

@@ -241,7 +241,7 @@ static thea_rc add_operand(struct glob_walk *w, const char *operand, struct thea
     struct stat at;
     if (stat(operand, &at) == 0) {
         if (S_ISDIR(at.st_mode)) return add_directory(w, operand, err);
-        char *path = absolute(operand);
+        char *path = S_ISREG(at.st_mode) ? absolute(operand) : strdup(operand); /* a pipe keeps the name it has in this process: /dev/fd/63 */
         if (path == NULL) return thea_fail(err, THEA_ENOINPUT, "'%s': %s", operand, strerror(errno));
         add_file(w, path);
         return THEA_OK;

@@ -324,6 +324,21 @@ Test(load, stdin_is_a_document)
     done(&l);
 }
 
+Test(load, a_named_pipe_is_a_document_under_its_name)
+{
+    struct loaded l;
+    int ends[2];
+    char name[32];
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_eq(write(ends[1], "piped", 5), 5);
+    close(ends[1]);
+    snprintf(name, sizeof name, "/dev/fd/%d", ends[0]);
+    load(&l, ARGS(name));
+    expect_ids(&l, ARGS(name));
+    cr_assert_str_eq(buf_text(&l.text[0]), "piped");
+    done(&l);
+}
+
 Test(load, bad_text_on_stdin_is_an_error_with_its_offset)
 {
     stdin_is("good \xFF bad");
