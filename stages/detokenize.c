@@ -21,18 +21,36 @@ struct document {
 };
 
 static const struct stage_option detokenize_options[] = {
-    {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct detokenize, model), .meaning = "whose tokenizer.json to use (default: $THEA_MODEL)", .flags = STAGE_REQUIRED},
-    {.name = "special", .type = VALUE_BOOL, .def = "true", .offset = offsetof(struct detokenize, special), .meaning = "keep special tokens in the text"},
-    {.name = "echo", .type = VALUE_BOOL, .def = "false", .offset = offsetof(struct detokenize, echo),
+    {.name = "model",
+     .type = VALUE_MODEL,
+     .offset = offsetof(struct detokenize, model),
+     .meaning = "whose tokenizer.json to use (default: $THEA_MODEL)",
+     .flags = STAGE_REQUIRED},
+    {.name = "special",
+     .type = VALUE_BOOL,
+     .def = "true",
+     .offset = offsetof(struct detokenize, special),
+     .meaning = "keep special tokens in the text"},
+    {.name = "echo",
+     .type = VALUE_BOOL,
+     .def = "false",
+     .offset = offsetof(struct detokenize, echo),
      .meaning = "before a continuation, the text that is continued (it rides with the first token)"},
     {0},
 };
 static const struct stage_port detokenize_inputs[] = {
-    {.name = "tokens", .dtype = TENSOR_I32, .shape = "n", .meaning = "token ids, as many at a time as there are"},
+    {.name = "tokens",
+     .dtype = TENSOR_I32,
+     .shape = "n",
+     .meaning = "token ids, as many at a time as there are"},
     {0},
 };
 static const struct stage_port detokenize_outputs[] = {
-    {.name = "text", .dtype = TENSOR_U8, .shape = "n", .flags = STAGE_DEFAULT, .meaning = "decoded text, whole characters; position counts its bytes"},
+    {.name = "text",
+     .dtype = TENSOR_U8,
+     .shape = "n",
+     .flags = STAGE_DEFAULT,
+     .meaning = "decoded text, whole characters; position counts its bytes"},
     {0},
 };
 static const char *const detokenize_examples[] = {
@@ -44,7 +62,8 @@ static thea_rc detokenize_describe(struct stage *st, struct stage_describe *d, s
 {
     const struct detokenize *state = stage_state(st);
     char *dir = NULL;
-    if (state->model == NULL && getenv("THEA_MODEL") == NULL) return THEA_OK; /* the table alone is asked for; open says what is missing */
+    if (state->model == NULL && getenv("THEA_MODEL") == NULL)
+        return THEA_OK; /* the table alone is asked for; open says what is missing */
     thea_rc rc = model_find(&dir, state->model, FIND_TOKENIZER, err);
     if (rc == THEA_OK) stage_describe_resolved(d, "model", dir);
     free(dir);
@@ -61,7 +80,8 @@ static thea_rc detokenize_open(struct stage *st, struct thea_err *err)
     return rc;
 }
 
-static thea_rc detokenize_begin(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err)
+static thea_rc detokenize_begin(struct stage *st, struct stage_stream *s, const struct frame *in,
+                                struct thea_err *err)
 {
     (void)in;
     const struct detokenize *state = stage_state(st);
@@ -77,7 +97,8 @@ static void put_text(struct stage *st, struct stage_stream *s, struct document *
     d->position += d->text.len;
 }
 
-/* Some decoders take the space off a text's first word. A continuation's first word is in the middle of a text: let them have seen one. */
+/* Some decoders take the space off a text's first word. A continuation's first word is in the middle of a
+ * text: let them have seen one. */
 static thea_rc skip_beginning(const struct detokenize *state, struct document *d, struct thea_err *err)
 {
     struct token_list word = {0};
@@ -89,7 +110,8 @@ static thea_rc skip_beginning(const struct detokenize *state, struct document *d
 }
 
 /* Tokens at position 0 are a whole text's; others, with text beside them, continue that text. */
-static thea_rc begin_text(const struct detokenize *state, struct document *d, const struct frame *in, struct thea_err *err)
+static thea_rc begin_text(const struct detokenize *state, struct document *d, const struct frame *in,
+                          struct thea_err *err)
 {
     const struct tensor *before = frame_tensor(in, "text");
     d->begun = true;
@@ -100,7 +122,8 @@ static thea_rc begin_text(const struct detokenize *state, struct document *d, co
 }
 
 /* Text that came with the tokens is the source's: ours takes its place, even while there is none yet. */
-static thea_rc detokenize_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+static thea_rc detokenize_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
+                                struct thea_err *err)
 {
     (void)port;
     struct document *d = stage_stream_state(s);
@@ -108,7 +131,8 @@ static thea_rc detokenize_frame(struct stage *st, struct stage_stream *s, int po
     if (tokens == NULL) return THEA_OK;
     buf_clear(&d->text);
     thea_rc rc = d->begun ? THEA_OK : begin_text(stage_state(st), d, in, err);
-    if (rc == THEA_OK) rc = token_decoder_push(d->decoder, tokens->data, (size_t)tokens->shape[0], &d->text, err);
+    if (rc == THEA_OK)
+        rc = token_decoder_push(d->decoder, tokens->data, (size_t)tokens->shape[0], &d->text, err);
     if (rc != THEA_OK) return rc;
     if (d->text.len > 0 || frame_tensor(in, "text") != NULL) put_text(st, s, d);
     stage_count_tokens(st, tokens->shape[0]);

@@ -1,5 +1,6 @@
-/* tokenize: documents of text to token ids. A document is gathered and encoded whole at its end (merges and normalizers may look any distance
- * ahead), then leaves in frames of at most FRAME_TOKENS, each with the text its tokens cover. */
+/* tokenize: documents of text to token ids. A document is gathered and encoded whole at its end (merges and
+ * normalizers may look any distance ahead), then leaves in frames of at most FRAME_TOKENS, each with the text
+ * its tokens cover. */
 #include "graph/wire/stage.h"
 #include "nn/weights/find.h"
 #include "text/tokenizer.h"
@@ -23,17 +24,33 @@ struct document {
 };
 
 static const struct stage_option tokenize_options[] = {
-    {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct tokenize, model), .meaning = "whose tokenizer.json to use (default: $THEA_MODEL)", .flags = STAGE_REQUIRED},
-    {.name = "special", .type = VALUE_BOOL, .def = "true", .offset = offsetof(struct tokenize, special),
-     .meaning = "add the special tokens the model expects around a text (those written in the text are found either way)"},
+    {.name = "model",
+     .type = VALUE_MODEL,
+     .offset = offsetof(struct tokenize, model),
+     .meaning = "whose tokenizer.json to use (default: $THEA_MODEL)",
+     .flags = STAGE_REQUIRED},
+    {.name = "special",
+     .type = VALUE_BOOL,
+     .def = "true",
+     .offset = offsetof(struct tokenize, special),
+     .meaning = "add the special tokens the model expects around a text (those written in the text are found "
+                "either way)"},
     {0},
 };
 static const struct stage_port tokenize_inputs[] = {
-    {.name = "docs", .dtype = TENSOR_U8, .shape = "n", .tensor = "text", .meaning = "text of documents, UTF-8"},
+    {.name = "docs",
+     .dtype = TENSOR_U8,
+     .shape = "n",
+     .tensor = "text",
+     .meaning = "text of documents, UTF-8"},
     {0},
 };
 static const struct stage_port tokenize_outputs[] = {
-    {.name = "tokens", .dtype = TENSOR_I32, .shape = "n", .flags = STAGE_DEFAULT, .meaning = "token ids; with them text, and ends: byte offsets after each"},
+    {.name = "tokens",
+     .dtype = TENSOR_I32,
+     .shape = "n",
+     .flags = STAGE_DEFAULT,
+     .meaning = "token ids; with them text, and ends: byte offsets after each"},
     {0},
 };
 static const char *const tokenize_examples[] = {
@@ -46,7 +63,8 @@ static thea_rc tokenize_describe(struct stage *st, struct stage_describe *d, str
 {
     const struct tokenize *state = stage_state(st);
     char *dir = NULL;
-    if (state->model == NULL && getenv("THEA_MODEL") == NULL) return THEA_OK; /* the table alone is asked for; open says what is missing */
+    if (state->model == NULL && getenv("THEA_MODEL") == NULL)
+        return THEA_OK; /* the table alone is asked for; open says what is missing */
     thea_rc rc = model_find(&dir, state->model, FIND_TOKENIZER, err);
     if (rc == THEA_OK) stage_describe_resolved(d, "model", dir);
     free(dir);
@@ -63,7 +81,8 @@ static thea_rc tokenize_open(struct stage *st, struct thea_err *err)
     return rc;
 }
 
-static thea_rc tokenize_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+static thea_rc tokenize_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
+                              struct thea_err *err)
 {
     (void)st, (void)port, (void)err;
     struct document *d = stage_stream_state(s);
@@ -79,7 +98,8 @@ static void put_tokens(struct stage *st, struct stage_stream *s, struct document
     size_t text_end = n == left ? d->text.len : (size_t)d->tokens.ends[d->sent + n - 1];
     struct tensor tokens = tensor_1d("tokens", TENSOR_I32, d->tokens.ids + d->sent, n);
     struct tensor ends = tensor_1d("ends", TENSOR_I64, d->tokens.ends + d->sent, n);
-    struct tensor text = tensor_1d("text", TENSOR_U8, buf_text(&d->text) + d->text_sent, text_end - d->text_sent);
+    struct tensor text =
+        tensor_1d("text", TENSOR_U8, buf_text(&d->text) + d->text_sent, text_end - d->text_sent);
     stage_put(st, s, PORT_TOKENS, &tokens);
     stage_put(st, s, PORT_TOKENS, &text);
     stage_put(st, s, PORT_TOKENS, &ends);
@@ -94,7 +114,8 @@ static thea_rc tokenize_end(struct stage *st, struct stage_stream *s, struct the
     const struct tokenize *state = stage_state(st);
     struct document *d = stage_stream_state(s);
     if (!d->encoded) {
-        thea_rc rc = tokenizer_encode(state->tokenizer, buf_text(&d->text), d->text.len, state->special, &d->tokens, err);
+        thea_rc rc = tokenizer_encode(state->tokenizer, buf_text(&d->text), d->text.len, state->special,
+                                      &d->tokens, err);
         if (rc != THEA_OK) return rc;
         d->encoded = true;
         if (d->tokens.count == 0 && d->text.len == 0) return THEA_OK;

@@ -66,7 +66,8 @@ void added_set_fini(struct added_set *set)
 }
 
 /* The longest token that begins at `at`; NULL if none. */
-static const struct added_token *longest(const struct added_set *set, const char *text, size_t len, size_t at, size_t *end)
+static const struct added_token *longest(const struct added_set *set, const char *text, size_t len, size_t at,
+                                         size_t *end)
 {
     const struct added_token *found = NULL;
     uint32_t node = 0;
@@ -111,8 +112,11 @@ static bool find_token(const struct added_set *set, const char *text, size_t len
         }
         w->at_ = end;
         if (token->single_word && !stands_alone(text, len, start, end)) continue;
-        while (token->lstrip && start > w->from_ && is_class_at(text, utf8_before(text, start), UNICODE_SPACE)) start = utf8_before(text, start);
-        while (token->rstrip && end < len && is_class_at(text, end, UNICODE_SPACE)) end += utf8_length(text[end]);
+        while (token->lstrip && start > w->from_ &&
+               is_class_at(text, utf8_before(text, start), UNICODE_SPACE))
+            start = utf8_before(text, start);
+        while (token->rstrip && end < len && is_class_at(text, end, UNICODE_SPACE))
+            end += utf8_length(text[end]);
         w->token_start_ = start, w->token_end_ = end, w->pending_ = token->id + 1;
         return true;
     }

@@ -1,4 +1,5 @@
-/* Added tokens: found in the text before anything else looks at it. Leftmost, then longest; what lstrip and rstrip swallow belongs to the token. */
+/* Added tokens: found in the text before anything else looks at it. Leftmost, then longest; what lstrip and
+ * rstrip swallow belongs to the token. */
 #ifndef TEXT_ADDED_H
 #define TEXT_ADDED_H
 
@@ -6,10 +7,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct added_token { int32_t id; bool single_word, lstrip, rstrip; };
+struct added_token {
+    int32_t id;
+    bool single_word, lstrip, rstrip;
+};
 
 /* A set of them, searched together: a trie over bytes. */
-struct added_node { uint32_t child, sibling; int32_t token; unsigned char byte; }; /* token: index, -1 */
+struct added_node {
+    uint32_t child, sibling;
+    int32_t token;
+    unsigned char byte;
+}; /* token: index, -1 */
 struct added_set {
     struct added_token *tokens;
     size_t count, cap;
@@ -27,7 +35,12 @@ void added_set_fini(struct added_set *set);
  *   struct added_walk w = {0};
  *   while (added_next(set, text, len, &w)) use(w.start, w.end, w.id);
  * A token may begin before the end of one that swallowed spaces; then start < the end before. */
-struct added_walk { size_t start, end; int32_t id; size_t from_, at_, token_start_, token_end_; int32_t pending_; };
+struct added_walk {
+    size_t start, end;
+    int32_t id;
+    size_t from_, at_, token_start_, token_end_;
+    int32_t pending_;
+};
 bool added_next(const struct added_set *set, const char *text, size_t len, struct added_walk *w);
 
 #endif

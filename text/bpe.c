@@ -1,5 +1,6 @@
-/* See bpe.h. A word is looked for in the cache; else cut into its first symbols (bytes, characters, fallback bytes, unknowns) and merged.
- * The cache holds short words in slots of a cache line each, key and all, one place a word: bounded, and a hit is two loads and a compare. */
+/* See bpe.h. A word is looked for in the cache; else cut into its first symbols (bytes, characters, fallback
+ * bytes, unknowns) and merged. The cache holds short words in slots of a cache line each, key and all, one
+ * place a word: bounded, and a hit is two loads and a compare. */
 #include "text/bpe.h"
 
 #include "text/bpe_load.h"
@@ -27,7 +28,8 @@ struct bpe {
     struct buf spelled;
 };
 
-thea_rc bpe_new(struct bpe **out, const struct place *p, struct vocab *v, bool bytelevel, struct thea_err *err)
+thea_rc bpe_new(struct bpe **out, const struct place *p, struct vocab *v, bool bytelevel,
+                struct thea_err *err)
 {
     struct bpe *m = calloc(1, sizeof *m);
     if (m == NULL) abort();
@@ -83,7 +85,10 @@ void token_list_add(struct token_list *list, int32_t id, int64_t end)
 
 /* --- words to symbols --- */
 
-struct unknown { bool pending; uint32_t end; };
+struct unknown {
+    bool pending;
+    uint32_t end;
+};
 
 static void end_unknown(struct bpe *m, struct unknown *u)
 {
@@ -117,7 +122,8 @@ static bool fall_back(struct bpe *m, const char *text, size_t start, size_t end)
 {
     for (size_t i = start; i < end; i++)
         if (m->is.byte_ids[(unsigned char)text[i]] < 0) return false;
-    for (size_t i = start; i < end; i++) merge_word_add(&m->word, m->is.byte_ids[(unsigned char)text[i]], (uint32_t)i + 1);
+    for (size_t i = start; i < end; i++)
+        merge_word_add(&m->word, m->is.byte_ids[(unsigned char)text[i]], (uint32_t)i + 1);
     return true;
 }
 
@@ -160,8 +166,10 @@ static void encode_word(struct bpe *m, const char *text, size_t len)
         merge_word_add(&m->word, id, (uint32_t)len);
         return;
     }
-    if (m->is.bytelevel) first_bytes(m, text, len);
-    else first_characters(m, text, len);
+    if (m->is.bytelevel)
+        first_bytes(m, text, len);
+    else
+        first_characters(m, text, len);
     merge_apply(&m->is.merges, &m->word);
 }
 
@@ -169,8 +177,9 @@ static void encode_word(struct bpe *m, const char *text, size_t len)
 
 static inline void load_key(uint64_t key[3], const char *text, size_t len, size_t readable)
 {
-    static const unsigned char masks[2 * CACHE_KEY] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
-                                                       255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    static const unsigned char masks[2 * CACHE_KEY] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                                       255, 255, 255, 255, 255, 255, 255, 255,
+                                                       255, 255, 255, 255, 255, 255, 255, 255};
     uint64_t mask[3];
     if (readable >= CACHE_KEY) {
         memcpy(key, text, CACHE_KEY);
@@ -205,7 +214,8 @@ static void append_word(struct bpe *m, const struct mapped_view *v, size_t start
     for (size_t i = 0; i < w->count; i++) token_list_add(out, w->ids[i], mapped_end(v, start + w->ends[i]));
 }
 
-static void append_cached(struct bpe *m, const struct mapped_view *v, size_t start, size_t end, struct token_list *out)
+static void append_cached(struct bpe *m, const struct mapped_view *v, size_t start, size_t end,
+                          struct token_list *out)
 {
     size_t len = end - start;
     const char *text = v->text + start;
@@ -235,8 +245,10 @@ static void append_cached(struct bpe *m, const struct mapped_view *v, size_t sta
 static size_t next_mark(const char *text, size_t start, size_t end)
 {
     enum { N = sizeof BPE_MARK - 1 };
-    for (const char *at = text + start, *hit; (hit = memmem(at, (size_t)(text + end - at), BPE_MARK, N)) != NULL; at = hit + N)
-        if (hit >= text + start + N ? memcmp(hit - N, BPE_MARK, N) != 0 : hit > text + start) return (size_t)(hit - text);
+    for (const char *at = text + start, *hit;
+         (hit = memmem(at, (size_t)(text + end - at), BPE_MARK, N)) != NULL; at = hit + N)
+        if (hit >= text + start + N ? memcmp(hit - N, BPE_MARK, N) != 0 : hit > text + start)
+            return (size_t)(hit - text);
     return end;
 }
 
@@ -246,7 +258,8 @@ void bpe_append(struct bpe *m, const struct mapped_view *v, size_t start, size_t
         append_cached(m, v, start, end, out);
         return;
     }
-    for (size_t at = start, cut; at < end; at = cut) append_cached(m, v, at, cut = next_mark(v->text, at, end), out);
+    for (size_t at = start, cut; at < end; at = cut)
+        append_cached(m, v, at, cut = next_mark(v->text, at, end), out);
 }
 
 void bpe_forget(struct bpe *m)

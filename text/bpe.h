@@ -1,4 +1,5 @@
-/* The BPE model: a word to token ids. Byte-level (a word is bytes) or over characters, with byte fallback and an unknown token. */
+/* The BPE model: a word to token ids. Byte-level (a word is bytes) or over characters, with byte fallback and
+ * an unknown token. */
 #ifndef TEXT_BPE_H
 #define TEXT_BPE_H
 
@@ -9,8 +10,10 @@
 
 struct bpe;
 
-/* p: the "model" of type BPE; its vocabulary is read into v (empty before), which must outlive the model. bytelevel: words come as raw bytes. */
-THEA_CHECK thea_rc bpe_new(struct bpe **out, const struct place *p, struct vocab *v, bool bytelevel, struct thea_err *err);
+/* p: the "model" of type BPE; its vocabulary is read into v (empty before), which must outlive the model.
+ * bytelevel: words come as raw bytes. */
+THEA_CHECK thea_rc bpe_new(struct bpe **out, const struct place *p, struct vocab *v, bool bytelevel,
+                           struct thea_err *err);
 void bpe_free(struct bpe *m);
 /* Append the tokens of the word [start, end) of the view. */
 void bpe_append(struct bpe *m, const struct mapped_view *v, size_t start, size_t end, struct token_list *out);
@@ -18,6 +21,7 @@ void bpe_forget(struct bpe *m); /* empty the cache of words (benches: a cold sta
 
 /* Room for n more tokens. */
 void token_list_reserve(struct token_list *list, size_t n);
-void token_list_add(struct token_list *list, int32_t id, int64_t end); /* end is raised to the one before, if that is further */
+void token_list_add(struct token_list *list, int32_t id,
+                    int64_t end); /* end is raised to the one before, if that is further */
 
 #endif

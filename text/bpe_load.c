@@ -9,11 +9,15 @@
 
 enum { TOKEN_BYTES_MAX = 1 << 16, SPARE_IDS = 1 << 16 };
 
-thea_rc bpe_check_id(const struct place *at, const char *token, int64_t id, size_t tokens, struct thea_err *err)
+thea_rc bpe_check_id(const struct place *at, const char *token, int64_t id, size_t tokens,
+                     struct thea_err *err)
 {
-    if (id < 0 || id > VOCAB_ID_MAX) return place_fail(at, err, "token '%.80s' has id %lld; ids go from 0 to %d", token, (long long)id, VOCAB_ID_MAX);
+    if (id < 0 || id > VOCAB_ID_MAX)
+        return place_fail(at, err, "token '%.80s' has id %lld; ids go from 0 to %d", token, (long long)id,
+                          VOCAB_ID_MAX);
     if ((uint64_t)id < 2 * (uint64_t)tokens + SPARE_IDS) return THEA_OK;
-    return place_fail(at, err, "token '%.80s' has id %lld in a vocabulary of %zu tokens", token, (long long)id, tokens);
+    return place_fail(at, err, "token '%.80s' has id %lld in a vocabulary of %zu tokens", token,
+                      (long long)id, tokens);
 }
 
 static thea_rc read_vocab(struct vocab *v, const struct place *model, struct thea_err *err)
@@ -25,21 +29,28 @@ static thea_rc read_vocab(struct vocab *v, const struct place *model, struct the
     if (count == 0) return place_fail(&p, err, "no tokens in it");
     for (struct json_iter it = json_iter(p.node); json_next(&it);) {
         int64_t id = json_int(it.value);
-        if (json_kind(it.value) != JSON_INT_) return place_fail(&p, err, "the id of token '%.80s' is %s, not an integer", it.key, json_kind_name(json_kind(it.value)));
+        if (json_kind(it.value) != JSON_INT_)
+            return place_fail(&p, err, "the id of token '%.80s' is %s, not an integer", it.key,
+                              json_kind_name(json_kind(it.value)));
         rc = bpe_check_id(&p, it.key, id, count, err);
         if (rc != THEA_OK) return rc;
-        if (it.key_len > TOKEN_BYTES_MAX) return place_fail(&p, err, "token %lld is longer than %d bytes", (long long)id, TOKEN_BYTES_MAX);
+        if (it.key_len > TOKEN_BYTES_MAX)
+            return place_fail(&p, err, "token %lld is longer than %d bytes", (long long)id, TOKEN_BYTES_MAX);
         if (!vocab_add(v, it.key, it.key_len, (int32_t)id)) {
             size_t n = 0;
             const char *other = vocab_text(v, (int32_t)id, &n);
-            return place_fail(&p, err, "tokens '%.80s' and '%.*s' have the same id %lld", it.key, (int)(n < 80 ? n : 80), other != NULL ? other : "", (long long)id);
+            return place_fail(&p, err, "tokens '%.80s' and '%.*s' have the same id %lld", it.key,
+                              (int)(n < 80 ? n : 80), other != NULL ? other : "", (long long)id);
         }
         v->entries[id].model = true;
     }
     return THEA_OK;
 }
 
-struct side { const char *text; size_t len; };
+struct side {
+    const char *text;
+    size_t len;
+};
 
 /* "left right" or ["left", "right"]. */
 static thea_rc read_pair(const struct place *p, struct side pair[2], struct thea_err *err)
@@ -48,21 +59,27 @@ static thea_rc read_pair(const struct place *p, struct side pair[2], struct thea
     whole.text = json_text(p->node, &whole.len);
     if (whole.text != NULL) {
         const char *space = memchr(whole.text, ' ', whole.len);
-        const char *second = space == NULL ? NULL : memchr(space + 1, ' ', whole.len - (size_t)(space + 1 - whole.text));
-        if (space == NULL || second != NULL) return place_fail(p, err, "'%.80s' is not two tokens with one space between", whole.text);
+        const char *second =
+            space == NULL ? NULL : memchr(space + 1, ' ', whole.len - (size_t)(space + 1 - whole.text));
+        if (space == NULL || second != NULL)
+            return place_fail(p, err, "'%.80s' is not two tokens with one space between", whole.text);
         pair[0] = (struct side){whole.text, (size_t)(space - whole.text)};
         pair[1] = (struct side){space + 1, whole.len - pair[0].len - 1};
         return THEA_OK;
     }
-    if (json_count(p->node) != 2 || json_kind(p->node) != JSON_LIST_) return place_fail(p, err, "a pair expected: \"left right\" or [\"left\", \"right\"]");
+    if (json_count(p->node) != 2 || json_kind(p->node) != JSON_LIST_)
+        return place_fail(p, err, "a pair expected: \"left right\" or [\"left\", \"right\"]");
     for (size_t i = 0; i < 2; i++) {
         pair[i].text = json_text(json_item(p->node, i), &pair[i].len);
-        if (pair[i].text == NULL) return place_fail(p, err, "item %zu is %s, not a string", i, json_kind_name(json_kind(json_item(p->node, i))));
+        if (pair[i].text == NULL)
+            return place_fail(p, err, "item %zu is %s, not a string", i,
+                              json_kind_name(json_kind(json_item(p->node, i))));
     }
     return THEA_OK;
 }
 
-static thea_rc find_side(const struct vocab *v, const struct place *p, const char *text, size_t len, const char *what, int32_t *id, struct thea_err *err)
+static thea_rc find_side(const struct vocab *v, const struct place *p, const char *text, size_t len,
+                         const char *what, int32_t *id, struct thea_err *err)
 {
     *id = vocab_find(v, text, len);
     if (*id >= 0) return THEA_OK;
@@ -81,7 +98,8 @@ static bool ends_with_mark(struct side s)
     return s.len >= MARK_BYTES && memcmp(s.text + s.len - MARK_BYTES, BPE_MARK, MARK_BYTES) == 0;
 }
 
-static thea_rc read_merge(struct bpe_config *c, const struct vocab *v, const struct place *p, uint32_t rank, struct buf *joined, struct thea_err *err)
+static thea_rc read_merge(struct bpe_config *c, const struct vocab *v, const struct place *p, uint32_t rank,
+                          struct buf *joined, struct thea_err *err)
 {
     struct side pair[2];
     int32_t left, right, both;
@@ -99,7 +117,8 @@ static thea_rc read_merge(struct bpe_config *c, const struct vocab *v, const str
     return THEA_OK;
 }
 
-static thea_rc read_merges(struct bpe_config *c, const struct vocab *v, const struct place *model, struct thea_err *err)
+static thea_rc read_merges(struct bpe_config *c, const struct vocab *v, const struct place *model,
+                           struct thea_err *err)
 {
     struct place list = place_member(model, "merges");
     struct buf joined = {0};
@@ -118,13 +137,15 @@ static void find_bytes(struct bpe_config *c, const struct vocab *v)
 {
     for (int b = 0; b < 256; b++) {
         char text[8];
-        size_t n = c->bytelevel ? utf8_put(text, bytelevel_char((unsigned char)b)) : (size_t)snprintf(text, sizeof text, "<0x%02X>", (unsigned)b);
+        size_t n = c->bytelevel ? utf8_put(text, bytelevel_char((unsigned char)b))
+                                : (size_t)snprintf(text, sizeof text, "<0x%02X>", (unsigned)b);
         int32_t id = vocab_find(v, text, n);
         c->byte_ids[b] = id >= 0 && v->entries[id].model ? id : -1;
     }
 }
 
-static thea_rc find_unknown(struct bpe_config *c, const struct vocab *v, const struct place *model, struct thea_err *err)
+static thea_rc find_unknown(struct bpe_config *c, const struct vocab *v, const struct place *model,
+                            struct thea_err *err)
 {
     struct place p = place_member(model, "unk_token");
     const char *text;
@@ -149,12 +170,14 @@ static thea_rc refuse_others(const struct place *model, struct thea_err *err)
 {
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     struct place p = place_member(model, "dropout");
-    if (json_number_or(model->node, "dropout", 0) != 0) return place_fail(&p, err, "dropout is not supported: encoding would be random");
+    if (json_number_or(model->node, "dropout", 0) != 0)
+        return place_fail(&p, err, "dropout is not supported: encoding would be random");
     for (size_t i = 0; i < 2; i++) {
         p = place_member(model, affixes[i]);
         size_t n = 0;
         json_text(p.node, &n);
-        if (n > 0) return place_fail(&p, err, "'%.40s' is not supported; supported: none", json_text(p.node, NULL));
+        if (n > 0)
+            return place_fail(&p, err, "'%.40s' is not supported; supported: none", json_text(p.node, NULL));
     }
     return THEA_OK;
 }
@@ -166,7 +189,8 @@ thea_rc bpe_load(struct bpe_config *c, const struct place *model, struct vocab *
     if (rc == THEA_OK) rc = place_bool(model, "byte_fallback", false, &c->byte_fallback, err);
     if (rc == THEA_OK) rc = place_bool(model, "fuse_unk", false, &c->fuse_unk, err);
     if (rc == THEA_OK) rc = place_bool(model, "ignore_merges", false, &c->ignore_merges, err);
-    if (rc == THEA_OK && c->byte_fallback && c->bytelevel) return place_fail(&p, err, "byte_fallback together with a ByteLevel pre-tokenizer is not supported");
+    if (rc == THEA_OK && c->byte_fallback && c->bytelevel)
+        return place_fail(&p, err, "byte_fallback together with a ByteLevel pre-tokenizer is not supported");
     if (rc == THEA_OK) rc = read_vocab(v, model, err);
     c->cut_at_marks = !c->bytelevel && !c->ignore_merges;
     if (rc == THEA_OK) rc = read_merges(c, v, model, err);

@@ -1,4 +1,5 @@
-/* See bytelevel.h. The printable bytes of Latin-1 stand for themselves; the 68 others get the characters from U+0100 on, in order. */
+/* See bytelevel.h. The printable bytes of Latin-1 stand for themselves; the 68 others get the characters from
+ * U+0100 on, in order. */
 #include "text/bytelevel.h"
 
 #include "text/utf8.h"

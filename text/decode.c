@@ -1,5 +1,6 @@
-/* See decode.h. A step gets tokens in pieces: `end` says that the token ends with this piece. ByteLevel and Fuse make one token of all, which then
- * stays open until the flush. Pieces between steps are whole characters. */
+/* See decode.h. A step gets tokens in pieces: `end` says that the token ends with this piece. ByteLevel and
+ * Fuse make one token of all, which then stays open until the flush. Pieces between steps are whole
+ * characters. */
 #include "text/decode.h"
 
 #include "text/bytelevel.h"
@@ -16,7 +17,8 @@ struct decoder {
 
 struct at_step {
     struct buf token; /* of an open token that must be whole first */
-    struct buf held;  /* bytes of broken or unfinished characters; the tail that may begin a pattern; a run of byte tokens */
+    struct buf held;  /* bytes of broken or unfinished characters; the tail that may begin a pattern; a run of
+                         byte tokens */
     size_t tokens;    /* ended so far */
     size_t stripped;  /* characters taken off the open token */
     bool begun;       /* the open token has a character that stays */
@@ -49,7 +51,8 @@ static thea_rc end_run(struct decoder_state *s, size_t i)
     size_t bad;
     thea_rc rc = THEA_OK;
     s->at[i].held = (struct buf){0};
-    if (run.len > 0 && utf8_valid(run.data, run.len, &bad)) rc = step(s, i + 1, run.data, run.len, true);
+    if (run.len > 0 && utf8_valid(run.data, run.len, &bad))
+        rc = step(s, i + 1, run.data, run.len, true);
     else
         for (size_t k = 0; k < run.len && rc == THEA_OK; k++) rc = step(s, i + 1, "\xEF\xBF\xBD", 3, true);
     buf_fini(&run);
@@ -58,12 +61,16 @@ static thea_rc end_run(struct decoder_state *s, size_t i)
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 static thea_rc byte_fallback(struct decoder_state *s, size_t i, const char *token, size_t len)
 {
-    if (len == 6 && memcmp(token, "<0x", 3) == 0 && token[5] == '>' && hex(token[3]) >= 0 && hex(token[4]) >= 0) {
+    if (len == 6 && memcmp(token, "<0x", 3) == 0 && token[5] == '>' && hex(token[3]) >= 0 &&
+        hex(token[4]) >= 0) {
         buf_add_char(&s->at[i].held, (char)(hex(token[3]) << 4 | hex(token[4])));
         return THEA_OK;
     }
@@ -92,7 +99,9 @@ static thea_rc strip(struct decoder_state *s, size_t i, const char *piece, size_
     const struct decode_step *d = &s->decoder->steps[i];
     struct at_step *at = &s->at[i];
     size_t from = strip_front(at, d, piece, len), stop = len;
-    for (size_t n = 0; n < d->stop && stop >= from + d->text.len && memcmp(piece + stop - d->text.len, d->text.data, d->text.len) == 0; n++)
+    for (size_t n = 0; n < d->stop && stop >= from + d->text.len &&
+                       memcmp(piece + stop - d->text.len, d->text.data, d->text.len) == 0;
+         n++)
         stop -= d->text.len;
     if (end) at->stripped = 0, at->begun = false;
     return step(s, i + 1, piece + from, stop - from, end);
@@ -152,8 +161,10 @@ static thea_rc metaspace(struct decoder_state *s, size_t i, const char *piece, s
     struct buf made = {0};
     for (size_t k = 0; k < len;) {
         size_t n = utf8_length(piece[k]);
-        if (n != d->text.len || memcmp(piece + k, d->text.data, n) != 0) buf_add(&made, piece + k, n);
-        else if (!first) buf_add_char(&made, ' ');
+        if (n != d->text.len || memcmp(piece + k, d->text.data, n) != 0)
+            buf_add(&made, piece + k, n);
+        else if (!first)
+            buf_add_char(&made, ' ');
         k += n;
     }
     s->at[i].tokens += end;
@@ -225,7 +236,8 @@ static thea_rc flush_step(struct decoder_state *s, size_t i)
     return rc;
 }
 
-thea_rc decoder_push(struct decoder_state *s, const char *token, size_t len, struct buf *out, struct thea_err *err)
+thea_rc decoder_push(struct decoder_state *s, const char *token, size_t len, struct buf *out,
+                     struct thea_err *err)
 {
     s->out = out, s->err = err;
     return step(s, 0, token, len, true);
@@ -269,10 +281,14 @@ thea_rc decoder_new(struct decoder **out, const struct place *p, struct thea_err
     struct decoder *d = calloc(1, sizeof *d);
     if (d == NULL) abort();
     thea_rc rc = THEA_OK;
-    if (place_is_null(p)) d->steps[d->count++].kind = DECODE_JOIN;
-    else rc = decode_steps_read(d->steps, &d->count, p, err);
-    if (rc != THEA_OK) decoder_free(d);
-    else *out = d;
+    if (place_is_null(p))
+        d->steps[d->count++].kind = DECODE_JOIN;
+    else
+        rc = decode_steps_read(d->steps, &d->count, p, err);
+    if (rc != THEA_OK)
+        decoder_free(d);
+    else
+        *out = d;
     return rc;
 }
 

@@ -1,5 +1,5 @@
-/* The "decoder" of a tokenizer.json: token texts to text, as they come. What a step cannot know yet it holds back; one way of working serves
- * whole and streaming decoding, so the two are equal. */
+/* The "decoder" of a tokenizer.json: token texts to text, as they come. What a step cannot know yet it holds
+ * back; one way of working serves whole and streaming decoding, so the two are equal. */
 #ifndef TEXT_DECODE_H
 #define TEXT_DECODE_H
 
@@ -16,7 +16,8 @@ void decoder_free(struct decoder *d);
 struct decoder_state *decoder_state_new(struct decoder *d); /* borrows d */
 void decoder_state_free(struct decoder_state *s);
 /* The next token's text; what is certain is appended to out. Errors: THEA_EDOC (a regex's limits). */
-THEA_CHECK thea_rc decoder_push(struct decoder_state *s, const char *token, size_t len, struct buf *out, struct thea_err *err);
+THEA_CHECK thea_rc decoder_push(struct decoder_state *s, const char *token, size_t len, struct buf *out,
+                                struct thea_err *err);
 /* No more tokens: the rest. The state is then as new. */
 THEA_CHECK thea_rc decoder_flush(struct decoder_state *s, struct buf *out, struct thea_err *err);
 

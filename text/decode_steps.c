@@ -5,15 +5,18 @@
 
 #include <string.h>
 
-static const char *const supported[] = {"ByteLevel", "ByteFallback", "Fuse", "Strip", "Replace", "Metaspace", "Sequence", NULL};
+static const char *const supported[] = {"ByteLevel", "ByteFallback", "Fuse",     "Strip",
+                                        "Replace",   "Metaspace",    "Sequence", NULL};
 
-static thea_rc read_character(struct decode_step *d, const struct place *p, const char *key, struct thea_err *err)
+static thea_rc read_character(struct decode_step *d, const struct place *p, const char *key,
+                              struct thea_err *err)
 {
     const char *text;
     size_t len;
     thea_rc rc = place_string(p, key, &text, &len, err);
     if (rc != THEA_OK) return rc;
-    if (utf8_count(text, len) != 1) return place_fail(p, err, "%s is %zu characters long, not 1", key, utf8_count(text, len));
+    if (utf8_count(text, len) != 1)
+        return place_fail(p, err, "%s is %zu characters long, not 1", key, utf8_count(text, len));
     buf_add(&d->text, text, len);
     return THEA_OK;
 }
@@ -26,7 +29,9 @@ static thea_rc read_strip(struct decode_step *d, const struct place *p, struct t
     if (rc == THEA_OK) rc = place_int(p, "start", 0, &start, err);
     if (rc == THEA_OK) rc = place_int(p, "stop", 0, &stop, err);
     if (rc != THEA_OK) return rc;
-    if (start < 0 || stop < 0) return place_fail(p, err, "start and stop must not be negative (%lld, %lld)", (long long)start, (long long)stop);
+    if (start < 0 || stop < 0)
+        return place_fail(p, err, "start and stop must not be negative (%lld, %lld)", (long long)start,
+                          (long long)stop);
     d->start = (size_t)start, d->stop = (size_t)stop;
     return THEA_OK;
 }
@@ -46,8 +51,11 @@ static thea_rc read_replace(struct decode_step *d, const struct place *p, struct
     buf_add(&d->content, content, len);
     if (!pattern.regex) return THEA_OK;
     d->kind = DECODE_REPLACE_REGEX;
-    if (regex_new(&d->regex, pattern.text, pattern.len, err) != THEA_OK) return thea_fail_prefix(err, "%s", place_text(p, where, sizeof where));
-    return regex_matches_empty(d->regex) ? place_fail(p, err, "a pattern that matches the empty text is not supported") : THEA_OK;
+    if (regex_new(&d->regex, pattern.text, pattern.len, err) != THEA_OK)
+        return thea_fail_prefix(err, "%s", place_text(p, where, sizeof where));
+    return regex_matches_empty(d->regex)
+               ? place_fail(p, err, "a pattern that matches the empty text is not supported")
+               : THEA_OK;
 }
 
 static thea_rc read_metaspace(struct decode_step *d, const struct place *p, struct thea_err *err)
@@ -56,13 +64,18 @@ static thea_rc read_metaspace(struct decode_step *d, const struct place *p, stru
     d->kind = DECODE_METASPACE;
     thea_rc rc = read_character(d, p, "replacement", err);
     if (rc == THEA_OK) rc = place_bool(p, "add_prefix_space", true, &prefix, err);
-    if (rc == THEA_OK) d->drop_first = strcmp(json_text_or(p->node, "prepend_scheme", prefix ? "always" : "never"), "never") != 0;
+    if (rc == THEA_OK)
+        d->drop_first =
+            strcmp(json_text_or(p->node, "prepend_scheme", prefix ? "always" : "never"), "never") != 0;
     return rc;
 }
 
 static thea_rc read_one(struct decode_step *d, const char *type, const struct place *p, struct thea_err *err)
 {
-    static const struct { const char *type; decode_kind kind; } plain[] = {
+    static const struct {
+        const char *type;
+        decode_kind kind;
+    } plain[] = {
         {"ByteLevel", DECODE_BYTELEVEL}, {"ByteFallback", DECODE_BYTE_FALLBACK}, {"Fuse", DECODE_FUSE}};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         if (strcmp(type, plain[i].type) != 0) continue;
@@ -75,7 +88,8 @@ static thea_rc read_one(struct decode_step *d, const char *type, const struct pl
     return place_unsupported(p, err, type, supported);
 }
 
-thea_rc decode_steps_read(struct decode_step *steps, size_t *count, const struct place *p, struct thea_err *err)
+thea_rc decode_steps_read(struct decode_step *steps, size_t *count, const struct place *p,
+                          struct thea_err *err)
 {
     const char *type;
     thea_rc rc = place_type(p, &type, err);

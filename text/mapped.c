@@ -43,10 +43,16 @@ void mapped_copy(struct mapped *m, const struct mapped_view *from, size_t at, si
 struct mapped_view mapped_view(const struct mapped *m, int64_t base)
 {
     static const int64_t none[1] = {0};
-    return (struct mapped_view){.text = buf_text(&m->text), .len = m->text.len, .ends = m->ends != NULL ? m->ends : none, .base = base};
+    return (struct mapped_view){.text = buf_text(&m->text),
+                                .len = m->text.len,
+                                .ends = m->ends != NULL ? m->ends : none,
+                                .base = base};
 }
 
 struct mapped_view mapped_part(const struct mapped_view *of, size_t at, size_t len)
 {
-    return (struct mapped_view){.text = of->text + at, .len = len, .ends = of->ends != NULL ? of->ends + at : NULL, .base = mapped_end(of, at)};
+    return (struct mapped_view){.text = of->text + at,
+                                .len = len,
+                                .ends = of->ends != NULL ? of->ends + at : NULL,
+                                .base = mapped_end(of, at)};
 }

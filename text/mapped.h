@@ -1,20 +1,33 @@
-/* A text on its way through normalizers, with the way back: for each byte, where in the document the character ends that it came from. */
+/* A text on its way through normalizers, with the way back: for each byte, where in the document the
+ * character ends that it came from. */
 #ifndef TEXT_MAPPED_H
 #define TEXT_MAPPED_H
 
 #include "graph/buf.h"
 #include <stdint.h>
 
-/* A borrowed text. ends == NULL: unchanged, its byte i ends at base + i + 1; else at ends[i]. base: where it begins in the document. */
-struct mapped_view { const char *text; size_t len; const int64_t *ends; int64_t base; };
+/* A borrowed text. ends == NULL: unchanged, its byte i ends at base + i + 1; else at ends[i]. base: where it
+ * begins in the document. */
+struct mapped_view {
+    const char *text;
+    size_t len;
+    const int64_t *ends;
+    int64_t base;
+};
 
 /* One under construction. Zero-initialise; keeps its memory from use to use. */
-struct mapped { struct buf text; int64_t *ends; size_t cap; };
+struct mapped {
+    struct buf text;
+    int64_t *ends;
+    size_t cap;
+};
 
 void mapped_fini(struct mapped *m);
 void mapped_clear(struct mapped *m);
-void mapped_add(struct mapped *m, const char *text, size_t len, int64_t end);   /* all of it stands for what ends there */
-void mapped_copy(struct mapped *m, const struct mapped_view *from, size_t at, size_t len); /* unchanged bytes of `from` */
+void mapped_add(struct mapped *m, const char *text, size_t len,
+                int64_t end); /* all of it stands for what ends there */
+void mapped_copy(struct mapped *m, const struct mapped_view *from, size_t at,
+                 size_t len); /* unchanged bytes of `from` */
 struct mapped_view mapped_view(const struct mapped *m, int64_t base);
 struct mapped_view mapped_part(const struct mapped_view *of, size_t at, size_t len);
 

@@ -1,5 +1,5 @@
-/* See merge.h. Short words (nearly all) look for the lowest rank again after each merge; long ones keep a heap of candidate pairs, whose stale
- * entries are recognised when they come up. */
+/* See merge.h. Short words (nearly all) look for the lowest rank again after each merge; long ones keep a
+ * heap of candidate pairs, whose stale entries are recognised when they come up. */
 #include "text/merge.h"
 
 #include <stdbool.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { SHORT = 40 };
-#define NO_KEY UINT64_MAX
+#define NO_KEY  UINT64_MAX
 #define NO_RANK UINT32_MAX
 
 static void *grow(void *old, size_t count, size_t each)
@@ -54,8 +54,16 @@ void merge_table_put(struct merge_table *t, int32_t left, int32_t right, uint32_
     t->slots[i] = (struct merge_pair){key, rank, id};
 }
 
-struct candidate { uint64_t order; int32_t id; }; /* order: rank, then position of the left symbol */
-struct merge_scratch { int32_t *prev, *next; size_t cap; struct candidate *heap; size_t heap_count, heap_cap; };
+struct candidate {
+    uint64_t order;
+    int32_t id;
+}; /* order: rank, then position of the left symbol */
+struct merge_scratch {
+    int32_t *prev, *next;
+    size_t cap;
+    struct candidate *heap;
+    size_t heap_count, heap_cap;
+};
 
 void merge_word_fini(struct merge_word *w)
 {
@@ -134,7 +142,8 @@ static struct candidate heap_pop(struct merge_scratch *s)
     return top;
 }
 
-static void consider(const struct merge_table *t, struct merge_scratch *s, const struct merge_word *w, int32_t left)
+static void consider(const struct merge_table *t, struct merge_scratch *s, const struct merge_word *w,
+                     int32_t left)
 {
     if (left < 0 || s->next[left] < 0) return;
     const struct merge_pair *p = find(t, w->ids[left], w->ids[s->next[left]]);
@@ -153,7 +162,8 @@ static struct merge_scratch *linked(struct merge_word *w)
         s->prev = grow(s->prev, s->cap, sizeof *s->prev);
         s->next = grow(s->next, s->cap, sizeof *s->next);
     }
-    for (size_t i = 0; i < w->count; i++) s->prev[i] = (int32_t)i - 1, s->next[i] = i + 1 < w->count ? (int32_t)i + 1 : -1;
+    for (size_t i = 0; i < w->count; i++)
+        s->prev[i] = (int32_t)i - 1, s->next[i] = i + 1 < w->count ? (int32_t)i + 1 : -1;
     s->heap_count = 0;
     return s;
 }
@@ -178,12 +188,15 @@ static void merge_long(const struct merge_table *t, struct merge_word *w)
         consider(t, s, w, left);
     }
     size_t n = 0;
-    for (int32_t i = w->count > 0 ? 0 : -1; i >= 0; i = s->next[i]) w->ids[n] = w->ids[i], w->ends[n++] = w->ends[i];
+    for (int32_t i = w->count > 0 ? 0 : -1; i >= 0; i = s->next[i])
+        w->ids[n] = w->ids[i], w->ends[n++] = w->ends[i];
     w->count = n;
 }
 
 void merge_apply(const struct merge_table *t, struct merge_word *w)
 {
-    if (w->count <= SHORT) merge_short(t, w);
-    else merge_long(t, w);
+    if (w->count <= SHORT)
+        merge_short(t, w);
+    else
+        merge_long(t, w);
 }

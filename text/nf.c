@@ -1,6 +1,8 @@
-/* Normalization forms: see nf.h. The text is cut into segments that cannot influence each other: a segment begins at a character that joins
- * nothing before it (UNICODE_JOINS is a superset of what combines backwards). A segment that comes out as it went in keeps its offsets; all bytes of
- * one that changes stand for the segment's end. utf8proc has the tables; the ordering of marks is ours, because its own is quadratic. */
+/* Normalization forms: see nf.h. The text is cut into segments that cannot influence each other: a segment
+ * begins at a character that joins nothing before it (UNICODE_JOINS is a superset of what combines
+ * backwards). A segment that comes out as it went in keeps its offsets; all bytes of one that changes stand
+ * for the segment's end. utf8proc has the tables; the ordering of marks is ours, because its own is
+ * quadratic. */
 #include "text/nf.h"
 
 #include "text/unicode.h"
@@ -10,7 +12,10 @@
 #include <string.h>
 #include <utf8proc.h>
 
-struct codes { utf8proc_int32_t *at; size_t count, cap; };
+struct codes {
+    utf8proc_int32_t *at;
+    size_t count, cap;
+};
 
 static utf8proc_int32_t *codes_room(struct codes *c, size_t more)
 {
@@ -68,21 +73,25 @@ static void decompose(struct codes *c, const char *text, size_t len, nf_form for
     }
 }
 
-static void segment(struct mapped *out, const struct mapped_view *in, size_t at, size_t len, nf_form form, struct codes *codes, struct codes *scratch)
+static void segment(struct mapped *out, const struct mapped_view *in, size_t at, size_t len, nf_form form,
+                    struct codes *codes, struct codes *scratch)
 {
     char stack[256];
     decompose(codes, in->text + at, len, form);
     order_marks(codes, scratch);
     if (form == NF_C || form == NF_KC) {
-        utf8proc_ssize_t n = utf8proc_normalize_utf32(codes->at, (utf8proc_ssize_t)codes->count, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        utf8proc_ssize_t n = utf8proc_normalize_utf32(codes->at, (utf8proc_ssize_t)codes->count,
+                                                      UTF8PROC_STABLE | UTF8PROC_COMPOSE);
         if (n >= 0) codes->count = (size_t)n;
     }
     char *bytes = codes->count * UTF8_MAX <= sizeof stack ? stack : malloc(codes->count * UTF8_MAX);
     if (bytes == NULL) abort();
     size_t size = 0;
     for (size_t i = 0; i < codes->count; i++) size += utf8_put(bytes + size, (uint32_t)codes->at[i]);
-    if (size == len && memcmp(bytes, in->text + at, len) == 0) mapped_copy(out, in, at, len);
-    else mapped_add(out, bytes, size, mapped_end(in, at + len));
+    if (size == len && memcmp(bytes, in->text + at, len) == 0)
+        mapped_copy(out, in, at, len);
+    else
+        mapped_add(out, bytes, size, mapped_end(in, at + len));
     if (bytes != stack) free(bytes);
 }
 
@@ -109,9 +118,12 @@ void nf_normalize(struct mapped *out, const struct mapped_view *in, nf_form form
     for (size_t i = 0; i < in->len;) {
         size_t from = i, next, joined = 0;
         uint32_t first = utf8_next(in->text, &i);
-        while (i < in->len && (next = i, unicode_is(utf8_next(in->text, &next), UNICODE_JOINS))) i = next, joined++;
-        if (joined == 0 && first < limit) mapped_copy(out, in, from, i - from);
-        else segment(out, in, from, i - from, form, &codes, &scratch);
+        while (i < in->len && (next = i, unicode_is(utf8_next(in->text, &next), UNICODE_JOINS)))
+            i = next, joined++;
+        if (joined == 0 && first < limit)
+            mapped_copy(out, in, from, i - from);
+        else
+            segment(out, in, from, i - from, form, &codes, &scratch);
     }
     free(codes.at);
     free(scratch.at);

@@ -1,4 +1,5 @@
-/* Unicode normalization forms and lower case, keeping the way back to the document. Linear, whatever the text. */
+/* Unicode normalization forms and lower case, keeping the way back to the document. Linear, whatever the
+ * text. */
 #ifndef TEXT_NF_H
 #define TEXT_NF_H
 

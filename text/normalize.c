@@ -1,4 +1,5 @@
-/* See normalize.h. Each step writes into one of two buffers in turn; a step that changes nothing passes its input on. */
+/* See normalize.h. Each step writes into one of two buffers in turn; a step that changes nothing passes its
+ * input on. */
 #include "text/normalize.h"
 
 #include "text/nf.h"
@@ -27,7 +28,8 @@ struct normalizer {
     struct mapped buffers[2];
 };
 
-static const char *const supported[] = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Prepend", "Replace", "Strip", "Sequence", NULL};
+static const char *const supported[] = {"NFC",     "NFD",     "NFKC",  "NFKD",     "Lowercase",
+                                        "Prepend", "Replace", "Strip", "Sequence", NULL};
 
 static thea_rc read_replace(struct step *s, const struct place *p, struct thea_err *err)
 {
@@ -42,8 +44,11 @@ static thea_rc read_replace(struct step *s, const struct place *p, struct thea_e
     buf_add(&s->pattern, pattern.text, pattern.len);
     if (!pattern.regex) return THEA_OK;
     char where[512];
-    if (regex_new(&s->regex, pattern.text, pattern.len, err) != THEA_OK) return thea_fail_prefix(err, "%s", place_text(p, where, sizeof where));
-    return regex_matches_empty(s->regex) ? place_fail(p, err, "a pattern that matches the empty text is not supported") : THEA_OK;
+    if (regex_new(&s->regex, pattern.text, pattern.len, err) != THEA_OK)
+        return thea_fail_prefix(err, "%s", place_text(p, where, sizeof where));
+    return regex_matches_empty(s->regex)
+               ? place_fail(p, err, "a pattern that matches the empty text is not supported")
+               : THEA_OK;
 }
 
 static thea_rc read_simple(struct step *s, const char *type, const struct place *p, struct thea_err *err)
@@ -101,8 +106,10 @@ thea_rc normalizer_new(struct normalizer **out, const struct place *p, struct th
     if (n == NULL) abort();
     unicode_init();
     thea_rc rc = read_steps(n, p, err);
-    if (rc != THEA_OK) normalizer_free(n);
-    else *out = n;
+    if (rc != THEA_OK)
+        normalizer_free(n);
+    else
+        *out = n;
     return rc;
 }
 
@@ -118,25 +125,29 @@ void normalizer_free(struct normalizer *n)
     free(n);
 }
 
-static void replace_match(const struct step *s, const struct mapped_view *in, size_t *done, size_t start, size_t end, struct mapped *to)
+static void replace_match(const struct step *s, const struct mapped_view *in, size_t *done, size_t start,
+                          size_t end, struct mapped *to)
 {
     mapped_copy(to, in, *done, start - *done);
     mapped_add(to, s->content.data, s->content.len, mapped_end(in, end));
     *done = end;
 }
 
-static thea_rc replace(const struct step *s, const struct mapped_view *in, struct mapped *to, struct thea_err *err)
+static thea_rc replace(const struct step *s, const struct mapped_view *in, struct mapped *to,
+                       struct thea_err *err)
 {
     size_t done = 0;
     thea_rc rc = THEA_DONE;
     mapped_clear(to);
     if (s->regex != NULL) {
         struct regex_walk w = {0};
-        while ((rc = regex_next(s->regex, in->text, in->len, &w, err)) == THEA_OK) replace_match(s, in, &done, w.start, w.end, to);
+        while ((rc = regex_next(s->regex, in->text, in->len, &w, err)) == THEA_OK)
+            replace_match(s, in, &done, w.start, w.end, to);
     } else if (s->pattern.len > 0) {
         const char *hit;
         while ((hit = memmem(in->text + done, in->len - done, s->pattern.data, s->pattern.len)) != NULL)
-            replace_match(s, in, &done, (size_t)(hit - in->text), (size_t)(hit - in->text) + s->pattern.len, to);
+            replace_match(s, in, &done, (size_t)(hit - in->text), (size_t)(hit - in->text) + s->pattern.len,
+                          to);
     }
     mapped_copy(to, in, done, in->len - done);
     return rc == THEA_DONE ? THEA_OK : rc;
@@ -145,7 +156,8 @@ static thea_rc replace(const struct step *s, const struct mapped_view *in, struc
 static struct mapped_view strip(const struct step *s, const struct mapped_view *in)
 {
     size_t from = 0, end = in->len, at;
-    while (s->left && from < end && (at = from, unicode_is(utf8_next(in->text, &at), UNICODE_SPACE))) from = at;
+    while (s->left && from < end && (at = from, unicode_is(utf8_next(in->text, &at), UNICODE_SPACE)))
+        from = at;
     while (s->right && end > from) {
         size_t before = utf8_before(in->text, end);
         at = before;
@@ -180,15 +192,16 @@ static thea_rc apply(const struct step *s, struct mapped_view *v, struct mapped 
     return THEA_OK;
 }
 
-thea_rc normalizer_apply(struct normalizer *n, const struct mapped_view *in, struct mapped_view *out, struct thea_err *err)
+thea_rc normalizer_apply(struct normalizer *n, const struct mapped_view *in, struct mapped_view *out,
+                         struct thea_err *err)
 {
     *out = *in;
     thea_rc rc = THEA_OK;
     for (size_t i = 0; n != NULL && i < n->count && rc == THEA_OK && out->len > 0; i++) {
         struct mapped *to = &n->buffers[0];
-        if (out->text >= buf_text(&to->text) && out->text <= buf_text(&to->text) + to->text.len) to = &n->buffers[1];
+        if (out->text >= buf_text(&to->text) && out->text <= buf_text(&to->text) + to->text.len)
+            to = &n->buffers[1];
         rc = apply(&n->steps[i], out, to, err);
     }
     return rc;
 }
-

@@ -1,4 +1,5 @@
-/* The "normalizer" of a tokenizer.json: a list of steps that change the text of a piece, keeping the way back. */
+/* The "normalizer" of a tokenizer.json: a list of steps that change the text of a piece, keeping the way
+ * back. */
 #ifndef TEXT_NORMALIZE_H
 #define TEXT_NORMALIZE_H
 
@@ -10,7 +11,9 @@ struct normalizer;
 /* *out is NULL when the node is null: nothing changes. */
 THEA_CHECK thea_rc normalizer_new(struct normalizer **out, const struct place *p, struct thea_err *err);
 void normalizer_free(struct normalizer *n);
-/* *out borrows from n until its next call, or is *in itself. n may be NULL. Errors: THEA_EDOC (a regex's limits). */
-THEA_CHECK thea_rc normalizer_apply(struct normalizer *n, const struct mapped_view *in, struct mapped_view *out, struct thea_err *err);
+/* *out borrows from n until its next call, or is *in itself. n may be NULL. Errors: THEA_EDOC (a regex's
+ * limits). */
+THEA_CHECK thea_rc normalizer_apply(struct normalizer *n, const struct mapped_view *in,
+                                    struct mapped_view *out, struct thea_err *err);
 
 #endif

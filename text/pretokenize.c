@@ -1,5 +1,5 @@
-/* See pretokenize.h. What changes the text (Metaspace's ▁, a space before) comes first and once; then the cuts, one after another. ByteLevel's
- * alphabet is no change of text here: the model reads bytes. */
+/* See pretokenize.h. What changes the text (Metaspace's ▁, a space before) comes first and once; then the
+ * cuts, one after another. ByteLevel's alphabet is no change of text here: the model reads bytes. */
 #include "text/pretokenize.h"
 
 #include "text/split.h"
@@ -24,7 +24,8 @@ struct pretokenizer {
     struct span_list lists[2];
 };
 
-static const char *const supported[] = {"ByteLevel", "Split", "Metaspace", "Digits", "Punctuation", "WhitespaceSplit", "Sequence", NULL};
+static const char *const supported[] = {"ByteLevel",   "Split",           "Metaspace", "Digits",
+                                        "Punctuation", "WhitespaceSplit", "Sequence",  NULL};
 
 /* One more; NULL, and err filled (THEA_EDATA), when there are too many. */
 static struct split *add_split(struct pretokenizer *pt, const struct place *p, struct thea_err *err)
@@ -34,10 +35,13 @@ static struct split *add_split(struct pretokenizer *pt, const struct place *p, s
     return NULL;
 }
 
-static thea_rc read_behavior(struct split *s, const struct place *p, const char *fallback, struct thea_err *err)
+static thea_rc read_behavior(struct split *s, const struct place *p, const char *fallback,
+                             struct thea_err *err)
 {
-    static const char *const names[] = {[SPLIT_ISOLATED] = "Isolated", [SPLIT_REMOVED] = "Removed", [SPLIT_CONTIGUOUS] = "Contiguous",
-                                        [SPLIT_WITH_PREVIOUS] = "MergedWithPrevious", [SPLIT_WITH_NEXT] = "MergedWithNext", NULL};
+    static const char *const names[] = {
+        [SPLIT_ISOLATED] = "Isolated",        [SPLIT_REMOVED] = "Removed",
+        [SPLIT_CONTIGUOUS] = "Contiguous",    [SPLIT_WITH_PREVIOUS] = "MergedWithPrevious",
+        [SPLIT_WITH_NEXT] = "MergedWithNext", NULL};
     struct place at = place_member(p, "behavior");
     const char *text = fallback;
     if (fallback == NULL || !place_is_null(&at)) {
@@ -52,7 +56,8 @@ static thea_rc read_behavior(struct split *s, const struct place *p, const char 
     return place_unsupported(&at, err, text, names);
 }
 
-static thea_rc use_pattern(struct split *s, const char *pattern, size_t len, const struct place *p, struct thea_err *err)
+static thea_rc use_pattern(struct split *s, const char *pattern, size_t len, const struct place *p,
+                           struct thea_err *err)
 {
     char where[512];
     s->scan = scan_find(pattern, len);
@@ -93,7 +98,8 @@ static thea_rc read_bytelevel(struct pretokenizer *pt, const struct place *p, st
 
 static thea_rc read_scheme(struct pretokenizer *pt, const struct place *p, struct thea_err *err)
 {
-    static const char *const names[] = {[PREPEND_ALWAYS] = "always", [PREPEND_FIRST] = "first", [PREPEND_NEVER] = "never", NULL};
+    static const char *const names[] = {
+        [PREPEND_ALWAYS] = "always", [PREPEND_FIRST] = "first", [PREPEND_NEVER] = "never", NULL};
     struct place at = place_member(p, "prepend_scheme");
     bool prefix;
     thea_rc rc = place_bool(p, "add_prefix_space", true, &prefix, err);
@@ -115,9 +121,11 @@ static thea_rc read_metaspace(struct pretokenizer *pt, const struct place *p, st
     const char *text;
     size_t len;
     bool split;
-    if (pt->split_count > 0 || pt->alter != ALTER_NOTHING) return place_fail(p, err, "Metaspace after another pre-tokenizer is not supported");
+    if (pt->split_count > 0 || pt->alter != ALTER_NOTHING)
+        return place_fail(p, err, "Metaspace after another pre-tokenizer is not supported");
     thea_rc rc = place_string(p, "replacement", &text, &len, err);
-    if (rc == THEA_OK && utf8_count(text, len) != 1) return place_fail(p, err, "replacement is %zu characters long, not 1", utf8_count(text, len));
+    if (rc == THEA_OK && utf8_count(text, len) != 1)
+        return place_fail(p, err, "replacement is %zu characters long, not 1", utf8_count(text, len));
     if (rc == THEA_OK) rc = read_scheme(pt, p, err);
     if (rc == THEA_OK) rc = place_bool(p, "split", true, &split, err);
     if (rc != THEA_OK) return rc;
@@ -132,7 +140,8 @@ static thea_rc read_metaspace(struct pretokenizer *pt, const struct place *p, st
     return THEA_OK;
 }
 
-static thea_rc read_class(struct pretokenizer *pt, const char *type, const struct place *p, struct thea_err *err)
+static thea_rc read_class(struct pretokenizer *pt, const char *type, const struct place *p,
+                          struct thea_err *err)
 {
     bool each = false;
     struct split *s = add_split(pt, p, err);
@@ -176,7 +185,9 @@ static thea_rc read_one(struct pretokenizer *pt, const struct place *p, struct t
     if (strcmp(type, "ByteLevel") == 0) return read_bytelevel(pt, p, err);
     if (strcmp(type, "Split") == 0) return read_split(pt, p, err);
     if (strcmp(type, "Metaspace") == 0) return read_metaspace(pt, p, err);
-    if (strcmp(type, "Digits") == 0 || strcmp(type, "Punctuation") == 0 || strcmp(type, "WhitespaceSplit") == 0) return read_class(pt, type, p, err);
+    if (strcmp(type, "Digits") == 0 || strcmp(type, "Punctuation") == 0 ||
+        strcmp(type, "WhitespaceSplit") == 0)
+        return read_class(pt, type, p, err);
     return place_unsupported(p, err, type, supported);
 }
 
@@ -186,8 +197,10 @@ thea_rc pretokenizer_new(struct pretokenizer **out, const struct place *p, struc
     if (pt == NULL) abort();
     unicode_init();
     thea_rc rc = place_is_null(p) ? THEA_OK : read_one(pt, p, err);
-    if (rc != THEA_OK) pretokenizer_free(pt);
-    else *out = pt;
+    if (rc != THEA_OK)
+        pretokenizer_free(pt);
+    else
+        *out = pt;
     return rc;
 }
 
@@ -222,7 +235,8 @@ void pretokenizer_use_regex(struct pretokenizer *p)
 static void put_metaspaces(struct pretokenizer *p, const struct mapped_view *in)
 {
     const struct buf *mark = &p->replacement;
-    bool begins = in->text[0] == ' ' || (in->len >= mark->len && memcmp(in->text, mark->data, mark->len) == 0);
+    bool begins =
+        in->text[0] == ' ' || (in->len >= mark->len && memcmp(in->text, mark->data, mark->len) == 0);
     if (!begins && (p->scheme == PREPEND_ALWAYS || (p->scheme == PREPEND_FIRST && in->base == 0)))
         mapped_add(&p->altered, mark->data, mark->len, in->base);
     for (size_t i = 0, from; i < in->len;) {
@@ -234,7 +248,8 @@ static void put_metaspaces(struct pretokenizer *p, const struct mapped_view *in)
 
 static struct mapped_view alter(struct pretokenizer *p, const struct mapped_view *in)
 {
-    if (p->alter == ALTER_NOTHING || in->len == 0 || (p->alter == ALTER_PREFIX_SPACE && in->text[0] == ' ')) return *in;
+    if (p->alter == ALTER_NOTHING || in->len == 0 || (p->alter == ALTER_PREFIX_SPACE && in->text[0] == ' '))
+        return *in;
     mapped_clear(&p->altered);
     if (p->alter == ALTER_METASPACE) {
         put_metaspaces(p, in);
@@ -245,8 +260,8 @@ static struct mapped_view alter(struct pretokenizer *p, const struct mapped_view
     return mapped_view(&p->altered, in->base);
 }
 
-thea_rc pretokenizer_apply(struct pretokenizer *p, const struct mapped_view *in, struct mapped_view *text, const struct word_span **words, size_t *count,
-                           struct thea_err *err)
+thea_rc pretokenizer_apply(struct pretokenizer *p, const struct mapped_view *in, struct mapped_view *text,
+                           const struct word_span **words, size_t *count, struct thea_err *err)
 {
     thea_rc rc = THEA_OK;
     struct span_list *have = &p->lists[0], *make = &p->lists[1];
@@ -255,7 +270,8 @@ thea_rc pretokenizer_apply(struct pretokenizer *p, const struct mapped_view *in,
     if (text->len > 0) span_list_add(have, 0, text->len);
     for (size_t i = 0; i < p->split_count && rc == THEA_OK; i++) {
         make->count = 0;
-        for (size_t k = 0; k < have->count && rc == THEA_OK; k++) rc = split_apply(&p->splits[i], text->text, have->at[k].start, have->at[k].end, make, err);
+        for (size_t k = 0; k < have->count && rc == THEA_OK; k++)
+            rc = split_apply(&p->splits[i], text->text, have->at[k].start, have->at[k].end, make, err);
         struct span_list *swap = have;
         have = make, make = swap;
     }

@@ -17,10 +17,13 @@ scan_fn pretokenizer_scan(const struct pretokenizer *p);
 /* Use PCRE2 even where a hand-written scanner exists (for tests and benches). */
 void pretokenizer_use_regex(struct pretokenizer *p);
 
-struct word_span { size_t start, end; };
-/* *text (borrowed until the next call, or *in itself) is the piece as changed (▁, a space before); *words are its parts, none empty.
- * Errors: THEA_EDOC (a regex's limits). */
-THEA_CHECK thea_rc pretokenizer_apply(struct pretokenizer *p, const struct mapped_view *in, struct mapped_view *text,
-                                      const struct word_span **words, size_t *count, struct thea_err *err);
+struct word_span {
+    size_t start, end;
+};
+/* *text (borrowed until the next call, or *in itself) is the piece as changed (▁, a space before); *words are
+ * its parts, none empty. Errors: THEA_EDOC (a regex's limits). */
+THEA_CHECK thea_rc pretokenizer_apply(struct pretokenizer *p, const struct mapped_view *in,
+                                      struct mapped_view *text, const struct word_span **words, size_t *count,
+                                      struct thea_err *err);
 
 #endif

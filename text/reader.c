@@ -23,8 +23,10 @@ static void write_place(const struct place *p, struct buf *to)
         return;
     }
     write_place(p->above, to);
-    if (p->name == NULL) buf_printf(to, "[%zu]", p->index);
-    else buf_printf(to, "%s%s", p->above->above == NULL ? ": " : ".", p->name);
+    if (p->name == NULL)
+        buf_printf(to, "[%zu]", p->index);
+    else
+        buf_printf(to, "%s%s", p->above->above == NULL ? ": " : ".", p->name);
 }
 
 const char *place_text(const struct place *p, char *out, size_t size)
@@ -46,7 +48,8 @@ thea_rc place_fail(const struct place *p, struct thea_err *err, const char *fmt,
     return thea_fail(err, THEA_EDATA, "%s: %s", place_text(p, where, sizeof where), what);
 }
 
-thea_rc place_unsupported(const struct place *p, struct thea_err *err, const char *found, const char *const *names)
+thea_rc place_unsupported(const struct place *p, struct thea_err *err, const char *found,
+                          const char *const *names)
 {
     struct buf list = {0};
     for (size_t i = 0; names[i] != NULL; i++) buf_printf(&list, "%s%s", i == 0 ? "" : ", ", names[i]);
@@ -58,7 +61,8 @@ thea_rc place_unsupported(const struct place *p, struct thea_err *err, const cha
 thea_rc place_expect(const struct place *p, json_kind_t kind, struct thea_err *err)
 {
     if (p->node != NULL && json_kind(p->node) == kind) return THEA_OK;
-    return place_fail(p, err, "%s expected, %s", json_kind_name(kind), p->node == NULL ? "but it is missing" : json_kind_name(json_kind(p->node)));
+    return place_fail(p, err, "%s expected, %s", json_kind_name(kind),
+                      p->node == NULL ? "but it is missing" : json_kind_name(json_kind(p->node)));
 }
 
 thea_rc place_bool(const struct place *map, const char *key, bool fallback, bool *out, struct thea_err *err)
@@ -71,7 +75,8 @@ thea_rc place_bool(const struct place *map, const char *key, bool fallback, bool
     return rc;
 }
 
-thea_rc place_int(const struct place *map, const char *key, int64_t fallback, int64_t *out, struct thea_err *err)
+thea_rc place_int(const struct place *map, const char *key, int64_t fallback, int64_t *out,
+                  struct thea_err *err)
 {
     struct place p = place_member(map, key);
     *out = fallback;
@@ -81,7 +86,8 @@ thea_rc place_int(const struct place *map, const char *key, int64_t fallback, in
     return rc;
 }
 
-thea_rc place_string(const struct place *map, const char *key, const char **out, size_t *len, struct thea_err *err)
+thea_rc place_string(const struct place *map, const char *key, const char **out, size_t *len,
+                     struct thea_err *err)
 {
     struct place p = place_member(map, key);
     size_t n = 0;
@@ -105,6 +111,7 @@ thea_rc place_pattern(const struct place *map, struct pattern_text *out, struct 
     thea_rc rc = place_expect(&p, JSON_MAP_, err);
     if (rc != THEA_OK) return rc;
     out->regex = json_member(p.node, "Regex") != NULL;
-    if (!out->regex && json_member(p.node, "String") == NULL) return place_fail(&p, err, "neither \"String\" nor \"Regex\" in it");
+    if (!out->regex && json_member(p.node, "String") == NULL)
+        return place_fail(&p, err, "neither \"String\" nor \"Regex\" in it");
     return place_string(&p, out->regex ? "Regex" : "String", &out->text, &out->len, err);
 }

@@ -23,12 +23,14 @@ static thea_rc compile(struct regex *re, const struct buf *pattern, struct thea_
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     if (context == NULL) abort();
     pcre2_set_newline(context, PCRE2_NEWLINE_LF);
-    re->code = pcre2_compile((PCRE2_SPTR)buf_text(pattern), pattern->len, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &number, &at, context);
+    re->code = pcre2_compile((PCRE2_SPTR)buf_text(pattern), pattern->len,
+                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &number, &at, context);
     pcre2_compile_context_free(context);
     if (re->code != NULL) return THEA_OK;
     PCRE2_UCHAR message[160];
     pcre2_get_error_message(number, message, sizeof message);
-    return thea_fail(err, THEA_EDATA, "regex: %s (at byte %zu of '%.200s')", (const char *)message, (size_t)at, buf_text(pattern));
+    return thea_fail(err, THEA_EDATA, "regex: %s (at byte %zu of '%.200s')", (const char *)message,
+                     (size_t)at, buf_text(pattern));
 }
 
 thea_rc regex_new(struct regex **out, const char *pattern, size_t len, struct thea_err *err)
@@ -36,7 +38,8 @@ thea_rc regex_new(struct regex **out, const char *pattern, size_t len, struct th
     struct regex *re = calloc(1, sizeof *re);
     struct buf translated = {0};
     if (re == NULL) abort();
-    thea_rc rc = len > PATTERN_MAX ? thea_fail(err, THEA_EDATA, "regex: longer than %d bytes", PATTERN_MAX) : regex_translate(&translated, pattern, len, err);
+    thea_rc rc = len > PATTERN_MAX ? thea_fail(err, THEA_EDATA, "regex: longer than %d bytes", PATTERN_MAX)
+                                   : regex_translate(&translated, pattern, len, err);
     if (rc == THEA_OK) rc = compile(re, &translated, err);
     buf_fini(&translated);
     if (rc != THEA_OK) {
@@ -69,12 +72,14 @@ static thea_rc search(struct regex *re, const char *text, size_t len, size_t fro
 {
     int rc = pcre2_match(re->code, (PCRE2_SPTR)text, len, from, PCRE2_NO_UTF_CHECK, re->match, re->context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its stack on the heap */
-        rc = pcre2_match(re->code, (PCRE2_SPTR)text, len, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, re->match, re->context);
+        rc = pcre2_match(re->code, (PCRE2_SPTR)text, len, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, re->match,
+                         re->context);
     if (rc >= 0) return THEA_OK;
     if (rc == PCRE2_ERROR_NOMATCH) return THEA_DONE;
     PCRE2_UCHAR message[160];
     pcre2_get_error_message(rc, message, sizeof message);
-    return thea_fail(err, THEA_EDOC, "the tokenizer's regex gave up at byte %zu of a piece of text: %s", from, (const char *)message);
+    return thea_fail(err, THEA_EDOC, "the tokenizer's regex gave up at byte %zu of a piece of text: %s", from,
+                     (const char *)message);
 }
 
 thea_rc regex_next(struct regex *re, const char *text, size_t len, struct regex_walk *w, struct thea_err *err)

@@ -1,16 +1,18 @@
 /* Patterns in Oniguruma's Ruby syntax, spelled for PCRE2 (UTF | UCP | MULTILINE). What differs:
- *   \s  White_Space, without U+180E, which PCRE2 counts in          \w  Alphabetic, M, Nd, Pc; PCRE2's is L, N, _
- *   \h  a hexadecimal digit; PCRE2's is horizontal space            {,n} up to n times; literal in PCRE2
+ *   \s  White_Space, without U+180E, which PCRE2 counts in          \w  Alphabetic, M, Nd, Pc; PCRE2's is L,
+ * N, _ \h  a hexadecimal digit; PCRE2's is horizontal space            {,n} up to n times; literal in PCRE2
  *   \uHHHH  a code point; PCRE2 has \x{HHHH} alone
- *   \p{Han}  the script; PCRE2's is the script extensions           (?m:…) dot matches newline; refused, as are &&, [a[b]], {n,m}+
+ *   \p{Han}  the script; PCRE2's is the script extensions           (?m:…) dot matches newline; refused, as
+ * are &&, [a[b]], {n,m}+
  */
 #include "text/regex.h"
 
 #include <ctype.h>
 #include <string.h>
 
-#define SPACES "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define WORDS  "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define SPACES                                                                                               \
+    "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define WORDS "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
 
 struct reader {
     const char *s;
@@ -29,15 +31,20 @@ static thea_rc refuse(const struct reader *r, const char *what)
 /* \p{Name}: long names are scripts first, as in the reference. */
 static thea_rc property(struct reader *r)
 {
-    static const char *const not_scripts[] = {"Alphabetic", "Uppercase", "Lowercase", "White_Space", "Emoji", "Any", "Assigned", "Extended_Pictographic", NULL};
+    static const char *const not_scripts[] = {"Alphabetic", "Uppercase", "Lowercase", "White_Space",
+                                              "Emoji",      "Any",       "Assigned",  "Extended_Pictographic",
+                                              NULL};
     const char *close = memchr(r->s + r->at, '}', r->len - r->at);
     size_t name = r->at + 3;
     if (close == NULL || (size_t)(close - r->s) < name) return refuse(r, "an unfinished \\p{");
     size_t n = (size_t)(close - r->s) - name;
     bool plain = n <= 2 || r->s[name] == '^';
-    for (size_t i = 0; not_scripts[i] != NULL && !plain; i++) plain = strlen(not_scripts[i]) == n && memcmp(not_scripts[i], r->s + name, n) == 0;
-    static const char *const categories[][2] = {{"Letter", "L"}, {"Number", "N"}, {"Punctuation", "P"}, {"Punct", "P"}, {"Symbol", "S"}, {"Mark", "M"}, {"Separator", "Z"},
-                                                {"Digit", "Nd"}, {"Upper", "Lu"}, {"Lower", "Ll"}, {"Alpha", "Alphabetic"}, {"Space", NULL}, {"Word", NULL}};
+    for (size_t i = 0; not_scripts[i] != NULL && !plain; i++)
+        plain = strlen(not_scripts[i]) == n && memcmp(not_scripts[i], r->s + name, n) == 0;
+    static const char *const categories[][2] = {
+        {"Letter", "L"},         {"Number", "N"},    {"Punctuation", "P"}, {"Punct", "P"},  {"Symbol", "S"},
+        {"Mark", "M"},           {"Separator", "Z"}, {"Digit", "Nd"},      {"Upper", "Lu"}, {"Lower", "Ll"},
+        {"Alpha", "Alphabetic"}, {"Space", NULL},    {"Word", NULL}};
     for (size_t i = 0; i < sizeof categories / sizeof *categories; i++) {
         if (strlen(categories[i][0]) != n || memcmp(categories[i][0], r->s + name, n) != 0) continue;
         if (categories[i][1] == NULL) return refuse(r, "this \\p{…}");
@@ -52,8 +59,10 @@ static thea_rc property(struct reader *r)
 
 static void set(struct reader *r, const char *items, bool negated)
 {
-    if (r->in_class) buf_add_text(r->out, items);
-    else buf_printf(r->out, "[%s%s]", negated ? "^" : "", items);
+    if (r->in_class)
+        buf_add_text(r->out, items);
+    else
+        buf_printf(r->out, "[%s%s]", negated ? "^" : "", items);
     r->at += 2;
 }
 
@@ -75,8 +84,10 @@ static thea_rc escape(struct reader *r)
     switch (c) {
     case 's': set(r, SPACES, false); return THEA_OK;
     case 'S':
-        if (r->in_class) set(r, "\\S\\x{180e}", false);
-        else set(r, SPACES, true);
+        if (r->in_class)
+            set(r, "\\S\\x{180e}", false);
+        else
+            set(r, SPACES, true);
         return THEA_OK;
     case 'w': set(r, WORDS, false); return THEA_OK;
     case 'W':
@@ -89,12 +100,29 @@ static thea_rc escape(struct reader *r)
         set(r, "0-9A-Fa-f", true);
         return THEA_OK;
     case 'u': return code_point(r);
-    case 'p': case 'P':
+    case 'p':
+    case 'P':
         if (r->at + 2 < r->len && r->s[r->at + 2] == '{') return property(r);
         return refuse(r, "\\p without { }");
-    case 'b': case 'B': if (!r->in_class) return refuse(r, c == 'b' ? "\\b" : "\\B"); break;
-    case 'Q': case 'E': case 'C': case 'K': case 'G': case 'g': case 'k': case 'y': case 'Y': case 'O': case 'N': case 'v': case 'V': case 'c': case 'M':
-        return refuse(r, "this escape");
+    case 'b':
+    case 'B':
+        if (!r->in_class) return refuse(r, c == 'b' ? "\\b" : "\\B");
+        break;
+    case 'Q':
+    case 'E':
+    case 'C':
+    case 'K':
+    case 'G':
+    case 'g':
+    case 'k':
+    case 'y':
+    case 'Y':
+    case 'O':
+    case 'N':
+    case 'v':
+    case 'V':
+    case 'c':
+    case 'M': return refuse(r, "this escape");
     default: break;
     }
     buf_add(r->out, r->s + r->at, 2);
@@ -106,7 +134,8 @@ static thea_rc escape(struct reader *r)
 static size_t counted(const struct reader *r)
 {
     size_t i = r->at + 1, digits = 0;
-    for (; i < r->len && (r->s[i] == ',' || (r->s[i] >= '0' && r->s[i] <= '9')); i++) digits += r->s[i] != ',';
+    for (; i < r->len && (r->s[i] == ',' || (r->s[i] >= '0' && r->s[i] <= '9')); i++)
+        digits += r->s[i] != ',';
     return i < r->len && r->s[i] == '}' && digits > 0 ? i + 1 - r->at : 0;
 }
 
@@ -127,7 +156,8 @@ static thea_rc brace(struct reader *r)
 /* (?…: only groups whose meaning is the same in both. */
 static thea_rc group(struct reader *r)
 {
-    static const char *const known[] = {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:", "(?i)", "(?-i:", "(?-i)", NULL};
+    static const char *const known[] = {"(?:",  "(?=",  "(?!",   "(?<=",  "(?<!", "(?>",
+                                        "(?i:", "(?i)", "(?-i:", "(?-i)", NULL};
     for (size_t i = 0; known[i] != NULL; i++) {
         size_t n = strlen(known[i]);
         if (r->at + n > r->len || memcmp(r->s + r->at, known[i], n) != 0) continue;
@@ -149,8 +179,10 @@ static thea_rc class_item(struct reader *r)
     char c = r->s[r->at];
     if (c == '[') return refuse(r, at(r, "[:") ? "[: :]" : "[ inside [ ] (write \\[)");
     if (at(r, "&&")) return refuse(r, "&&");
-    if (c == ']' && r->at > r->class_at) r->in_class = false;
-    else if (c == ']') return refuse(r, "an empty [ ]");
+    if (c == ']' && r->at > r->class_at)
+        r->in_class = false;
+    else if (c == ']')
+        return refuse(r, "an empty [ ]");
     buf_add_char(r->out, c);
     r->at++;
     return THEA_OK;

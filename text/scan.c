@@ -1,4 +1,5 @@
-/* See scan.h. A piece's kind is decided by its first one or two characters, then its run is followed; only whitespace looks back. */
+/* See scan.h. A piece's kind is decided by its first one or two characters, then its run is followed; only
+ * whitespace looks back. */
 #include "text/scan.h"
 
 #include "text/unicode.h"
@@ -6,9 +7,15 @@
 
 #include <string.h>
 
-enum { LETTER = UNICODE_LETTER, NUMBER = UNICODE_NUMBER, SPACE = UNICODE_SPACE, ANY = LETTER | NUMBER | SPACE };
+enum {
+    LETTER = UNICODE_LETTER,
+    NUMBER = UNICODE_NUMBER,
+    SPACE = UNICODE_SPACE,
+    ANY = LETTER | NUMBER | SPACE
+};
 
-/* Kind of the character at pos: one of LETTER, NUMBER, SPACE, or 0 for anything else. *next: the position after it. */
+/* Kind of the character at pos: one of LETTER, NUMBER, SPACE, or 0 for anything else. *next: the position
+ * after it. */
 static inline int kind_at(const char *text, size_t pos, size_t *next)
 {
     unsigned char c = (unsigned char)text[pos];
@@ -28,9 +35,13 @@ static inline size_t run_of(const char *text, size_t len, size_t pos, int kind)
     return pos;
 }
 
-static inline bool is_newline(char c) { return c == '\n' || c == '\r'; }
+static inline bool is_newline(char c)
+{
+    return c == '\n' || c == '\r';
+}
 
-/* \s+(?!\S)|\s+ : all of a run that ends the text, else all but its last character, unless it is the only one. */
+/* \s+(?!\S)|\s+ : all of a run that ends the text, else all but its last character, unless it is the only
+ * one. */
 static size_t spaces(const char *text, size_t len, size_t pos, size_t end)
 {
     if (end == len) return end;
@@ -38,7 +49,8 @@ static size_t spaces(const char *text, size_t len, size_t pos, size_t end)
     return last > pos ? last : end;
 }
 
-/* 's|'t|'re|'ve|'m|'ll|'d after an apostrophe at pos; fold: in either case (ſ, U+017F, is a small s). 0: none. */
+/* 's|'t|'re|'ve|'m|'ll|'d after an apostrophe at pos; fold: in either case (ſ, U+017F, is a small s). 0:
+ * none. */
 static size_t contraction(const char *text, size_t len, size_t pos, bool fold)
 {
     if (pos + 1 >= len) return 0;
@@ -90,7 +102,8 @@ static inline size_t scan_llama(const char *text, size_t len, size_t pos, int di
         return next;
     }
     int second = next < len ? kind_at(text, next, &after) : SPACE;
-    if (second == LETTER && !is_newline(c)) return run_of(text, len, after, LETTER); /* one character that is no letter may go first */
+    if (second == LETTER && !is_newline(c))
+        return run_of(text, len, after, LETTER); /* one character that is no letter may go first */
     if (kind == 0) return others(text, len, next);
     if (c == ' ' && second == 0) return others(text, len, after);
     return lines(text, len, pos);
@@ -106,8 +119,9 @@ size_t scan_qwen(const char *text, size_t len, size_t pos)
     return scan_llama(text, len, pos, 1);
 }
 
-#define LLAMA(numbers) \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define LLAMA(numbers)                                                                                       \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers                                    \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 const struct scan_pattern scan_patterns[] = {
     {SCAN_GPT2, scan_gpt2},

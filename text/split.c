@@ -1,4 +1,5 @@
-/* See split.h. Parts come one by one, matches and what lies between; `place` puts each where the behavior wants it. */
+/* See split.h. Parts come one by one, matches and what lies between; `place` puts each where the behavior
+ * wants it. */
 #include "text/split.h"
 
 #include "text/unicode.h"
@@ -40,8 +41,10 @@ struct placing {
 
 static void add(struct placing *p, size_t start, size_t end, bool join)
 {
-    if (join && p->open) p->out->at[p->out->count - 1].end = p->base + end;
-    else span_list_add(p->out, p->base + start, p->base + end);
+    if (join && p->open)
+        p->out->at[p->out->count - 1].end = p->base + end;
+    else
+        span_list_add(p->out, p->base + start, p->base + end);
     p->open = true;
 }
 
@@ -104,7 +107,8 @@ static void by_scan(struct placing *p, const char *text, size_t len)
     }
 }
 
-thea_rc split_apply(struct split *s, const char *text, size_t start, size_t end, struct span_list *out, struct thea_err *err)
+thea_rc split_apply(struct split *s, const char *text, size_t start, size_t end, struct span_list *out,
+                    struct thea_err *err)
 {
     struct placing p = {.split = s, .out = out, .base = start};
     thea_rc rc = THEA_OK;

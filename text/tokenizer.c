@@ -1,5 +1,6 @@
-/* The front: see tokenizer.h. A text is cut at added tokens, the rest normalized, cut again at those that are found in normalized text, then into
- * words, then into tokens; every piece knows its way back to the document. */
+/* The front: see tokenizer.h. A text is cut at added tokens, the rest normalized, cut again at those that are
+ * found in normalized text, then into words, then into tokens; every piece knows its way back to the
+ * document. */
 #include "text/tokenizer.h"
 
 #include "text/added.h"
@@ -33,7 +34,12 @@ struct tokenizer {
 
 /* --- opening --- */
 
-struct added_entry { const char *text; size_t len; struct added_token token; bool normalized, special; };
+struct added_entry {
+    const char *text;
+    size_t len;
+    struct added_token token;
+    bool normalized, special;
+};
 
 static thea_rc read_added(struct added_entry *a, const struct place *p, struct thea_err *err)
 {
@@ -48,18 +54,24 @@ static thea_rc read_added(struct added_entry *a, const struct place *p, struct t
     if (rc == THEA_OK) rc = place_bool(p, "rstrip", false, &a->token.rstrip, err);
     if (rc != THEA_OK) return rc;
     if (a->len == 0) return place_fail(p, err, "its content is empty");
-    if (id < 0 || id > VOCAB_ID_MAX) return place_fail(p, err, "'%.80s' has id %lld; ids go from 0 to %d", a->text, (long long)id, VOCAB_ID_MAX);
+    if (id < 0 || id > VOCAB_ID_MAX)
+        return place_fail(p, err, "'%.80s' has id %lld; ids go from 0 to %d", a->text, (long long)id,
+                          VOCAB_ID_MAX);
     a->token.id = (int32_t)id;
     return THEA_OK;
 }
 
-static thea_rc take_id(struct vocab *v, const struct added_entry *a, const struct place *p, struct thea_err *err)
+static thea_rc take_id(struct vocab *v, const struct added_entry *a, const struct place *p,
+                       struct thea_err *err)
 {
     int32_t id = a->token.id, known = vocab_find(v, a->text, a->len);
     size_t n = 0;
     const char *other = vocab_text(v, id, &n);
-    if (known >= 0 && known != id) return place_fail(p, err, "'%.80s' has id %d here and %d in the vocabulary", a->text, id, known);
-    if (known < 0 && other != NULL) return place_fail(p, err, "'%.80s' has id %d, which is that of '%.*s'", a->text, id, (int)(n < 80 ? n : 80), other);
+    if (known >= 0 && known != id)
+        return place_fail(p, err, "'%.80s' has id %d here and %d in the vocabulary", a->text, id, known);
+    if (known < 0 && other != NULL)
+        return place_fail(p, err, "'%.80s' has id %d, which is that of '%.*s'", a->text, id,
+                          (int)(n < 80 ? n : 80), other);
     if (known >= 0) return THEA_OK;
     thea_rc rc = bpe_check_id(p, a->text, id, v->used, err);
     if (rc == THEA_OK && !vocab_add(v, a->text, a->len, id)) abort();
@@ -76,7 +88,8 @@ static thea_rc find_in_text(struct tokenizer *t, const struct added_entry *a, st
     thea_rc rc = normalizer_apply(t->normalizer, &text, &text, err);
     if (rc != THEA_OK) return rc;
     added_set_add(&t->normalized, text.text, text.len, a->token);
-    if (text.len != a->len || memcmp(text.text, a->text, a->len) != 0) vocab_say(&t->vocab, a->token.id, text.text, text.len);
+    if (text.len != a->len || memcmp(text.text, a->text, a->len) != 0)
+        vocab_say(&t->vocab, a->token.id, text.text, text.len);
     return THEA_OK;
 }
 
@@ -104,9 +117,12 @@ static thea_rc read_model(struct tokenizer *t, const struct place *file, struct 
     static const char *const supported[] = {"BPE", NULL};
     struct place model = place_member(file, "model"), type_at = place_member(&model, "type");
     const char *type = "BPE"; /* old files leave it out */
-    if (model.node == NULL) return place_fail(file, err, "no \"model\" in it: this is no tokenizer.json of the tokenizers library");
+    if (model.node == NULL)
+        return place_fail(file, err,
+                          "no \"model\" in it: this is no tokenizer.json of the tokenizers library");
     thea_rc rc = place_expect(&model, JSON_MAP_, err);
-    if (rc == THEA_OK && (!place_is_null(&type_at) || json_member(model.node, "merges") == NULL)) rc = place_type(&model, &type, err);
+    if (rc == THEA_OK && (!place_is_null(&type_at) || json_member(model.node, "merges") == NULL))
+        rc = place_type(&model, &type, err);
     if (rc != THEA_OK) return rc;
     if (strcmp(type, "BPE") != 0) return place_unsupported(&model, err, type, supported);
     vocab_init(&t->vocab, json_count(json_member(model.node, "vocab")));
@@ -115,7 +131,8 @@ static thea_rc read_model(struct tokenizer *t, const struct place *file, struct 
 
 static thea_rc build(struct tokenizer *t, const struct place *file, struct thea_err *err)
 {
-    struct place normalizer = place_member(file, "normalizer"), pretokenizer = place_member(file, "pre_tokenizer");
+    struct place normalizer = place_member(file, "normalizer"),
+                 pretokenizer = place_member(file, "pre_tokenizer");
     struct place post = place_member(file, "post_processor"), decoder = place_member(file, "decoder");
     unicode_init();
     thea_rc rc = place_expect(file, JSON_MAP_, err);
@@ -126,21 +143,26 @@ static thea_rc build(struct tokenizer *t, const struct place *file, struct thea_
     if (rc == THEA_OK) rc = template_read(&t->template, &post, &t->vocab, err);
     if (rc == THEA_OK) rc = decoder_new(&t->decoder, &decoder, err);
     if (rc == THEA_OK) t->scan = pretokenizer_scan(t->pretokenizer);
-    return rc; /* "truncation" and "padding" are the batches' of training scripts: documents here are neither cut nor padded */
+    return rc; /* "truncation" and "padding" are the batches' of training scripts: documents here are neither
+                  cut nor padded */
 }
 
-static thea_rc from_json(struct tokenizer **out, const struct json_node *node, const char *what, struct thea_err *err)
+static thea_rc from_json(struct tokenizer **out, const struct json_node *node, const char *what,
+                         struct thea_err *err)
 {
     struct place file = {.node = node, .name = what};
     struct tokenizer *t = calloc(1, sizeof *t);
     if (t == NULL) abort();
     thea_rc rc = build(t, &file, err);
-    if (rc == THEA_OK) *out = t;
-    else tokenizer_close(t);
+    if (rc == THEA_OK)
+        *out = t;
+    else
+        tokenizer_close(t);
     return rc;
 }
 
-thea_rc tokenizer_parse(struct tokenizer **out, const char *json, size_t len, const char *what, struct thea_err *err)
+thea_rc tokenizer_parse(struct tokenizer **out, const char *json, size_t len, const char *what,
+                        struct thea_err *err)
 {
     struct json_node *node = NULL;
     thea_rc rc = json_parse(&node, json, len, what, err);
@@ -206,7 +228,8 @@ void tokenizer_use_regex(struct tokenizer *t)
 /* --- encoding --- */
 
 /* Plain text without added tokens, normalized. */
-static thea_rc encode_words(struct tokenizer *t, const struct mapped_view *v, struct token_list *out, struct thea_err *err)
+static thea_rc encode_words(struct tokenizer *t, const struct mapped_view *v, struct token_list *out,
+                            struct thea_err *err)
 {
     const struct word_span *words;
     struct mapped_view text;
@@ -219,19 +242,23 @@ static thea_rc encode_words(struct tokenizer *t, const struct mapped_view *v, st
         return THEA_OK;
     }
     thea_rc rc = pretokenizer_apply(t->pretokenizer, v, &text, &words, &count, err);
-    for (size_t i = 0; rc == THEA_OK && i < count; i++) bpe_append(t->model, &text, words[i].start, words[i].end, out);
+    for (size_t i = 0; rc == THEA_OK && i < count; i++)
+        bpe_append(t->model, &text, words[i].start, words[i].end, out);
     return rc;
 }
 
-static thea_rc encode_piece(struct tokenizer *t, const struct mapped_view *piece, struct token_list *out, struct thea_err *err)
+static thea_rc encode_piece(struct tokenizer *t, const struct mapped_view *piece, struct token_list *out,
+                            struct thea_err *err)
 {
     struct mapped_view v;
     struct added_walk w = {0};
     thea_rc rc = normalizer_apply(t->normalizer, piece, &v, err);
     while (rc == THEA_OK && added_next(&t->normalized, v.text, v.len, &w)) {
         struct mapped_view part = mapped_part(&v, w.start, w.end - w.start);
-        if (w.id >= 0) token_list_add(out, w.id, mapped_end(&v, w.end));
-        else rc = encode_words(t, &part, out, err);
+        if (w.id >= 0)
+            token_list_add(out, w.id, mapped_end(&v, w.end));
+        else
+            rc = encode_words(t, &part, out, err);
     }
     return rc;
 }
@@ -248,23 +275,30 @@ static void make_monotone(struct token_list *list)
         if (list->ends[i] < list->ends[i - 1]) list->ends[i] = list->ends[i - 1];
 }
 
-thea_rc tokenizer_encode(struct tokenizer *t, const char *text, size_t len, bool special, struct token_list *out, struct thea_err *err)
+thea_rc tokenizer_encode(struct tokenizer *t, const char *text, size_t len, bool special,
+                         struct token_list *out, struct thea_err *err)
 {
     struct mapped_view document = {.text = text, .len = len};
     struct added_walk w = {0};
     size_t bad;
     thea_rc rc = THEA_OK;
     out->count = 0;
-    if ((int64_t)len >= text_bytes_max) return thea_fail(err, THEA_EDOC, "a text of %zu bytes; at most %lld can be tokenized at once", len, (long long)text_bytes_max - 1);
+    if ((int64_t)len >= text_bytes_max)
+        return thea_fail(err, THEA_EDOC, "a text of %zu bytes; at most %lld can be tokenized at once", len,
+                         (long long)text_bytes_max - 1);
     if (!utf8_valid(text, len, &bad)) return thea_fail(err, THEA_EDOC, "not valid UTF-8 at byte %zu", bad);
-    for (size_t i = 0; special && i < t->template.before.count; i++) token_list_add(out, t->template.before.at[i], 0);
+    for (size_t i = 0; special && i < t->template.before.count; i++)
+        token_list_add(out, t->template.before.at[i], 0);
     while (rc == THEA_OK && added_next(&t->raw, text, len, &w)) {
         struct mapped_view piece = mapped_part(&document, w.start, w.end - w.start);
-        if (w.id >= 0) token_list_add(out, w.id, (int64_t)w.end);
-        else rc = encode_piece(t, &piece, out, err);
+        if (w.id >= 0)
+            token_list_add(out, w.id, (int64_t)w.end);
+        else
+            rc = encode_piece(t, &piece, out, err);
     }
     make_monotone(out);
-    for (size_t i = 0; special && i < t->template.after.count; i++) token_list_add(out, t->template.after.at[i], last_end(out));
+    for (size_t i = 0; special && i < t->template.after.count; i++)
+        token_list_add(out, t->template.after.at[i], last_end(out));
     return rc;
 }
 
@@ -276,11 +310,13 @@ struct token_decoder {
     bool skip_special;
 };
 
-thea_rc token_decoder_new(struct token_decoder **out, struct tokenizer *t, bool skip_special, struct thea_err *err)
+thea_rc token_decoder_new(struct token_decoder **out, struct tokenizer *t, bool skip_special,
+                          struct thea_err *err)
 {
     struct token_decoder *d = calloc(1, sizeof *d);
     if (d == NULL) return thea_fail(err, THEA_EOS, "out of memory");
-    *d = (struct token_decoder){.tokenizer = t, .state = decoder_state_new(t->decoder), .skip_special = skip_special};
+    *d = (struct token_decoder){
+        .tokenizer = t, .state = decoder_state_new(t->decoder), .skip_special = skip_special};
     *out = d;
     return THEA_OK;
 }
@@ -292,14 +328,17 @@ void token_decoder_free(struct token_decoder *d)
     free(d);
 }
 
-thea_rc token_decoder_push(struct token_decoder *d, const int32_t *ids, size_t n, struct buf *out, struct thea_err *err)
+thea_rc token_decoder_push(struct token_decoder *d, const int32_t *ids, size_t n, struct buf *out,
+                           struct thea_err *err)
 {
     const struct vocab *v = &d->tokenizer->vocab;
     thea_rc rc = THEA_OK;
     for (size_t i = 0; i < n && rc == THEA_OK; i++) {
         size_t len;
         const char *text = vocab_said(v, ids[i], &len);
-        if (text == NULL) return thea_fail(err, THEA_EDOC, "token id %d is not in the vocabulary (ids below %zu)", ids[i], v->size);
+        if (text == NULL)
+            return thea_fail(err, THEA_EDOC, "token id %d is not in the vocabulary (ids below %zu)", ids[i],
+                             v->size);
         if (d->skip_special && v->entries[ids[i]].special) continue;
         rc = decoder_push(d->state, text, len, out, err);
     }
@@ -311,7 +350,8 @@ thea_rc token_decoder_flush(struct token_decoder *d, struct buf *out, struct the
     return decoder_flush(d->state, out, err);
 }
 
-thea_rc tokenizer_decode(struct tokenizer *t, const int32_t *ids, size_t n, bool skip_special, struct buf *out, struct thea_err *err)
+thea_rc tokenizer_decode(struct tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
+                         struct buf *out, struct thea_err *err)
 {
     struct token_decoder *d = NULL;
     thea_rc rc = token_decoder_new(&d, t, skip_special, err);

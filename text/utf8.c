@@ -54,14 +54,17 @@ bool utf8_is_ascii(const char *text, size_t len)
     return true;
 }
 
-/* Length of the sequence at s. *good: it is whole and valid. Otherwise the length of its longest valid beginning (at least 1), and *more: it
- * ends with the text, so that further bytes may still complete it. */
+/* Length of the sequence at s. *good: it is whole and valid. Otherwise the length of its longest valid
+ * beginning (at least 1), and *more: it ends with the text, so that further bytes may still complete it. */
 static size_t sequence(const unsigned char *s, size_t len, bool *good, bool *more)
 {
     *good = s[0] < 0x80;
     *more = false;
     if (*good) return 1;
-    size_t n = s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
+    size_t n = s[0] >= 0xC2 && s[0] < 0xE0   ? 2
+               : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+               : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
+                                             : 0;
     if (n == 0) return 1;
     unsigned char low = s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;
     unsigned char high = s[0] == 0xED ? 0x9F : s[0] == 0xF4 ? 0x8F : 0xBF;

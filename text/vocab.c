@@ -83,7 +83,8 @@ bool vocab_add(struct vocab *v, const char *text, size_t len, int32_t id)
     size_t slot = slot_of(v, text, len);
     if (v->slots[slot] >= 0) return false;
     uint32_t from = (uint32_t)v->arena.len; /* files are far smaller than 4 GiB */
-    v->entries[at] = (struct vocab_entry){.at = from, .len = (uint32_t)len, .said = from, .said_len = (uint32_t)len, .used = true};
+    v->entries[at] = (struct vocab_entry){
+        .at = from, .len = (uint32_t)len, .said = from, .said_len = (uint32_t)len, .used = true};
     buf_add(&v->arena, text, len);
     v->slots[slot] = id;
     v->used++;

@@ -1,7 +1,8 @@
 /* Tokenizer speed on one thread: MB/s and tokens/s of encoding, cold and warm, and the time to open a file.
- *   bench-tokenizer [-m DIR_OR_TOKENIZER_JSON] [FILE...]     default: models/thea-mini on the project's own sources
- * Lines are tab-separated: what, MB/s, tokens/s, seconds, bytes, tokens. "cold": no word in the cache when the text begins; each text is seen
- * once. "warm": the same text again. "4 kB": cut into documents of 4 kB; "whole": one document. */
+ *   bench-tokenizer [-m DIR_OR_TOKENIZER_JSON] [FILE...]     default: models/thea-mini on the project's own
+ * sources Lines are tab-separated: what, MB/s, tokens/s, seconds, bytes, tokens. "cold": no word in the cache
+ * when the text begins; each text is seen once. "warm": the same text again. "4 kB": cut into documents of 4
+ * kB; "whole": one document. */
 #include "graph/buf.h"
 #include "graph/json.h"
 #include "text/bytelevel.h"
@@ -45,8 +46,12 @@ static int visit(const char *path, const struct stat *st, int type, struct FTW *
 {
     size_t n = strlen(path);
     (void)st;
-    if (type == FTW_D && at->level > 0 && (path[at->base] == '.' || strcmp(path + at->base, "build") == 0)) return FTW_SKIP_SUBTREE;
-    if (type == FTW_F && n > 2 && (strcmp(path + n - 2, ".c") == 0 || strcmp(path + n - 2, ".h") == 0 || strcmp(path + n - 3, ".md") == 0)) add_file(path);
+    if (type == FTW_D && at->level > 0 && (path[at->base] == '.' || strcmp(path + at->base, "build") == 0))
+        return FTW_SKIP_SUBTREE;
+    if (type == FTW_F && n > 2 &&
+        (strcmp(path + n - 2, ".c") == 0 || strcmp(path + n - 2, ".h") == 0 ||
+         strcmp(path + n - 3, ".md") == 0))
+        add_file(path);
     return FTW_CONTINUE;
 }
 
@@ -81,7 +86,8 @@ static void measure(struct tokenizer *t, const char *what, size_t size)
         tokens += out.count;
     }
     double seconds = now() - start;
-    printf("%s\t%.2f\t%.0f\t%.4f\t%zu\t%zu\n", what, (double)text.len / 1e6 / seconds, (double)tokens / seconds, seconds, text.len, tokens);
+    printf("%s\t%.2f\t%.0f\t%.4f\t%zu\t%zu\n", what, (double)text.len / 1e6 / seconds,
+           (double)tokens / seconds, seconds, text.len, tokens);
     token_list_fini(&out);
 }
 
@@ -106,8 +112,10 @@ static void measure_decode(struct tokenizer *t)
     double start = now();
     if (tokenizer_decode(t, ids.ids, ids.count, false, &out, &err) != THEA_OK) die(err.message);
     double seconds = now() - start;
-    printf("decode\t%.2f\t%.0f\t%.4f\t%zu\t%zu\n", (double)out.len / 1e6 / seconds, (double)ids.count / seconds, seconds, out.len, ids.count);
-    if (out.len != text.len || memcmp(out.data, text.data, out.len) != 0) printf("# decoding does not give the text back (this tokenizer normalizes)\n");
+    printf("decode\t%.2f\t%.0f\t%.4f\t%zu\t%zu\n", (double)out.len / 1e6 / seconds,
+           (double)ids.count / seconds, seconds, out.len, ids.count);
+    if (out.len != text.len || memcmp(out.data, text.data, out.len) != 0)
+        printf("# decoding does not give the text back (this tokenizer normalizes)\n");
     buf_fini(&out);
     token_list_fini(&ids);
 }
@@ -117,7 +125,8 @@ static struct tokenizer *open_timed(const char *what, const char *path, const st
     struct tokenizer *t = NULL;
     struct thea_err err = {0};
     double start = now();
-    thea_rc rc = json != NULL ? tokenizer_parse(&t, json->data, json->len, what, &err) : tokenizer_open(&t, path, &err);
+    thea_rc rc = json != NULL ? tokenizer_parse(&t, json->data, json->len, what, &err)
+                              : tokenizer_open(&t, path, &err);
     if (rc != THEA_OK) die(err.message);
     printf("# open %s: %.1f ms, %zu tokens\n", what, 1e3 * (now() - start), tokenizer_vocab_size(t));
     return t;
@@ -127,7 +136,8 @@ static struct tokenizer *open_timed(const char *what, const char *path, const st
 static void synthesise(struct buf *json)
 {
     enum { TOKENS = 128 << 10 };
-    struct json_node *file = json_new_map(), *model = json_new_map(), *vocab = json_new_map(), *merges = json_new_list();
+    struct json_node *file = json_new_map(), *model = json_new_map(), *vocab = json_new_map(),
+                     *merges = json_new_list();
     char **names = calloc(TOKENS, sizeof *names);
     for (int i = 0; i < TOKENS; i++) {
         struct buf name = {0};
@@ -161,7 +171,8 @@ int main(int argc, char **argv)
     int first = 1;
     if (argc > 2 && strcmp(argv[1], "-m") == 0) model = argv[2], first = 3;
     for (int i = first; i < argc; i++) add_file(argv[i]);
-    if (first >= argc && nftw(THEA_SOURCE_DIR, visit, WALK_FILES, FTW_PHYS | FTW_ACTIONRETVAL) != 0) die("cannot read the source tree");
+    if (first >= argc && nftw(THEA_SOURCE_DIR, visit, WALK_FILES, FTW_PHYS | FTW_ACTIONRETVAL) != 0)
+        die("cannot read the source tree");
     if (text.len == 0) die("no text");
     struct buf json = {0};
     print_cpu();

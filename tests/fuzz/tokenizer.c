@@ -1,6 +1,6 @@
 /* Fuzzing tokenizers: no input may crash, leak or hang them, and laws must hold on what they accept.
- * An input is a tokenizer.json, then optionally a 0xFF byte and a text for it; one that begins with a letter a-j instead is a text for a golden
- * tokenizer. Run:  fuzz-tokenizer tests/fuzz/corpus/tokenizer  */
+ * An input is a tokenizer.json, then optionally a 0xFF byte and a text for it; one that begins with a letter
+ * a-j instead is a text for a golden tokenizer. Run:  fuzz-tokenizer tests/fuzz/corpus/tokenizer  */
 #include "text/tokenizer_internal.h"
 #include "text/utf8.h"
 
@@ -12,9 +12,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const goldens[] = {
-    "tokenizers/bytelevel-gpt2", "tokenizers/bytelevel-gpt2-prefix", "tokenizers/bytelevel-llama3", "tokenizers/bytelevel-qwen",
-    "tokenizers/bytelevel-removed", "tokenizers/bytelevel-lfm2", "tokenizers/bytelevel-added", "tokenizers/spm-llama",
-    "tokenizers/spm-metaspace", "stories260k",
+    "tokenizers/bytelevel-gpt2",    "tokenizers/bytelevel-gpt2-prefix",
+    "tokenizers/bytelevel-llama3",  "tokenizers/bytelevel-qwen",
+    "tokenizers/bytelevel-removed", "tokenizers/bytelevel-lfm2",
+    "tokenizers/bytelevel-added",   "tokenizers/spm-llama",
+    "tokenizers/spm-metaspace",     "stories260k",
 };
 enum { GOLDENS = sizeof goldens / sizeof *goldens };
 
@@ -31,9 +33,12 @@ static void check_streaming(struct tokenizer *t, const struct token_list *ids, c
     struct token_decoder *d = NULL;
     struct buf cut = {0};
     require(token_decoder_new(&d, t, false, NULL) == THEA_OK, "a decoder can be made");
-    for (size_t i = 0; i < ids->count; i++) require(token_decoder_push(d, ids->ids + i, 1, &cut, NULL) == THEA_OK, "an id that was made can be decoded");
+    for (size_t i = 0; i < ids->count; i++)
+        require(token_decoder_push(d, ids->ids + i, 1, &cut, NULL) == THEA_OK,
+                "an id that was made can be decoded");
     require(token_decoder_flush(d, &cut, NULL) == THEA_OK, "a decoder can be flushed");
-    require(cut.len == whole->len && (cut.len == 0 || memcmp(cut.data, whole->data, cut.len) == 0), "streaming equals whole decoding");
+    require(cut.len == whole->len && (cut.len == 0 || memcmp(cut.data, whole->data, cut.len) == 0),
+            "streaming equals whole decoding");
     token_decoder_free(d);
     buf_fini(&cut);
 }
@@ -49,7 +54,8 @@ static void check_text(struct tokenizer *t, const char *text, size_t len)
     require(utf8_valid(text, len, &bad) || rc == THEA_EDOC, "text that is not UTF-8 is refused");
     for (size_t i = 0; rc == THEA_OK && i < ids.count; i++) {
         require(ids.ids[i] >= 0 && (size_t)ids.ids[i] < tokenizer_vocab_size(t), "ids are in the vocabulary");
-        require(ids.ends[i] >= (i > 0 ? ids.ends[i - 1] : 0) && ids.ends[i] <= (int64_t)len, "ends grow up to the text's length");
+        require(ids.ends[i] >= (i > 0 ? ids.ends[i - 1] : 0) && ids.ends[i] <= (int64_t)len,
+                "ends grow up to the text's length");
     }
     if (rc == THEA_OK && tokenizer_decode(t, ids.ids, ids.count, false, &said, NULL) == THEA_OK) {
         require(utf8_valid(buf_text(&said), said.len, &bad), "decoded text is UTF-8");
@@ -80,7 +86,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t json = cut != NULL ? (size_t)(cut - data) : size;
     thea_rc rc = tokenizer_parse(&t, (const char *)data, json, "input", &err);
     require(rc == THEA_OK || err.message[0] != '\0', "a file that is refused is told why");
-    if (rc == THEA_OK) check_text(t, cut != NULL ? (const char *)cut + 1 : "a b", cut != NULL ? size - json - 1 : 3);
+    if (rc == THEA_OK)
+        check_text(t, cut != NULL ? (const char *)cut + 1 : "a b", cut != NULL ? size - json - 1 : 3);
     tokenizer_close(t);
     return 0;
 }

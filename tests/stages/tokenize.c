@@ -24,11 +24,18 @@ static struct harness *open_stage(const struct stage_ops *ops, const char *model
     return h;
 }
 
-static void feed(struct harness *h, const char *port, uint64_t stream, frame_kind kind, struct tensor *tensors, size_t count)
+static void feed(struct harness *h, const char *port, uint64_t stream, frame_kind kind,
+                 struct tensor *tensors, size_t count)
 {
     struct thea_err err = {0};
     struct attr id = {.key = "id", .type = ATTR_TEXT, .text = "a.md"};
-    struct frame f = {.kind = kind, .stream = stream, .port = port, .tensors = tensors, .tensor_count = count, .attrs = &id, .attr_count = 1};
+    struct frame f = {.kind = kind,
+                      .stream = stream,
+                      .port = port,
+                      .tensors = tensors,
+                      .tensor_count = count,
+                      .attrs = &id,
+                      .attr_count = 1};
     cr_assert_eq(harness_feed(h, port, &f, &err), THEA_OK, "%s", err.message);
 }
 
@@ -63,14 +70,16 @@ static size_t data_frames(const struct harness *h, const char *port)
 static const char *error_on(const struct harness *h, const char *port)
 {
     for (size_t i = 0; i < harness_count(h, port); i++)
-        if (harness_frame(h, port, i)->kind == FRAME_ERROR) return frame_attr_text(harness_frame(h, port, i), "error", "");
+        if (harness_frame(h, port, i)->kind == FRAME_ERROR)
+            return frame_attr_text(harness_frame(h, port, i), "error", "");
     return NULL;
 }
 
 static char *long_text(size_t *len)
 {
     struct buf b = {0};
-    for (int i = 0; i < 3000; i++) buf_printf(&b, "%d caf\xC3\xA9 na\xC3\xAFve\t\xE6\x97\xA5\xE6\x9C\xAC;\n", i);
+    for (int i = 0; i < 3000; i++)
+        buf_printf(&b, "%d caf\xC3\xA9 na\xC3\xAFve\t\xE6\x97\xA5\xE6\x9C\xAC;\n", i);
     *len = b.len;
     return buf_take(&b);
 }
@@ -84,9 +93,11 @@ Test(tokenize, a_document_gives_the_same_tokens_however_its_text_arrives)
         struct harness *h = open_stage(&tokenize_ops, LLAMA3, NULL);
         feed_document(h, 1, text, len, pieces[i]);
         struct buf tokens = joined(h, "tokens", 1, "tokens");
-        if (i == 0) first = tokens;
+        if (i == 0)
+            first = tokens;
         else {
-            cr_assert(tokens.len == first.len && memcmp(tokens.data, first.data, first.len) == 0, "pieces of %zu", pieces[i]);
+            cr_assert(tokens.len == first.len && memcmp(tokens.data, first.data, first.len) == 0,
+                      "pieces of %zu", pieces[i]);
             buf_fini(&tokens);
         }
         harness_close(h);
@@ -106,7 +117,8 @@ Test(tokenize, frames_hold_at_most_4096_tokens_with_their_text_and_absolute_ends
     int64_t end = 0;
     for (size_t i = 0; i < data_frames(h, "tokens"); i++) {
         const struct frame *f = harness_frame(h, "tokens", i);
-        const struct tensor *tokens = frame_tensor(f, "tokens"), *ends = frame_tensor(f, "ends"), *piece = frame_tensor(f, "text");
+        const struct tensor *tokens = frame_tensor(f, "tokens"), *ends = frame_tensor(f, "ends"),
+                            *piece = frame_tensor(f, "text");
         cr_assert(tokens != NULL && ends != NULL && piece != NULL);
         cr_assert_eq(f->position, position);
         cr_assert(tokens->shape[0] >= 1 && tokens->shape[0] <= 4096 && ends->shape[0] == tokens->shape[0]);
@@ -168,9 +180,13 @@ Test(tokenize, interleaved_documents_do_not_mix)
 Test(tokenize, text_that_is_not_utf8_ends_its_document_with_an_error_and_no_other)
 {
     struct harness *h = open_stage(&tokenize_ops, GPT2, NULL);
-    feed_document(h, 1, "ab\xFF" "cd", 5, 5);
+    feed_document(h, 1,
+                  "ab\xFF"
+                  "cd",
+                  5, 5);
     cr_assert_not_null(error_on(h, "tokens"));
-    cr_assert_not_null(strstr(error_on(h, "tokens"), "not valid UTF-8 at byte 2"), "%s", error_on(h, "tokens"));
+    cr_assert_not_null(strstr(error_on(h, "tokens"), "not valid UTF-8 at byte 2"), "%s",
+                       error_on(h, "tokens"));
     feed_document(h, 2, "good", 4, 4);
     struct buf text = joined(h, "tokens", 2, "text");
     cr_assert_str_eq(text.data, "good");
@@ -202,13 +218,15 @@ Test(tokenize, a_directory_without_a_tokenizer_is_refused)
 }
 
 /* Tokens of a text through detokenize, `piece` at a time, with or without the source's text riding along. */
-static struct buf through_detokenize(const char *model, const char *option, const struct buf *tokens, size_t piece, bool riding)
+static struct buf through_detokenize(const char *model, const char *option, const struct buf *tokens,
+                                     size_t piece, bool riding)
 {
     struct harness *h = open_stage(&detokenize_ops, model, option);
     const int32_t *ids = (const void *)tokens->data;
     size_t n = tokens->len / sizeof *ids;
     for (size_t at = 0; at < n; at += piece) {
-        struct tensor t[2] = {tensor_1d("tokens", TENSOR_I32, ids + at, n - at < piece ? n - at : piece), tensor_1d("text", TENSOR_U8, "source", 6)};
+        struct tensor t[2] = {tensor_1d("tokens", TENSOR_I32, ids + at, n - at < piece ? n - at : piece),
+                              tensor_1d("text", TENSOR_U8, "source", 6)};
         feed(h, "tokens", 1, FRAME_DATA, t, riding ? 2 : 1);
     }
     feed(h, "tokens", 1, FRAME_END, NULL, 0);
@@ -229,7 +247,8 @@ Test(detokenize, gives_the_text_back_however_the_tokens_arrive)
         harness_close(h);
         for (size_t i = 0; i < 4; i++) {
             struct buf back = through_detokenize(models[m], "--no-special", &tokens, pieces[i], i % 2 == 0);
-            cr_assert(back.len == len && memcmp(back.data, text, len) == 0, "%s, %zu at a time", models[m], pieces[i]);
+            cr_assert(back.len == len && memcmp(back.data, text, len) == 0, "%s, %zu at a time", models[m],
+                      pieces[i]);
             buf_fini(&back);
         }
         buf_fini(&tokens);
@@ -242,7 +261,8 @@ Test(detokenize, keeps_special_tokens_unless_told_not_to)
     int32_t ids[] = {BOS, 72};
     struct buf tokens = {0};
     buf_add(&tokens, ids, sizeof ids);
-    struct buf with = through_detokenize(LLAMA3, NULL, &tokens, 2, false), without = through_detokenize(LLAMA3, "--no-special", &tokens, 2, false);
+    struct buf with = through_detokenize(LLAMA3, NULL, &tokens, 2, false),
+               without = through_detokenize(LLAMA3, "--no-special", &tokens, 2, false);
     cr_assert_not_null(strstr(with.data, "<|begin_of_text|>"));
     cr_assert_null(strstr(without.data, "<|begin_of_text|>"));
     cr_assert_eq(without.len, 1);
@@ -268,13 +288,15 @@ Test(detokenize, only_whole_characters_leave)
     for (size_t i = 0; i < data_frames(h, "text"); i++) {
         const struct tensor *t = frame_tensor(harness_frame(h, "text", i), "text");
         if (t == NULL || t->size_bytes == 0) continue;
-        cr_assert_neq(((const unsigned char *)t->data)[0] & 0xC0, 0x80, "frame %zu begins inside a character", i);
+        cr_assert_neq(((const unsigned char *)t->data)[0] & 0xC0, 0x80, "frame %zu begins inside a character",
+                      i);
     }
     buf_fini(&tokens);
     harness_close(h);
 }
 
-/* The continuation " b" of "a", as `sample` sends it: one token a frame, positions go on, the text before rides with the first. */
+/* The continuation " b" of "a", as `sample` sends it: one token a frame, positions go on, the text before
+ * rides with the first. */
 static struct buf continued(const char *model, const char *option)
 {
     struct harness *h = open_stage(&tokenize_ops, model, "--no-special");
@@ -286,8 +308,14 @@ static struct buf continued(const char *model, const char *option)
     cr_assert_gt(n, 1);
     h = open_stage(&detokenize_ops, model, option);
     for (size_t i = 1; i < n; i++) {
-        struct tensor t[2] = {tensor_1d("tokens", TENSOR_I32, ids + i, 1), tensor_1d("text", TENSOR_U8, "a", 1)};
-        struct frame f = {.stream = 1, .seq = i - 1, .position = i, .kind = FRAME_DATA, .tensors = t, .tensor_count = i == 1 ? 2 : 1};
+        struct tensor t[2] = {tensor_1d("tokens", TENSOR_I32, ids + i, 1),
+                              tensor_1d("text", TENSOR_U8, "a", 1)};
+        struct frame f = {.stream = 1,
+                          .seq = i - 1,
+                          .position = i,
+                          .kind = FRAME_DATA,
+                          .tensors = t,
+                          .tensor_count = i == 1 ? 2 : 1};
         struct thea_err err;
         cr_assert_eq(harness_feed(h, "tokens", &f, &err), THEA_OK, "%s", err.message);
     }

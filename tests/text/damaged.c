@@ -1,4 +1,5 @@
-/* Damaged and unsupported tokenizer.json files: each is refused with its own message that names the place. One good file, one change a case. */
+/* Damaged and unsupported tokenizer.json files: each is refused with its own message that names the place.
+ * One good file, one change a case. */
 #include "tests/text/support.h"
 
 #include <criterion/parameterized.h>
@@ -9,15 +10,21 @@
 
 static const char good[] =
     "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,"
-    "\"added_tokens\":[{\"id\":5,\"content\":\"<s>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":true}],"
+    "\"added_tokens\":[{\"id\":5,\"content\":\"<s>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+    "\"normalized\":false,\"special\":true}],"
     "\"normalizer\":null,\"pre_tokenizer\":null,"
-    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],"
+    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\","
+    "\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],"
     "\"pair\":[],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[5],\"tokens\":[\"<s>\"]}}},"
     "\"decoder\":null,"
-    "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":false,"
-    "\"byte_fallback\":false,\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"c\":3,\"abc\":4},\"merges\":[\"a b\",[\"ab\",\"c\"]]}}";
+    "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":null,"
+    "\"end_of_word_suffix\":null,\"fuse_unk\":false,"
+    "\"byte_fallback\":false,\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"c\":3,\"abc\":4},\"merges\":[\"a "
+    "b\",[\"ab\",\"c\"]]}}";
 
-struct damage { const char *find, *put, *says; };
+struct damage {
+    const char *find, *put, *says;
+};
 
 static const struct damage damages[] = {
     /* the file */
@@ -33,15 +40,20 @@ static const struct damage damages[] = {
     {"\"type\":\"BPE\"", "\"type\":\"Unigram\"", "model: 'Unigram' is not supported"},
     {"\"type\":\"BPE\"", "\"type\":7", "model.type: a string expected, an integer"},
     {"\"dropout\":null", "\"dropout\":0.1", "model.dropout: dropout is not supported"},
-    {"\"continuing_subword_prefix\":null", "\"continuing_subword_prefix\":\"##\"", "model.continuing_subword_prefix: '##' is not supported"},
-    {"\"end_of_word_suffix\":null", "\"end_of_word_suffix\":\"</w>\"", "model.end_of_word_suffix: '</w>' is not supported"},
+    {"\"continuing_subword_prefix\":null", "\"continuing_subword_prefix\":\"##\"",
+     "model.continuing_subword_prefix: '##' is not supported"},
+    {"\"end_of_word_suffix\":null", "\"end_of_word_suffix\":\"</w>\"",
+     "model.end_of_word_suffix: '</w>' is not supported"},
     {"\"fuse_unk\":false", "\"fuse_unk\":\"no\"", "model.fuse_unk: a boolean expected, a string"},
-    {"\"unk_token\":null", "\"unk_token\":\"<unk>\"", "model.unk_token: the unknown token '<unk>' is not in the vocabulary"},
+    {"\"unk_token\":null", "\"unk_token\":\"<unk>\"",
+     "model.unk_token: the unknown token '<unk>' is not in the vocabulary"},
     {"\"unk_token\":null", "\"unk_token\":3", "model.unk_token: a string expected, an integer"},
     /* the vocabulary */
     {"\"vocab\":{", "\"words\":{", "model.vocab: a map expected, but it is missing"},
-    {"\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"c\":3,\"abc\":4}", "\"vocab\":[\"a\"]", "model.vocab: a map expected, a list"},
-    {"\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"c\":3,\"abc\":4}", "\"vocab\":{}", "model.vocab: no tokens in it"},
+    {"\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"c\":3,\"abc\":4}", "\"vocab\":[\"a\"]",
+     "model.vocab: a map expected, a list"},
+    {"\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"c\":3,\"abc\":4}", "\"vocab\":{}",
+     "model.vocab: no tokens in it"},
     {"\"b\":1", "\"b\":0", "tokens 'b' and 'a' have the same id 0"},
     {"\"b\":1", "\"b\":-1", "token 'b' has id -1; ids go from 0"},
     {"\"b\":1", "\"b\":99999999999", "token 'b' has id 99999999999; ids go from 0"},
@@ -62,47 +74,80 @@ static const struct damage damages[] = {
     {"\"added_tokens\":[", "\"added_tokens\":{},\"y\":[", "added_tokens: a list expected, a map"},
     {"\"content\":\"<s>\",", "", "added_tokens[0].content: a string expected, but it is missing"},
     {"\"content\":\"<s>\"", "\"content\":\"\"", "added_tokens[0]: its content is empty"},
-    {"\"id\":5,\"content\":\"<s>\"", "\"id\":4,\"content\":\"<s>\"", "added_tokens[0]: '<s>' has id 4, which is that of 'abc'"},
-    {"\"id\":5,\"content\":\"<s>\"", "\"id\":5,\"content\":\"ab\"", "added_tokens[0]: 'ab' has id 5 here and 2 in the vocabulary"},
-    {"\"id\":5,\"content\":\"<s>\"", "\"id\":16777216,\"content\":\"<s>\"", "added_tokens[0]: '<s>' has id 16777216; ids go from 0"},
-    {"\"id\":5,\"content\":\"<s>\"", "\"id\":9999999,\"content\":\"<s>\"", "token '<s>' has id 9999999 in a vocabulary of 5 tokens"},
+    {"\"id\":5,\"content\":\"<s>\"", "\"id\":4,\"content\":\"<s>\"",
+     "added_tokens[0]: '<s>' has id 4, which is that of 'abc'"},
+    {"\"id\":5,\"content\":\"<s>\"", "\"id\":5,\"content\":\"ab\"",
+     "added_tokens[0]: 'ab' has id 5 here and 2 in the vocabulary"},
+    {"\"id\":5,\"content\":\"<s>\"", "\"id\":16777216,\"content\":\"<s>\"",
+     "added_tokens[0]: '<s>' has id 16777216; ids go from 0"},
+    {"\"id\":5,\"content\":\"<s>\"", "\"id\":9999999,\"content\":\"<s>\"",
+     "token '<s>' has id 9999999 in a vocabulary of 5 tokens"},
     {"\"lstrip\":false", "\"lstrip\":1", "added_tokens[0].lstrip: a boolean expected, an integer"},
     /* the normalizer */
-    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"BertNormalizer\"}", "normalizer: 'BertNormalizer' is not supported; supported: NFC"},
-    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Precompiled\"}]}",
+    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"BertNormalizer\"}",
+     "normalizer: 'BertNormalizer' is not supported; supported: NFC"},
+    {"\"normalizer\":null",
+     "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Precompiled\"}]}",
      "normalizer.normalizers[1]: 'Precompiled' is not supported"},
-    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Sequence\"}", "normalizer.normalizers: a list expected, but it is missing"},
+    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Sequence\"}",
+     "normalizer.normalizers: a list expected, but it is missing"},
     {"\"normalizer\":null", "\"normalizer\":\"NFC\"", "normalizer: a map expected, a string"},
-    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Replace\",\"content\":\"x\"}", "normalizer.pattern: a map expected, but it is missing"},
-    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Glob\":\"x\"},\"content\":\"x\"}", "normalizer.pattern: neither \"String\" nor \"Regex\""},
-    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"x*\"},\"content\":\"y\"}", "normalizer: a pattern that matches the empty text"},
+    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Replace\",\"content\":\"x\"}",
+     "normalizer.pattern: a map expected, but it is missing"},
+    {"\"normalizer\":null",
+     "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Glob\":\"x\"},\"content\":\"x\"}",
+     "normalizer.pattern: neither \"String\" nor \"Regex\""},
+    {"\"normalizer\":null",
+     "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"x*\"},\"content\":\"y\"}",
+     "normalizer: a pattern that matches the empty text"},
     /* the pre-tokenizer */
-    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}", "pre_tokenizer: 'BertPreTokenizer' is not supported; supported: ByteLevel, Split"},
-    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},\"behavior\":\"Isolated\"}", "pre_tokenizer: regex: missing closing parenthesis"},
-    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},\"behavior\":\"Isolated\"}", "pre_tokenizer: regex: && at byte 2 is not supported"},
-    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Shredded\"}",
+    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}",
+     "pre_tokenizer: 'BertPreTokenizer' is not supported; supported: ByteLevel, Split"},
+    {"\"pre_tokenizer\":null",
+     "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},\"behavior\":\"Isolated\"}",
+     "pre_tokenizer: regex: missing closing parenthesis"},
+    {"\"pre_tokenizer\":null",
+     "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},\"behavior\":\"Isolated\"}",
+     "pre_tokenizer: regex: && at byte 2 is not supported"},
+    {"\"pre_tokenizer\":null",
+     "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Shredded\"}",
      "pre_tokenizer.behavior: 'Shredded' is not supported; supported: Isolated, Removed"},
-    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"}}", "pre_tokenizer.behavior: a string expected, but it is missing"},
-    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"__\"}", "pre_tokenizer: replacement is 2 characters long"},
-    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"last\"}",
+    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"}}",
+     "pre_tokenizer.behavior: a string expected, but it is missing"},
+    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"__\"}",
+     "pre_tokenizer: replacement is 2 characters long"},
+    {"\"pre_tokenizer\":null",
+     "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"last\"}",
      "pre_tokenizer.prepend_scheme: 'last' is not supported; supported: always, first, never"},
-    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\",\"add_prefix_space\":false},{\"type\":\"Digits\"}]}",
+    {"\"pre_tokenizer\":null",
+     "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\",\"add_prefix_"
+     "space\":false},{\"type\":\"Digits\"}]}",
      "pre_tokenizer.pretokenizers[1]: a pre-tokenizer after ByteLevel is not supported"},
     {"\"byte_fallback\":false", "\"byte_fallback\":3", "model.byte_fallback: a boolean expected, an integer"},
     /* the post-processor */
-    {"\"type\":\"TemplateProcessing\"", "\"type\":\"Fancy\"", "post_processor: 'Fancy' is not supported; supported: TemplateProcessing"},
-    {"\"special_tokens\":{\"<s>\":", "\"special_tokens\":{\"<x>\":", "names special token '<s>', which special_tokens does not have"},
+    {"\"type\":\"TemplateProcessing\"", "\"type\":\"Fancy\"",
+     "post_processor: 'Fancy' is not supported; supported: TemplateProcessing"},
+    {"\"special_tokens\":{\"<s>\":", "\"special_tokens\":{\"<x>\":",
+     "names special token '<s>', which special_tokens does not have"},
     {"\"ids\":[5]", "\"ids\":[77]", "special token '<s>' has id 77, which the vocabulary does not have"},
     {"\"ids\":[5]", "\"ids\":[\"5\"]", "ids[0]: an integer expected, a string"},
-    {"{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}", "{\"SpecialToken\":{\"id\":\"<s>\"}}", "post_processor.single: the template has no place for the text"},
-    {"{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}}", "{\"Sequence\":{\"id\":\"A\"}}", "post_processor.single[1]: the text stands twice"},
-    {"{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}}", "{\"Token\":{}}", "post_processor.single[0].SpecialToken: a map expected, but it is missing"},
+    {"{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}", "{\"SpecialToken\":{\"id\":\"<s>\"}}",
+     "post_processor.single: the template has no place for the text"},
+    {"{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}}", "{\"Sequence\":{\"id\":\"A\"}}",
+     "post_processor.single[1]: the text stands twice"},
+    {"{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}}", "{\"Token\":{}}",
+     "post_processor.single[0].SpecialToken: a map expected, but it is missing"},
     /* the decoder */
-    {"\"decoder\":null", "\"decoder\":{\"type\":\"CTC\"}", "decoder: 'CTC' is not supported; supported: ByteLevel"},
-    {"\"decoder\":null", "\"decoder\":{\"type\":\"Strip\",\"content\":\"xx\"}", "decoder: content is 2 characters long, not 1"},
-    {"\"decoder\":null", "\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":-1}", "decoder: start and stop must not be negative (-1, 0)"},
-    {"\"decoder\":null", "\"decoder\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"\"}", "decoder: an empty pattern"},
-    {"\"decoder\":null", "\"decoder\":{\"type\":\"Sequence\",\"decoders\":7}", "decoder.decoders: a list expected, an integer"},
+    {"\"decoder\":null", "\"decoder\":{\"type\":\"CTC\"}",
+     "decoder: 'CTC' is not supported; supported: ByteLevel"},
+    {"\"decoder\":null", "\"decoder\":{\"type\":\"Strip\",\"content\":\"xx\"}",
+     "decoder: content is 2 characters long, not 1"},
+    {"\"decoder\":null", "\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":-1}",
+     "decoder: start and stop must not be negative (-1, 0)"},
+    {"\"decoder\":null", "\"decoder\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"\"}",
+     "decoder: an empty pattern"},
+    {"\"decoder\":null", "\"decoder\":{\"type\":\"Sequence\",\"decoders\":7}",
+     "decoder.decoders: a list expected, an integer"},
 };
 enum { DAMAGES = sizeof damages / sizeof *damages };
 
@@ -189,7 +234,9 @@ Test(damaged, deep_nesting_is_refused)
     for (int i = 0; i < 100000; i++) buf_add_text(&text, "{\"normalizer\":");
     cr_assert_eq(tokenizer_parse(&t, text.data, text.len, "tokenizer.json", &err), THEA_EDATA);
     buf_fini(&text);
-    for (int i = 0; i < 40; i++) buf_add_text(&text, i == 0 ? "{\"model\":{},\"normalizer\":" : "{\"type\":\"Sequence\",\"normalizers\":[");
+    for (int i = 0; i < 40; i++)
+        buf_add_text(&text,
+                     i == 0 ? "{\"model\":{},\"normalizer\":" : "{\"type\":\"Sequence\",\"normalizers\":[");
     for (int i = 0; i < 40; i++) buf_add_text(&text, i == 39 ? "}" : "]}");
     cr_assert_eq(tokenizer_parse(&t, text.data, text.len, "tokenizer.json", &err), THEA_EDATA);
     cr_assert_not_null(strstr(err.message, "nested deeper"), "%s", err.message);

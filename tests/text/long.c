@@ -1,5 +1,5 @@
-/* Long runs without a break: time and memory stay near linear, engines reach no limit, and the text comes back. The deadline guards against
- * quadratic work, which would take hours here. */
+/* Long runs without a break: time and memory stay near linear, engines reach no limit, and the text comes
+ * back. The deadline guards against quadratic work, which would take hours here. */
 #include "tests/text/support.h"
 
 #include <criterion/parameterized.h>
@@ -10,7 +10,31 @@
 enum { LONG = 1 << 20, MEDIUM = 1 << 17, LONGEST_UNITS = 3 };
 
 static const char *const units[] = {
-    "a", " ", "\n", "\t ", "'", "1", "=", "\xC3\xA9", "\xE6\x97\xA5", "e\xCC\x81", "\xCC\x81\xCC\xA3", "\xF0\x9F\x98\x80", "aB", "a ", "  x", "\xE2\x96\x81", "\xE2\x96\x81" "a", "<", "<|", "<ls> ", "the", "\r\n", "\x01", "\xE1\x85\xA1",
+    "a",
+    " ",
+    "\n",
+    "\t ",
+    "'",
+    "1",
+    "=",
+    "\xC3\xA9",
+    "\xE6\x97\xA5",
+    "e\xCC\x81",
+    "\xCC\x81\xCC\xA3",
+    "\xF0\x9F\x98\x80",
+    "aB",
+    "a ",
+    "  x",
+    "\xE2\x96\x81",
+    "\xE2\x96\x81"
+    "a",
+    "<",
+    "<|",
+    "<ls> ",
+    "the",
+    "\r\n",
+    "\x01",
+    "\xE1\x85\xA1",
 };
 enum { UNITS = sizeof units / sizeof *units };
 
@@ -28,10 +52,14 @@ static void check_run(struct tokenizer *t, const char *name, const char *unit, s
     char *text = run_of(unit, most, &len);
     struct token_list got = encode(t, text, len, false);
     struct buf back = decode(t, got.ids, got.count, false);
-    bool exact = strcmp(name, "tokenizers/bytelevel-gpt2") == 0 || strcmp(name, "tokenizers/bytelevel-llama3") == 0 || strcmp(name, "tokenizers/bytelevel-removed") == 0;
-    cr_assert(got.count > 0 && got.ends[got.count - 1] == (int64_t)len, "%s: a run of '%s' ends at %lld of %zu", name, unit,
+    bool exact = strcmp(name, "tokenizers/bytelevel-gpt2") == 0 ||
+                 strcmp(name, "tokenizers/bytelevel-llama3") == 0 ||
+                 strcmp(name, "tokenizers/bytelevel-removed") == 0;
+    cr_assert(got.count > 0 && got.ends[got.count - 1] == (int64_t)len,
+              "%s: a run of '%s' ends at %lld of %zu", name, unit,
               got.count > 0 ? (long long)got.ends[got.count - 1] : 0, len);
-    cr_assert(!exact || (back.len == len && memcmp(back.data, text, len) == 0), "%s: a run of '%s' does not come back", name, unit);
+    cr_assert(!exact || (back.len == len && memcmp(back.data, text, len) == 0),
+              "%s: a run of '%s' does not come back", name, unit);
     token_list_fini(&got);
     buf_fini(&back);
     free(text);
@@ -57,7 +85,8 @@ ParameterizedTest(size_t *i, long_runs, of_a_million_bytes_are_tokenized_and_com
 /* The longest run, merged by the heap, equals the same run merged in short words where both are possible. */
 Test(long_runs, of_one_letter_merge_as_short_ones_do)
 {
-    struct tokenizer *t = open_text("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"aa\":1,\"aaaa\":2,\"aaa\":3},\"merges\":[\"a a\",\"aa aa\",\"aa a\"]}}");
+    struct tokenizer *t = open_text("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"aa\":1,\"aaaa\":2,"
+                                    "\"aaa\":3},\"merges\":[\"a a\",\"aa aa\",\"aa a\"]}}");
     char text[200];
     memset(text, 'a', sizeof text);
     for (size_t n = 1; n <= sizeof text; n++) {
@@ -74,8 +103,19 @@ Test(long_runs, of_one_letter_merge_as_short_ones_do)
 Test(long_runs, a_text_that_is_not_utf8_is_refused_with_its_place)
 {
     struct tokenizer *t = open_golden("tokenizers/bytelevel-gpt2");
-    static const struct { const char *text; size_t len, bad; } cases[] = {
-        {"\xFF", 1, 0}, {"ab\x80", 3, 2}, {"\xC0\x80", 2, 0}, {"abcdefghi\xED\xA0\x80", 12, 9}, {"\xF4\x90\x80\x80", 4, 0}, {"a\xE6\x97", 3, 1}, {"\xC3", 1, 0}, {"\xE0\x9F\xBF", 3, 0}, {"\xF0\x8F\xBF\xBF", 4, 0},
+    static const struct {
+        const char *text;
+        size_t len, bad;
+    } cases[] = {
+        {"\xFF", 1, 0},
+        {"ab\x80", 3, 2},
+        {"\xC0\x80", 2, 0},
+        {"abcdefghi\xED\xA0\x80", 12, 9},
+        {"\xF4\x90\x80\x80", 4, 0},
+        {"a\xE6\x97", 3, 1},
+        {"\xC3", 1, 0},
+        {"\xE0\x9F\xBF", 3, 0},
+        {"\xF0\x8F\xBF\xBF", 4, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct token_list list = {0};

@@ -18,9 +18,67 @@ static uint32_t random_below(uint32_t n)
 
 /* Pieces that the patterns distinguish, and some that look as if. */
 static const char *const pieces[] = {
-    "a", "Z", "abc", "\xC3\xA9", "e\xCC\x81", "\xE6\x97\xA5\xE6\x9C\xAC", "\xC7\x85", "\xCA\xB0", "\xD7\x90", "1", "23", "4567", "\xC2\xB2", "\xD9\xA3", "\xE2\x85\xA0", "\xE2\x91\xA0",
-    " ", "  ", "\t", "\n", "\r\n", "\r", "\n\n", "\v", "\f", "\xC2\x85", "\xC2\xA0", "\xE1\xA0\x8E", "\xE2\x80\x83", "\xE2\x80\xA8", "\xE3\x80\x80", "\xE2\x80\x8B", "\xEF\xBB\xBF",
-    "'", "'s", "'S", "'\xC5\xBF", "'t", "'re", "'RE", "'rE", "'ve", "'vE", "'m", "'ll", "'LL", "'lL", "'d", "'D", "'r", "'x", "''s", "\xE2\x80\x99s", "!", "...", "_", "-", "$", "\xF0\x9F\x98\x80", "\x01", "\x7F",
+    "a",
+    "Z",
+    "abc",
+    "\xC3\xA9",
+    "e\xCC\x81",
+    "\xE6\x97\xA5\xE6\x9C\xAC",
+    "\xC7\x85",
+    "\xCA\xB0",
+    "\xD7\x90",
+    "1",
+    "23",
+    "4567",
+    "\xC2\xB2",
+    "\xD9\xA3",
+    "\xE2\x85\xA0",
+    "\xE2\x91\xA0",
+    " ",
+    "  ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\r",
+    "\n\n",
+    "\v",
+    "\f",
+    "\xC2\x85",
+    "\xC2\xA0",
+    "\xE1\xA0\x8E",
+    "\xE2\x80\x83",
+    "\xE2\x80\xA8",
+    "\xE3\x80\x80",
+    "\xE2\x80\x8B",
+    "\xEF\xBB\xBF",
+    "'",
+    "'s",
+    "'S",
+    "'\xC5\xBF",
+    "'t",
+    "'re",
+    "'RE",
+    "'rE",
+    "'ve",
+    "'vE",
+    "'m",
+    "'ll",
+    "'LL",
+    "'lL",
+    "'d",
+    "'D",
+    "'r",
+    "'x",
+    "''s",
+    "\xE2\x80\x99s",
+    "!",
+    "...",
+    "_",
+    "-",
+    "$",
+    "\xF0\x9F\x98\x80",
+    "\x01",
+    "\x7F",
 };
 enum { PIECES = sizeof pieces / sizeof *pieces };
 
@@ -36,7 +94,8 @@ static void find_newer(void)
     for (uint32_t code = 1; code < 0x110000; code++) {
         char text[UTF8_MAX];
         struct regex_walk w = {0};
-        if ((code >= 0xD800 && code <= 0xDFFF) || !unicode_is(code, UNICODE_LETTER | UNICODE_NUMBER)) continue;
+        if ((code >= 0xD800 && code <= 0xDFFF) || !unicode_is(code, UNICODE_LETTER | UNICODE_NUMBER))
+            continue;
         newer[code] = regex_next(re, text, utf8_put(text, code), &w, &err) == THEA_OK;
         count += newer[code];
     }
@@ -49,8 +108,10 @@ static void random_text(struct buf *text)
     buf_clear(text);
     for (uint32_t n = 1 + random_below(20); n > 0; n--) {
         uint32_t code = random_below(0x110000);
-        if (random_below(8) > 0) buf_add_text(text, pieces[random_below(PIECES)]);
-        else if ((code < 0xD800 || code > 0xDFFF) && !newer[code]) utf8_add(text, code == 0 ? 'q' : code);
+        if (random_below(8) > 0)
+            buf_add_text(text, pieces[random_below(PIECES)]);
+        else if ((code < 0xD800 || code > 0xDFFF) && !newer[code])
+            utf8_add(text, code == 0 ? 'q' : code);
     }
 }
 
@@ -63,7 +124,8 @@ static void compare(const struct scan_pattern *p, struct regex *re, const struct
     while ((rc = regex_next(re, buf_text(text), text->len, &w, &err)) == THEA_OK) {
         cr_assert_eq(w.start, at, "the pattern leaves a gap at %zu of '%s'", at, text->data);
         size_t end = p->scan(text->data, text->len, at);
-        cr_assert_eq(end, w.end, "%s\nin '%s' (%zu bytes): from %zu to %zu, the scanner says %zu", p->pattern, text->data, text->len, at, w.end, end);
+        cr_assert_eq(end, w.end, "%s\nin '%s' (%zu bytes): from %zu to %zu, the scanner says %zu", p->pattern,
+                     text->data, text->len, at, w.end, end);
         at = end;
     }
     cr_assert_eq(rc, THEA_DONE, "%s", err.message);

@@ -1,4 +1,5 @@
-/* Decoding as ids come equals decoding them all, wherever the ids are cut; and every piece is whole characters. */
+/* Decoding as ids come equals decoding them all, wherever the ids are cut; and every piece is whole
+ * characters. */
 #include "tests/text/support.h"
 #include "text/utf8.h"
 
@@ -6,20 +7,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct check { struct tokenizer *t; const char *name; size_t line, held_back; };
+struct check {
+    struct tokenizer *t;
+    const char *name;
+    size_t line, held_back;
+};
 
 static void push(struct token_decoder *d, const int32_t *ids, size_t n, struct buf *out)
 {
     struct thea_err err = {0};
     size_t before = out->len, bad = 0;
     cr_assert_eq(token_decoder_push(d, ids, n, out, &err), THEA_OK, "%s", err.message);
-    cr_assert(out->len == before || utf8_valid(out->data + before, out->len - before, &bad), "a piece that is no whole characters");
+    cr_assert(out->len == before || utf8_valid(out->data + before, out->len - before, &bad),
+              "a piece that is no whole characters");
 }
 
 static void same(const struct check *c, const struct buf *whole, const struct buf *cut, size_t at)
 {
-    cr_assert(whole->len == cut->len && memcmp(buf_text(whole), buf_text(cut), whole->len) == 0, "%s line %zu, cut at %zu:\n  whole '%s'\n  cut   '%s'",
-              c->name, c->line, at, buf_text(whole), buf_text(cut));
+    cr_assert(whole->len == cut->len && memcmp(buf_text(whole), buf_text(cut), whole->len) == 0,
+              "%s line %zu, cut at %zu:\n  whole '%s'\n  cut   '%s'", c->name, c->line, at, buf_text(whole),
+              buf_text(cut));
 }
 
 /* In two at every place; then one by one. */
@@ -77,24 +84,33 @@ ParameterizedTest(size_t *i, streaming, any_cut_gives_the_whole_decoding)
 static const char *const decoders[] = {
     "null",
     "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"always\"}",
-    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\"aab\"},\"content\":\"X\"}]}",
-    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a+b\"},\"content\":\"X\"}]}",
-    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\"a\",\"start\":2,\"stop\":3}]}",
-    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\"a\",\"start\":2,\"stop\":0}]}",
-    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"},{\"type\":\"Fuse\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\"ab\"},\"content\":\"\"}]}",
+    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Replace\",\"pattern\":{\"String\":"
+    "\"aab\"},\"content\":\"X\"}]}",
+    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Replace\",\"pattern\":{\"Regex\":"
+    "\"a+b\"},\"content\":\"X\"}]}",
+    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\"a\","
+    "\"start\":2,\"stop\":3}]}",
+    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":"
+    "\"Strip\",\"content\":\"a\",\"start\":2,\"stop\":0}]}",
+    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"},{\"type\":\"Fuse\"},{\"type\":\"Replace\","
+    "\"pattern\":{\"String\":\"ab\"},\"content\":\"\"}]}",
 };
 
 Test(streaming, any_cut_gives_the_whole_decoding_with_any_decoder)
 {
     for (size_t k = 0; k < sizeof decoders / sizeof *decoders; k++) {
         struct buf json = {0};
-        buf_printf(&json, "{\"decoder\":%s,\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"_\":3,\"_a\":4,\"<0xC3>\":5,\"<0xA9>\":6,\"Ã\":7,\"©\":8},\"merges\":[]}}", decoders[k]);
+        buf_printf(&json,
+                   "{\"decoder\":%s,\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"_\":3,"
+                   "\"_a\":4,\"<0xC3>\":5,\"<0xA9>\":6,\"Ã\":7,\"©\":8},\"merges\":[]}}",
+                   decoders[k]);
         struct check c = {.name = decoders[k], .t = open_text(json.data)};
         unsigned state = 1;
         for (c.line = 0; c.line < 300; c.line++) {
             int32_t ids[12];
             size_t n = c.line % 12;
-            for (size_t i = 0; i < n; i++) ids[i] = (int32_t)((state = state * 1103515245u + 12345u) >> 16) % 9;
+            for (size_t i = 0; i < n; i++)
+                ids[i] = (int32_t)((state = state * 1103515245u + 12345u) >> 16) % 9;
             check_ids(&c, ids, n, false);
         }
         tokenizer_close(c.t);

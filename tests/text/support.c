@@ -5,9 +5,11 @@
 #include <string.h>
 
 const char *const golden_tokenizers[] = {
-    "tokenizers/bytelevel-gpt2", "tokenizers/bytelevel-gpt2-prefix", "tokenizers/bytelevel-llama3", "tokenizers/bytelevel-qwen",
-    "tokenizers/bytelevel-removed", "tokenizers/bytelevel-lfm2", "tokenizers/bytelevel-added", "tokenizers/spm-llama",
-    "tokenizers/spm-metaspace", "stories260k",
+    "tokenizers/bytelevel-gpt2",    "tokenizers/bytelevel-gpt2-prefix",
+    "tokenizers/bytelevel-llama3",  "tokenizers/bytelevel-qwen",
+    "tokenizers/bytelevel-removed", "tokenizers/bytelevel-lfm2",
+    "tokenizers/bytelevel-added",   "tokenizers/spm-llama",
+    "tokenizers/spm-metaspace",     "stories260k",
 };
 
 struct tokenizer *open_golden(const char *name)
@@ -24,7 +26,8 @@ struct tokenizer *open_text(const char *json)
 {
     struct tokenizer *t = NULL;
     struct thea_err err = {0};
-    if (tokenizer_parse(&t, json, strlen(json), "tokenizer.json", &err) != THEA_OK) cr_assert_fail("%s", err.message);
+    if (tokenizer_parse(&t, json, strlen(json), "tokenizer.json", &err) != THEA_OK)
+        cr_assert_fail("%s", err.message);
     return t;
 }
 
@@ -40,7 +43,8 @@ char *read_file(const char *path, size_t *len)
     return buf_take(&text);
 }
 
-size_t each_line(const char *name, const char *file, void (*visit)(void *context, const struct json_node *line), void *context)
+size_t each_line(const char *name, const char *file,
+                 void (*visit)(void *context, const struct json_node *line), void *context)
 {
     struct thea_err err = {0};
     char path[1024];
@@ -51,7 +55,8 @@ size_t each_line(const char *name, const char *file, void (*visit)(void *context
         struct json_node *node = NULL;
         end = memchr(line, '\n', len - (size_t)(line - text));
         if (end == NULL) end = text + len;
-        if (json_parse(&node, line, (size_t)(end - line), path, &err) != THEA_OK) cr_assert_fail("%s: line %zu: %s", path, count + 1, err.message);
+        if (json_parse(&node, line, (size_t)(end - line), path, &err) != THEA_OK)
+            cr_assert_fail("%s: line %zu: %s", path, count + 1, err.message);
         visit(context, node);
         json_free(node);
         count++;
@@ -64,7 +69,8 @@ struct token_list encode(struct tokenizer *t, const char *text, size_t len, bool
 {
     struct token_list list = {0};
     struct thea_err err = {0};
-    if (tokenizer_encode(t, text, len, special, &list, &err) != THEA_OK) cr_assert_fail("encode: %s", err.message);
+    if (tokenizer_encode(t, text, len, special, &list, &err) != THEA_OK)
+        cr_assert_fail("encode: %s", err.message);
     return list;
 }
 
@@ -72,7 +78,8 @@ struct buf decode(struct tokenizer *t, const int32_t *ids, size_t n, bool skip_s
 {
     struct buf out = {0};
     struct thea_err err = {0};
-    if (tokenizer_decode(t, ids, n, skip_special, &out, &err) != THEA_OK) cr_assert_fail("decode: %s", err.message);
+    if (tokenizer_decode(t, ids, n, skip_special, &out, &err) != THEA_OK)
+        cr_assert_fail("decode: %s", err.message);
     return out;
 }
 
