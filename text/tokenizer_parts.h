@@ -1,0 +1,24 @@
+/* What a tokenizer is made of: shared by tokenizer_open.c, which puts it together, and tokenizer.c, which
+ * runs it. */
+#ifndef TEXT_TOKENIZER_PARTS_H
+#define TEXT_TOKENIZER_PARTS_H
+
+#include "text/added.h"
+#include "text/bpe.h"
+#include "text/decode.h"
+#include "text/normalize.h"
+#include "text/postprocess.h"
+#include "text/pretokenize.h"
+
+struct tokenizer {
+    struct vocab vocab;
+    struct normalizer *normalizer;
+    struct pretokenizer *pretokenizer;
+    struct bpe *model;
+    struct added_set raw, normalized; /* added tokens looked for before and after normalizing */
+    struct template_ids template;
+    struct decoder *decoder;
+    scan_fn scan;
+};
+
+#endif
