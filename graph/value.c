@@ -1,4 +1,5 @@
-/* Typed values as people write them: see value.h. Invariant: a number is taken only when all of its text was understood. */
+/* Typed values as people write them: see value.h. Invariant: a number is taken only when all of its text was
+ * understood. */
 #include "graph/value.h"
 
 #include <ctype.h>
@@ -39,7 +40,8 @@ bool value_type_is_list(value_type type)
     return type == VALUE_TEXTS || type == VALUE_PATHS || type == VALUE_NAMES;
 }
 
-/* Digits of a whole number, "_" between digits allowed; up to the first other character, which *end gets. False: none, or too large. */
+/* Digits of a whole number, "_" between digits allowed; up to the first other character, which *end gets.
+ * False: none, or too large. */
 static bool read_digits(int64_t *out, const char *text, const char **end)
 {
     const char *p = text;
@@ -54,11 +56,16 @@ static bool read_digits(int64_t *out, const char *text, const char **end)
     return true;
 }
 
-static thea_rc check_limits(const struct value_limits *limits, double n, const char *text, const char *what, struct thea_err *err)
+static thea_rc check_limits(const struct value_limits *limits, double n, const char *text, const char *what,
+                            struct thea_err *err)
 {
-    if (limits == NULL || !(limits->min < limits->max) || (n >= limits->min && n <= limits->max)) return THEA_OK;
-    if (isinf(limits->max)) return thea_fail(err, THEA_EUSAGE, "'%s' is out of range: %s of at least %.15g is accepted", text, what, limits->min);
-    return thea_fail(err, THEA_EUSAGE, "'%s' is out of range: %s from %.15g to %.15g is accepted", text, what, limits->min, limits->max);
+    if (limits == NULL || !(limits->min < limits->max) || (n >= limits->min && n <= limits->max))
+        return THEA_OK;
+    if (isinf(limits->max))
+        return thea_fail(err, THEA_EUSAGE, "'%s' is out of range: %s of at least %.15g is accepted", text,
+                         what, limits->min);
+    return thea_fail(err, THEA_EUSAGE, "'%s' is out of range: %s from %.15g to %.15g is accepted", text, what,
+                     limits->min, limits->max);
 }
 
 static thea_rc parse_bool(struct value *out, const char *text, struct thea_err *err)
@@ -68,17 +75,20 @@ static thea_rc parse_bool(struct value *out, const char *text, struct thea_err *
     return thea_fail(err, THEA_EUSAGE, "'%s' is not a boolean: true or false is accepted", text);
 }
 
-static thea_rc parse_int(struct value *out, const struct value_limits *limits, const char *text, struct thea_err *err)
+static thea_rc parse_int(struct value *out, const struct value_limits *limits, const char *text,
+                         struct thea_err *err)
 {
     const char *end = text;
     bool negative = text[0] == '-';
     if (!read_digits(&out->integer, text + negative, &end) || *end != '\0')
-        return thea_fail(err, THEA_EUSAGE, "'%s' is not an integer: a whole number such as 512 is accepted", text);
+        return thea_fail(err, THEA_EUSAGE, "'%s' is not an integer: a whole number such as 512 is accepted",
+                         text);
     if (negative) out->integer = -out->integer;
     return check_limits(limits, (double)out->integer, text, "an integer", err);
 }
 
-static thea_rc parse_number(struct value *out, const struct value_limits *limits, const char *text, struct thea_err *err)
+static thea_rc parse_number(struct value *out, const struct value_limits *limits, const char *text,
+                            struct thea_err *err)
 {
     char *end = NULL;
     /* strtod would also take spaces, hexadecimal, "inf" and "nan". */
@@ -90,16 +100,19 @@ static thea_rc parse_number(struct value *out, const struct value_limits *limits
 }
 
 /* "64MiB", "2.5s": a number and its unit. Zero needs none. */
-static thea_rc parse_with_unit(struct value *out, const struct unit *units, const struct value_limits *limits, const char *text,
-                               const char *what, const char *accepted, const char *example, struct thea_err *err)
+static thea_rc parse_with_unit(struct value *out, const struct unit *units, const struct value_limits *limits,
+                               const char *text, const char *what, const char *accepted, const char *example,
+                               struct thea_err *err)
 {
     size_t digits = strspn(text, "0123456789.");
     char *end = NULL;
     double n = digits > 0 ? strtod(text, &end) : 0;
     if (digits == 0 || end != text + digits)
-        return thea_fail(err, THEA_EUSAGE, "'%s' is not %s: a number with its unit is accepted (%s)", text, what, accepted);
+        return thea_fail(err, THEA_EUSAGE, "'%s' is not %s: a number with its unit is accepted (%s)", text,
+                         what, accepted);
     if (*end == '\0' && n != 0)
-        return thea_fail(err, THEA_EUSAGE, "'%s' has no unit: did you mean '%s%s'? (%s)", text, text, example, accepted);
+        return thea_fail(err, THEA_EUSAGE, "'%s' has no unit: did you mean '%s%s'? (%s)", text, text, example,
+                         accepted);
     const struct unit *u = units;
     while (u->name != NULL && strcmp(end, u->name) != 0) u++;
     if (*end != '\0' && u->name == NULL)
@@ -117,11 +130,18 @@ static thea_rc parse_range(struct value *out, const char *text, struct thea_err 
     *r = (struct value_range){0, INT64_MAX};
     if (strcmp(text, "all") == 0) return THEA_OK;
     bool good = read_digits(&r->first, p, &p);
-    if (good && *p == '\0') r->last = r->first;
-    else if (good && p[0] == '-' && p[1] != '\0') good = read_digits(&r->last, p + 1, &p) && *p == '\0';
-    else if (good) good = strcmp(p, "-") == 0;
-    if (!good) return thea_fail(err, THEA_EUSAGE, "'%s' is not a range: 0-7, 8-, 3 or all is accepted (from 0, the last one included)", text);
-    if (r->last < r->first) return thea_fail(err, THEA_EUSAGE, "'%s' is an empty range: its end is before its beginning", text);
+    if (good && *p == '\0')
+        r->last = r->first;
+    else if (good && p[0] == '-' && p[1] != '\0')
+        good = read_digits(&r->last, p + 1, &p) && *p == '\0';
+    else if (good)
+        good = strcmp(p, "-") == 0;
+    if (!good)
+        return thea_fail(err, THEA_EUSAGE,
+                         "'%s' is not a range: 0-7, 8-, 3 or all is accepted (from 0, the last one included)",
+                         text);
+    if (r->last < r->first)
+        return thea_fail(err, THEA_EUSAGE, "'%s' is an empty range: its end is before its beginning", text);
     return THEA_OK;
 }
 
@@ -135,7 +155,8 @@ static void list_words(char *out, size_t size, const char *const *words)
     }
 }
 
-static thea_rc find_choice(int *out, const struct value_limits *limits, const char *text, struct thea_err *err)
+static thea_rc find_choice(int *out, const struct value_limits *limits, const char *text,
+                           struct thea_err *err)
 {
     const char *const *choices = limits->choices;
     for (int i = 0; choices[i] != NULL; i++) {
@@ -145,11 +166,14 @@ static thea_rc find_choice(int *out, const struct value_limits *limits, const ch
     char accepted[512];
     list_words(accepted, sizeof accepted, choices);
     const char *near = value_nearest(text, choices);
-    if (near != NULL) return thea_fail(err, THEA_EUSAGE, "'%s' is not accepted (did you mean '%s'?): one of %s", text, near, accepted);
+    if (near != NULL)
+        return thea_fail(err, THEA_EUSAGE, "'%s' is not accepted (did you mean '%s'?): one of %s", text, near,
+                         accepted);
     return thea_fail(err, THEA_EUSAGE, "'%s' is not accepted: one of %s", text, accepted);
 }
 
-static thea_rc parse_name(struct value *out, const struct value_limits *limits, const char *text, struct thea_err *err)
+static thea_rc parse_name(struct value *out, const struct value_limits *limits, const char *text,
+                          struct thea_err *err)
 {
     int ignored;
     out->text = text;
@@ -164,7 +188,8 @@ static thea_rc parse_path(struct value *out, value_type type, const char *text, 
     return thea_fail(err, THEA_EUSAGE, "the %s is empty", type == VALUE_MODEL ? "model" : "path");
 }
 
-thea_rc value_parse(struct value *out, value_type type, const struct value_limits *limits, const char *text, struct thea_err *err)
+thea_rc value_parse(struct value *out, value_type type, const struct value_limits *limits, const char *text,
+                    struct thea_err *err)
 {
     *out = (struct value){.type = type};
     switch (type) {
@@ -172,7 +197,8 @@ thea_rc value_parse(struct value *out, value_type type, const struct value_limit
     case VALUE_INT: return parse_int(out, limits, text, err);
     case VALUE_NUMBER: return parse_number(out, limits, text, err);
     case VALUE_CHOICE: return find_choice(&out->choice, limits, text, err);
-    case VALUE_SIZE: return parse_with_unit(out, size_units, limits, text, "a size", "B, KiB, MiB, GiB, TiB", "MiB", err);
+    case VALUE_SIZE:
+        return parse_with_unit(out, size_units, limits, text, "a size", "B, KiB, MiB, GiB, TiB", "MiB", err);
     case VALUE_TIME: return parse_with_unit(out, time_units, limits, text, "a time", "ms, s, m, h", "s", err);
     case VALUE_RANGE: return parse_range(out, text, err);
     case VALUE_NAMES: return parse_name(out, limits, text, err);
@@ -200,7 +226,8 @@ static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb)
             size_t best = up[j - 1] + (a[i - 1] != b[j - 1]);
             if (up[j] + 1 < best) best = up[j] + 1;
             if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && up2[j - 2] + 1 < best) best = up2[j - 2] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && up2[j - 2] + 1 < best)
+                best = up2[j - 2] + 1;
             row[j] = best;
         }
     }
@@ -239,8 +266,10 @@ const char *value_format_bytes(char *out, uint64_t bytes)
     size_t u = 0;
     double n = (double)bytes;
     for (; n >= 1023.95 && u + 1 < sizeof units / sizeof *units; u++) n /= 1024;
-    if (u == 0) snprintf(out, 16, "%" PRIu64, bytes);
-    else snprintf(out, 16, n < 10 ? "%.1f %s" : "%.0f %s", n, units[u]);
+    if (u == 0)
+        snprintf(out, 16, "%" PRIu64, bytes);
+    else
+        snprintf(out, 16, n < 10 ? "%.1f %s" : "%.0f %s", n, units[u]);
     return out;
 }
 
@@ -262,7 +291,9 @@ const char *value_format_rate(char *out, double per_second)
     static const char *const units[] = {"", "k", "M", "G", "T"};
     size_t u = 0;
     for (; per_second >= 999.5 && u + 1 < sizeof units / sizeof *units; u++) per_second /= 1000;
-    if (u == 0) snprintf(out, 16, per_second < 10 && per_second != floor(per_second) ? "%.1f" : "%.0f", per_second);
-    else snprintf(out, 16, per_second < 99.95 ? "%.1f%s" : "%.0f%s", per_second, units[u]);
+    if (u == 0)
+        snprintf(out, 16, per_second < 10 && per_second != floor(per_second) ? "%.1f" : "%.0f", per_second);
+    else
+        snprintf(out, 16, per_second < 99.95 ? "%.1f%s" : "%.0f%s", per_second, units[u]);
     return out;
 }

@@ -1,16 +1,19 @@
-/* A stage: one program, one table. The table gives a kind its name, options, ports and functions; stage_main does the rest: the command
- * line, --help, --describe, links or stdio, credit, ends, the status page. A test calls the table without process or socket (tests/support/harness.h).
+/* A stage: one program, one table. The table gives a kind its name, options, ports and functions; stage_main
+ * does the rest: the command line, --help, --describe, links or stdio, credit, ends, the status page. A test
+ * calls the table without process or socket (tests/support/harness.h).
  *
- * The loop (fabric.md section 4): wait, pick an input frame, run one op, send its outputs, consume. One call of an op puts at most one
- * frame on each output port, and is made only when every connected output has credit for it. An op that has more to say returns
- * THEA_AGAIN and is called again with the same input. So a stage never waits inside an op, and needs no thread of its own.
+ * The loop (fabric.md section 4): wait, pick an input frame, run one op, send its outputs, consume. One call
+ * of an op puts at most one frame on each output port, and is made only when every connected output has
+ * credit for it. An op that has more to say returns THEA_AGAIN and is called again with the same input. So a
+ * stage never waits inside an op, and needs no thread of its own.
  *
- * What passes by itself: tensors of the input frame beside the main tensor of the port it came by, and its attributes, ride on the next output
- * frame of that stream, unchanged (those of several inputs that made one output are joined along their first dimension), on every output
- * port. What no frame took goes with the `end` frame. A tensor that the op puts itself replaces a passing one of the same name.
+ * What passes by itself: tensors of the input frame beside the main tensor of the port it came by, and its
+ * attributes, ride on the next output frame of that stream, unchanged (those of several inputs that made one
+ * output are joined along their first dimension), on every output port. What no frame took goes with the
+ * `end` frame. A tensor that the op puts itself replaces a passing one of the same name.
  *
- * Without --in, forward inputs are read from stdin (all of them count as connected, those of a STAGE_ONE_OF group too); without --out, the
- * ports that --emit names leave on stdout.
+ * Without --in, forward inputs are read from stdin (all of them count as connected, those of a STAGE_ONE_OF
+ * group too); without --out, the ports that --emit names leave on stdout.
  *
  * A table's 40-line example: examples/stage/. */
 #ifndef GRAPH_WIRE_STAGE_H
@@ -24,75 +27,84 @@ struct stage;        /* the runtime's side of this process */
 struct stage_stream; /* the runtime's side of one open stream */
 
 struct stage_option {
-    const char *name;    /* as in YAML: "max_tokens" (on a command line: --max-tokens) */
+    const char *name; /* as in YAML: "max_tokens" (on a command line: --max-tokens) */
     value_type type;
-    const char *def;     /* default as text; NULL: none (field keeps zero; lists are empty) */
-    const char *meaning; /* one line, for --help and the docs */
-    const char *unit;    /* "positions", "bytes", …; NULL */
-    double min, max;     /* numbers, sizes, times, when min < max */
+    const char *def;            /* default as text; NULL: none (field keeps zero; lists are empty) */
+    const char *meaning;        /* one line, for --help and the docs */
+    const char *unit;           /* "positions", "bytes", …; NULL */
+    double min, max;            /* numbers, sizes, times, when min < max */
     const char *const *choices; /* VALUE_CHOICE (required), VALUE_NAMES (optional); NULL-terminated */
-    size_t offset;       /* of its field in the stage's state, of the type that value.h says */
-    unsigned flags;      /* STAGE_OPERANDS | … */
+    size_t offset;              /* of its field in the stage's state, of the type that value.h says */
+    unsigned flags;             /* STAGE_OPERANDS | … */
 };
 enum {
-    STAGE_OPERANDS = 1,  /* operands of the command line go here too (one option of a table) */
+    STAGE_OPERANDS = 1, /* operands of the command line go here too (one option of a table) */
     STAGE_REQUIRED = 2,
-    STAGE_CLI_ONLY = 4,  /* not a key of pipeline files (layers --emit) */
-    STAGE_HIDDEN = 8,    /* not shown by --help */
+    STAGE_CLI_ONLY = 4, /* not a key of pipeline files (layers --emit) */
+    STAGE_HIDDEN = 8,   /* not shown by --help */
 };
 
 struct stage_port {
     const char *name;
     tensor_dtype dtype;
-    const char *shape;   /* "n", "n, hidden": words are symbols (stage_describe_dim gives them numbers), numbers are fixed, "*" any */
+    const char *shape; /* "n", "n, hidden": words are symbols (stage_describe_dim gives them numbers), numbers
+                          are fixed, "*" any */
     const char *meaning;
-    const char *tensor;  /* name of its main tensor, if not the port's; "hidden.*": a numbered family */
+    const char *tensor; /* name of its main tensor, if not the port's; "hidden.*": a numbered family */
     unsigned flags;
 };
 enum {
-    STAGE_OPTIONAL = 1,  /* an input that may stay unconnected; inputs without it must be connected */
-    STAGE_ONE_OF = 2,    /* exactly one of the inputs with this flag must be connected */
-    /* An input at the far end of the edge that points back; or the output at its beginning, which leaves both forward to its readers and back, by
-     * --out feedback=ADDRESS or as one of several --out PORT=ADDRESS. Such an output needs its feedback edge unless STAGE_OPTIONAL. */
+    STAGE_OPTIONAL = 1, /* an input that may stay unconnected; inputs without it must be connected */
+    STAGE_ONE_OF = 2,   /* exactly one of the inputs with this flag must be connected */
+    /* An input at the far end of the edge that points back; or the output at its beginning, which leaves both
+     * forward to its readers and back, by
+     * --out feedback=ADDRESS or as one of several --out PORT=ADDRESS. Such an output needs its feedback edge
+     * unless STAGE_OPTIONAL. */
     STAGE_FEEDBACK = 4,
-    STAGE_DEFAULT = 8,   /* the output that leaves on stdout when nobody says (without it: the first) */
+    STAGE_DEFAULT = 8, /* the output that leaves on stdout when nobody says (without it: the first) */
 };
 
 struct stage_describe; /* collects what --describe prints beyond the table */
 
 struct stage_ops {
     const char *kind;
-    const char *summary;                 /* one line: "one vector per stream from its hidden states" */
-    const char *const *examples;         /* command lines for --help; NULL-terminated; may be NULL */
-    const struct stage_option *options;  /* ended by {0}; may be NULL */
-    const struct stage_port *inputs;     /* ended by {0}; NULL: a source */
-    const struct stage_port *outputs;    /* ended by {0}; NULL: a sink */
-    size_t state_size;                   /* of the stage's state, zeroed, options filled in before open */
-    size_t stream_size;                  /* of a stream's state, zeroed at the stream's first frame */
-    bool aggregates;                     /* outputs are summaries: tensors do not pass by, attributes do */
+    const char *summary;                /* one line: "one vector per stream from its hidden states" */
+    const char *const *examples;        /* command lines for --help; NULL-terminated; may be NULL */
+    const struct stage_option *options; /* ended by {0}; may be NULL */
+    const struct stage_port *inputs;    /* ended by {0}; NULL: a source */
+    const struct stage_port *outputs;   /* ended by {0}; NULL: a sink */
+    size_t state_size;                  /* of the stage's state, zeroed, options filled in before open */
+    size_t stream_size;                 /* of a stream's state, zeroed at the stream's first frame */
+    bool aggregates;                    /* outputs are summaries: tensors do not pass by, attributes do */
 
-    /* Options are parsed; no input has come. May check them and fill in what is fixed now (dimensions, ports, blocks) for --describe.
-     * Called by `check` often: open no sockets, load no weights. Not called by --describe while a required option is missing. May be NULL. */
+    /* Options are parsed; no input has come. May check them and fill in what is fixed now (dimensions, ports,
+     * blocks) for --describe. Called by `check` often: open no sockets, load no weights. Not called by
+     * --describe while a required option is missing. May be NULL. */
     thea_rc (*describe)(struct stage *st, struct stage_describe *d, struct thea_err *err);
     /* Get ready: load the model, open the output. */
     thea_rc (*open)(struct stage *st, struct thea_err *err);
-    /* A source's op: start a stream (stage_start), or put one frame of the current one, or end it (stage_finish).
-     * Returns OK or AGAIN to be called again, DONE when there is nothing more (eof follows). */
+    /* A source's op: start a stream (stage_start), or put one frame of the current one, or end it
+     * (stage_finish). Returns OK or AGAIN to be called again, DONE when there is nothing more (eof follows).
+     */
     thea_rc (*source)(struct stage *st, struct thea_err *err);
     /* A stream's first frame is here (of kind data or end). May be NULL. */
     thea_rc (*begin)(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err);
-    /* A data or mark frame on input `port` (index into inputs). OK: consumed. AGAIN: call again with the same frame.
-     * THEA_EDOC: the stream is bad; the runtime puts an error frame in its place and drops the rest. Any other error ends the stage. */
-    thea_rc (*frame)(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err);
-    /* `end` came on all forward inputs. May put frames (AGAIN: call again). Afterwards the runtime sends `end` on all outputs, unless
-     * stage_hold was called (a loop's head), and frees the stream. May be NULL. */
+    /* A data or mark frame on input `port` (index into inputs). OK: consumed. AGAIN: call again with the same
+     * frame. THEA_EDOC: the stream is bad; the runtime puts an error frame in its place and drops the rest.
+     * Any other error ends the stage. */
+    thea_rc (*frame)(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
+                     struct thea_err *err);
+    /* `end` came on all forward inputs. May put frames (AGAIN: call again). Afterwards the runtime sends
+     * `end` on all outputs, unless stage_hold was called (a loop's head), and frees the stream. May be NULL.
+     */
     thea_rc (*end)(struct stage *st, struct stage_stream *s, struct thea_err *err);
-    /* An error frame ended the stream (reason in its attribute "error"). Sinks report it; others may leave it NULL: it is passed on. */
+    /* An error frame ended the stream (reason in its attribute "error"). Sinks report it; others may leave it
+     * NULL: it is passed on. */
     thea_rc (*failed)(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err);
     /* Free what a stream's state owns; always called, also when a run is broken off. May be NULL. */
     void (*drop)(struct stage *st, struct stage_stream *s);
-    /* eof came on all inputs, all streams have ended: a sink writes what is left. Not called after stage_enough or when the run is broken off.
-     * May be NULL. */
+    /* eof came on all inputs, all streams have ended: a sink writes what is left. Not called after
+     * stage_enough or when the run is broken off. May be NULL. */
     thea_rc (*finish)(struct stage *st, struct thea_err *err);
     /* Free what the state owns. Called after open, whether it failed or not. May be NULL. */
     void (*close)(struct stage *st);
@@ -100,72 +112,93 @@ struct stage_ops {
 
 /* main() of a stage: through STAGE_MAIN below. Returns the exit status. */
 int stage_main(int argc, char **argv, const struct stage_ops *ops);
-/* A stage's file ends with STAGE_MAIN(pool_ops): the table becomes visible to tests, main is left out there. */
+/* A stage's file ends with STAGE_MAIN(pool_ops): the table becomes visible to tests, main is left out there.
+ */
 #ifdef THEA_NO_MAIN
 #define STAGE_MAIN(ops) extern const struct stage_ops ops
 #else
-#define STAGE_MAIN(ops) int main(int argc, char **argv) { return stage_main(argc, argv, &(ops)); } extern const struct stage_ops ops
+#define STAGE_MAIN(ops)                                                                                      \
+    int main(int argc, char **argv)                                                                          \
+    {                                                                                                        \
+        return stage_main(argc, argv, &(ops));                                                               \
+    }                                                                                                        \
+    extern const struct stage_ops ops
 #endif
 
 /* --- in any op --- */
-void *stage_state(struct stage *st);                /* the state_size bytes, options filled in */
-void *stage_stream_state(struct stage_stream *s);   /* the stream_size bytes */
+void *stage_state(struct stage *st);              /* the state_size bytes, options filled in */
+void *stage_stream_state(struct stage_stream *s); /* the stream_size bytes */
 uint64_t stage_stream_id(const struct stage_stream *s);
-const char *stage_name(const struct stage *st);     /* "layers/1" */
-int stage_threads(const struct stage *st);          /* --threads, 1 at least */
-bool stage_connected(const struct stage *st, int out_port); /* does anyone read this output? (stdio: is it emitted?) */
+const char *stage_name(const struct stage *st); /* "layers/1" */
+int stage_threads(const struct stage *st);      /* --threads, 1 at least */
+bool stage_connected(const struct stage *st,
+                     int out_port); /* does anyone read this output? (stdio: is it emitted?) */
 bool stage_input_connected(const struct stage *st, int in_port);
-bool stage_on_terminal(const struct stage *st);     /* a sink's stdout is a terminal */
+bool stage_on_terminal(const struct stage *st);                  /* a sink's stdout is a terminal */
 bool stage_option_set(const struct stage *st, const char *name); /* given by the user, not the default */
-const struct frame *stage_frame(const struct stage *st); /* the input frame of the running op (in end(): the one that ended it); NULL in a source */
+const struct frame *stage_frame(const struct stage *st); /* the input frame of the running op (in end(): the
+                                                            one that ended it); NULL in a source */
 /* Attributes that came with the stream (all of its frames so far; the newest value of a key). */
 const char *stage_stream_text(const struct stage_stream *s, const char *key, const char *fallback);
 int64_t stage_stream_int(const struct stage_stream *s, const char *key, int64_t fallback);
 
 /* --- output --- */
-/* 64-byte aligned memory for one tensor of the frame being put on `port`, valid until the op returns; reused from call to call.
- * (Later this is shared memory: write results straight into it and nothing is copied.) Several calls give several buffers. */
+/* 64-byte aligned memory for one tensor of the frame being put on `port`, valid until the op returns; reused
+ * from call to call. (Later this is shared memory: write results straight into it and nothing is copied.)
+ * Several calls give several buffers. */
 void *stage_buffer(struct stage *st, int port, size_t bytes);
-/* Add a tensor to the frame that leaves on `port` when this op returns. Data must stay valid until then. Ports that nobody reads are ignored.
- * At most FRAME_TENSORS_MAX a frame (assert). */
+/* Add a tensor to the frame that leaves on `port` when this op returns. Data must stay valid until then.
+ * Ports that nobody reads are ignored. At most FRAME_TENSORS_MAX a frame (assert). */
 void stage_put(struct stage *st, struct stage_stream *s, int port, const struct tensor *t);
-void stage_put_position(struct stage *st, int port, uint64_t position); /* of the frame being put; else the input frame's */
-void stage_put_kind(struct stage *st, int port, frame_kind kind);       /* FRAME_MARK: "sample now"; else FRAME_DATA; a kind alone makes a frame without tensors */
-void stage_put_text(struct stage *st, struct stage_stream *s, const char *key, const char *text); /* attributes of the stream, sent once */
+void stage_put_position(struct stage *st, int port,
+                        uint64_t position); /* of the frame being put; else the input frame's */
+void stage_put_kind(struct stage *st, int port,
+                    frame_kind kind); /* FRAME_MARK: "sample now"; else FRAME_DATA; a kind alone makes a frame
+                                         without tensors */
+void stage_put_text(struct stage *st, struct stage_stream *s, const char *key,
+                    const char *text); /* attributes of the stream, sent once */
 void stage_put_int(struct stage *st, struct stage_stream *s, const char *key, int64_t value);
 void stage_put_number(struct stage *st, struct stage_stream *s, const char *key, double value);
 
 /* --- streams --- */
-/* A source begins its next stream. Index counts from 0 and makes the stream's id. The frames put next belong to it. One at a time: the
- * stream before must be finished, in an earlier op. */
+/* A source begins its next stream. Index counts from 0 and makes the stream's id. The frames put next belong
+ * to it. One at a time: the stream before must be finished, in an earlier op. */
 struct stage_stream *stage_start(struct stage *st, uint64_t index);
-/* The stream ends here: after this op `end` goes out on all outputs; later frames of it that still arrive are dropped (a sampler that has its
- * stop token; a source at the end of a document). */
+/* The stream ends here: after this op `end` goes out on all outputs; later frames of it that still arrive are
+ * dropped (a sampler that has its stop token; a source at the end of a document). */
 void stage_finish(struct stage *st, struct stage_stream *s);
-/* In end(): keep the stream open and send no `end`: it goes on by feedback (a loop's head after the prompt). When `end` comes back on the
- * feedback port, end() is called again. */
+/* In end(): keep the stream open and send no `end`: it goes on by feedback (a loop's head after the prompt).
+ * When `end` comes back on the feedback port, end() is called again. */
 void stage_hold(struct stage *st, struct stage_stream *s);
 bool stage_held(const struct stage_stream *s);
 /* A sink that has enough: STOP goes up all inputs; the stage ends quietly with status 0. */
 void stage_enough(struct stage *st);
-/* The run is draining (SIGTERM): a source should return DONE at its next call; the runtime also sees to it. */
+/* The run is draining (SIGTERM): a source should return DONE at its next call; the runtime also sees to it.
+ */
 bool stage_draining(const struct stage *st);
 
 /* --- what people see --- */
-void stage_skipped(struct stage *st, const char *name, const char *reason); /* a source left an input out: warning, counted by reason */
-void stage_expect(struct stage *st, uint64_t documents);  /* a source knows how many will come */
-void stage_count_tokens(struct stage *st, uint64_t n);    /* positions that passed; tokenize or layers */
+void stage_skipped(struct stage *st, const char *name,
+                   const char *reason); /* a source left an input out: warning, counted by reason */
+void stage_expect(struct stage *st, uint64_t documents); /* a source knows how many will come */
+void stage_count_tokens(struct stage *st, uint64_t n);   /* positions that passed; tokenize or layers */
 void stage_count_bytes(struct stage *st, uint64_t n);
-void stage_progress(struct stage *st);                    /* inside a long op, once per block: "not hung" */
-void stage_working_on(struct stage *st, const char *fmt, ...) THEA_PRINTF(2, 3); /* for crash reports; the runtime sets "<id>, positions p-q" itself */
+void stage_progress(struct stage *st); /* inside a long op, once per block: "not hung" */
+void stage_working_on(struct stage *st, const char *fmt, ...)
+    THEA_PRINTF(2, 3); /* for crash reports; the runtime sets "<id>, positions p-q" itself */
 
 /* --- in describe() --- */
 void stage_describe_dim(struct stage_describe *d, const char *symbol, uint64_t n);
-/* The output that leaves on stdout when nobody says, where that depends on the options or the model; instead of STAGE_DEFAULT. */
+/* The output that leaves on stdout when nobody says, where that depends on the options or the model; instead
+ * of STAGE_DEFAULT. */
 void stage_describe_default(struct stage_describe *d, const char *out_port);
-/* For kinds that split: cost of each block in FLOP a token (at 2,048 tokens), and what the first and last part carry besides. */
-void stage_describe_blocks(struct stage_describe *d, size_t count, const double *costs, double first_extra, double last_extra);
-void stage_describe_resolved(struct stage_describe *d, const char *option, const char *value); /* model: the absolute path of what was found */
-void stage_describe_note(struct stage_describe *d, const char *key, struct json_node *value);  /* anything else; takes over value */
+/* For kinds that split: cost of each block in FLOP a token (at 2,048 tokens), and what the first and last
+ * part carry besides. */
+void stage_describe_blocks(struct stage_describe *d, size_t count, const double *costs, double first_extra,
+                           double last_extra);
+void stage_describe_resolved(struct stage_describe *d, const char *option,
+                             const char *value); /* model: the absolute path of what was found */
+void stage_describe_note(struct stage_describe *d, const char *key,
+                         struct json_node *value); /* anything else; takes over value */
 
 #endif

@@ -1,5 +1,7 @@
-/* Tensors that pass by: what an input frame has beside its port's own tensor leaves with the next output frame of its stream, on every
- * output. Borrowed from the input frame where that frame is still here, copied (and counted) where it is not.
+/* Tensors that pass by: what an input frame has beside its port's own tensor leaves with the next output
+ * frame of its stream, on every output. Borrowed from the input frame where that frame is still here, copied
+ * (and counted) where it is not.
+ *
  * Invariant: on each output port every passing row leaves once, in order. */
 #include "graph/wire/stage_core.h"
 
@@ -24,7 +26,8 @@ static bool joinable(const struct tensor *a, const struct tensor *b)
 static thea_rc fail_join(const struct tensor *a, const struct tensor *b, struct thea_err *err)
 {
     char one[128], two[128];
-    return thea_fail(err, THEA_EDOC, "tensor '%s' changes within the stream: %s, then %s", a->name, tensor_describe(one, a), tensor_describe(two, b));
+    return thea_fail(err, THEA_EDOC, "tensor '%s' changes within the stream: %s, then %s", a->name,
+                     tensor_describe(one, a), tensor_describe(two, b));
 }
 
 static void count_copied(struct stage *st, uint64_t bytes)
@@ -34,13 +37,16 @@ static void count_copied(struct stage *st, uint64_t bytes)
 
 /* --- from the input frame into the stream --- */
 
-static thea_rc keep(struct stage *st, struct stage_stream *s, const struct tensor *t, uint32_t owed, struct thea_err *err)
+static thea_rc keep(struct stage *st, struct stage_stream *s, const struct tensor *t, uint32_t owed,
+                    struct thea_err *err)
 {
     struct stage_carried *c = NULL;
     for (size_t i = 0; i < s->carried_count; i++)
         if (strcmp(s->carried[i].name, t->name) == 0) c = &s->carried[i];
     if (c != NULL && !joinable(&c->tensor, t)) return fail_join(&c->tensor, t, err);
-    if (c == NULL || c->owed != owed) { /* others have taken what is kept: the new rows follow it in an entry of their own */
+    if (c == NULL ||
+        c->owed !=
+            owed) { /* others have taken what is kept: the new rows follow it in an entry of their own */
         s->carried = realloc(s->carried, (s->carried_count + 1) * sizeof *s->carried);
         if (s->carried == NULL) abort();
         c = &s->carried[s->carried_count++];
@@ -79,7 +85,8 @@ static bool put_by_op(const struct stage_out *o, size_t own, const char *name)
     return false;
 }
 
-static thea_rc join(struct stage *st, int port, struct tensor *a, const struct tensor *b, struct thea_err *err)
+static thea_rc join(struct stage *st, int port, struct tensor *a, const struct tensor *b,
+                    struct thea_err *err)
 {
     if (!joinable(a, b)) return fail_join(a, b, err);
     char *both = stage_buffer(st, port, a->size_bytes + b->size_bytes);
@@ -100,7 +107,8 @@ static thea_rc add(struct stage *st, int port, size_t own, const struct tensor *
     for (size_t i = own; i < o->tensor_count; i++)
         if (strcmp(o->tensors[i].name, t->name) == 0) return join(st, port, &o->tensors[i], t, err);
     if (o->tensor_count == FRAME_TENSORS_MAX)
-        return thea_fail(err, THEA_EDOC, "a frame would have more than %d tensors ('%s' is one too many)", FRAME_TENSORS_MAX, t->name);
+        return thea_fail(err, THEA_EDOC, "a frame would have more than %d tensors ('%s' is one too many)",
+                         FRAME_TENSORS_MAX, t->name);
     o->tensors[o->tensor_count++] = *t;
     return THEA_OK;
 }

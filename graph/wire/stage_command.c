@@ -1,198 +1,19 @@
 /* A stage's command line: GNU long options in any order, the kind's own and those that every stage has.
- * Invariant: nothing is abbreviated and nothing is ignored; what is not understood ends in THEA_EUSAGE with what is accepted. */
+ *
+ * Invariant: nothing is abbreviated and nothing is ignored; what is not understood ends in THEA_EUSAGE with
+ * what is accepted. */
 #include "graph/wire/stage_core.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum {
-    COMMON_NAME, COMMON_THREADS, COMMON_IN, COMMON_OUT, COMMON_EMIT, COMMON_WINDOW, COMMON_SOURCE, COMMON_COLOR, COMMON_QUIET,
-    COMMON_VERBOSE, COMMON_DESCRIBE, COMMON_HELP, COMMON_VERSION, COMMON_PARENT, COMMON_STATUS, COMMON_INCARNATION, COMMON_EPOCH, COMMON_CONTROL,
-    COMMON_COUNT,
-} common_id;
-
-/* argument NULL: takes no value. meaning NULL: given by a supervisor, not offered to people. */
-static const struct stage_common commons[] = {
-    [COMMON_NAME] = {"name", 0, "NAME", "its name in messages and pipelines"},
-    [COMMON_THREADS] = {"threads", 0, "N", "threads to compute with (THEA_THREADS, else 1)"},
-    [COMMON_IN] = {"in", 0, "PORT=ADDRESS", "read an input from a link, not from stdin; repeatable"},
-    [COMMON_OUT] = {"out", 0, "PORT=ADDRESS", "write an output to a link, not to stdout; repeatable"},
-    [COMMON_EMIT] = {"emit", 0, "PORT[,PORT]", "outputs that leave on stdout"},
-    [COMMON_WINDOW] = {"window", 0, "N", "frames an incoming link may hold (8)"},
-    [COMMON_SOURCE] = {"source", 0, "N", "number of this source, where a pipeline has several (0)"},
-    [COMMON_COLOR] = {"color", 0, "WHEN", "auto, always or never"},
-    [COMMON_QUIET] = {"quiet", 'q', NULL, "errors only"},
-    [COMMON_VERBOSE] = {"verbose", 'v', NULL, "say more; -vv: everything"},
-    [COMMON_DESCRIBE] = {"describe", 0, NULL, "print this kind's options and ports as JSON"},
-    [COMMON_HELP] = {"help", 'h', NULL, "print this"},
-    [COMMON_VERSION] = {"version", 0, NULL, "print the version"},
-    [COMMON_PARENT] = {"parent", 0, "PID", NULL},
-    [COMMON_STATUS] = {"status", 0, "FD", NULL},
-    [COMMON_INCARNATION] = {"incarnation", 0, "N", NULL},
-    [COMMON_EPOCH] = {"epoch", 0, "N", NULL},
-    [COMMON_CONTROL] = {"control", 0, "ADDRESS", NULL},
-};
-
-static size_t count_outputs(const struct stage_ops *ops)
-{
-    size_t n = 0;
-    while (ops->outputs != NULL && ops->outputs[n].name != NULL) n++;
-    return n;
-}
-
-static bool offered(const struct stage_ops *ops, common_id id)
-{
-    switch (id) {
-    case COMMON_IN:
-    case COMMON_WINDOW: return ops->inputs != NULL;
-    case COMMON_OUT: return ops->outputs != NULL;
-    case COMMON_EMIT: return count_outputs(ops) > 1;
-    case COMMON_SOURCE: return ops->inputs == NULL;
-    default: return true;
-    }
-}
-
-const struct stage_common *stage_common_at(const struct stage_ops *ops, size_t i)
-{
-    for (common_id id = 0; id < COMMON_COUNT; id++) {
-        if (!offered(ops, id) || commons[id].meaning == NULL) continue;
-        if (i-- == 0) return &commons[id];
-    }
-    return NULL;
-}
-
-/* --- values of the common options --- */
-
-static const char *keep(struct stage_command *c, const char *text, size_t len)
-{
-    c->texts.items = realloc(c->texts.items, (c->texts.count + 1) * sizeof *c->texts.items);
-    char *copy = strndup(text, len);
-    if (c->texts.items == NULL || copy == NULL) abort();
-    c->texts.items[c->texts.count++] = copy;
-    return copy;
-}
-
-static thea_rc take_int(int64_t *out, const char *option, const char *text, double min, double max, struct thea_err *err)
-{
-    struct value v;
-    struct value_limits limits = {min, max, NULL};
-    thea_rc rc = value_parse(&v, VALUE_INT, &limits, text, err);
-    if (rc != THEA_OK) return thea_fail_prefix(err, "%s", option);
-    *out = v.integer;
-    return THEA_OK;
-}
-
-static void fail_port(struct thea_err *err, const char *option, const struct stage_ops *ops, const struct stage_port *ports, const char *name)
-{
-    const char *names[STAGE_PORTS_MAX + 1] = {NULL};
-    for (size_t i = 0; ports[i].name != NULL && i < STAGE_PORTS_MAX; i++) names[i] = ports[i].name;
-    const char *near = value_nearest(name, names);
-    struct buf list = {0};
-    stage_list_ports(&list, ports, ", ", 0);
-    if (near != NULL)
-        thea_fail(err, THEA_EUSAGE, "--%s: %s has no port '%s' (did you mean '%s'?)\n  ports  %s", option, ops->kind, name, near, buf_text(&list));
-    else
-        thea_fail(err, THEA_EUSAGE, "--%s: %s has no port '%s'\n  ports  %s", option, ops->kind, name, buf_text(&list));
-    buf_fini(&list);
-}
-
-/* --out feedback=ADDRESS: the link back to the head of the loop, whatever the name of the port that it leaves by. */
-static struct stage_endpoint feedback_endpoint(const struct stage_port *outputs, struct stage_endpoint e)
-{
-    for (int i = 0; outputs[i].name != NULL; i++) {
-        if ((outputs[i].flags & STAGE_FEEDBACK) == 0) continue;
-        e.port = i;
-        e.feedback = true;
-    }
-    return e;
-}
-
-static thea_rc take_endpoint(struct stage *st, struct stage_endpoints *list, const char *option, const struct stage_port *ports,
-                             const char *text, struct thea_err *err)
-{
-    const char *equals = strchr(text, '=');
-    if (equals == NULL || equals == text || equals[1] == '\0')
-        return thea_fail(err, THEA_EUSAGE, "--%s '%s': PORT=ADDRESS is accepted, such as %s=abstract://thea-5c1e77a09b3d2f18-1", option, text,
-                         ports[0].name);
-    const char *name = keep(&st->command, text, (size_t)(equals - text));
-    struct stage_endpoint e = {.port = stage_find_port(ports, name), .address = keep(&st->command, equals + 1, strlen(equals + 1))};
-    if (ports == st->ops->outputs && strcmp(name, "feedback") == 0) e = feedback_endpoint(ports, e);
-    if (e.port < 0) {
-        fail_port(err, option, st->ops, ports, name);
-        return THEA_EUSAGE;
-    }
-    list->items = realloc(list->items, (list->count + 1) * sizeof *list->items);
-    if (list->items == NULL) abort();
-    list->items[list->count++] = e;
-    return THEA_OK;
-}
-
-static thea_rc take_emit(struct stage *st, const char *text, struct thea_err *err)
-{
-    char *copy = strdup(text), *rest = copy;
-    thea_rc rc = THEA_OK;
-    if (copy == NULL) abort();
-    for (char *name; rc == THEA_OK && (name = strsep(&rest, ",")) != NULL;) {
-        if (stage_find_port(st->ops->outputs, name) >= 0) continue;
-        fail_port(err, "emit", st->ops, st->ops->outputs, name);
-        rc = THEA_EUSAGE;
-    }
-    free(copy);
-    st->command.emit = keep(&st->command, text, strlen(text));
-    return rc;
-}
-
-static thea_rc take_color(struct stage_command *c, const char *text, struct thea_err *err)
-{
-    static const char *const words[] = {"auto", "always", "never", NULL};
-    struct value v;
-    struct value_limits limits = {0, 0, words};
-    if (value_parse(&v, VALUE_CHOICE, &limits, text, err) != THEA_OK) return thea_fail_prefix(err, "--color");
-    c->color = v.choice == 0 ? THEA_COLOR_AUTO : v.choice == 1 ? THEA_COLOR_ALWAYS : THEA_COLOR_NEVER;
-    return THEA_OK;
-}
-
-static thea_rc take_number(struct stage_command *c, common_id id, const char *text, struct thea_err *err)
-{
-    int64_t n = 0;
-    thea_rc rc = THEA_OK;
-    switch (id) {
-    case COMMON_THREADS: rc = take_int(&n, "--threads", text, 1, 1024, err); c->threads = (int)n; break;
-    case COMMON_WINDOW: rc = take_int(&n, "--window", text, 1, 4096, err); c->window = (int)n; break;
-    case COMMON_SOURCE: rc = take_int(&n, "--source", text, 0, 65535, err); c->source = (int)n; break;
-    case COMMON_PARENT: rc = take_int(&n, "--parent", text, 1, INT32_MAX, err); c->parent = (int)n; break;
-    case COMMON_STATUS: rc = take_int(&n, "--status", text, 0, INT32_MAX, err); c->status_fd = (int)n; break;
-    case COMMON_INCARNATION: rc = take_int(&n, "--incarnation", text, 0, UINT32_MAX, err); c->incarnation = (uint32_t)n; break;
-    default: rc = take_int(&n, "--epoch", text, 0, 9e15, err); c->epoch = (uint64_t)n;
-    }
-    return rc;
-}
-
-static thea_rc take_common(struct stage *st, common_id id, const char *text, struct thea_err *err)
-{
-    struct stage_command *c = &st->command;
-    switch (id) {
-    case COMMON_NAME:
-        if (text[0] == '\0') return thea_fail(err, THEA_EUSAGE, "--name: the name is empty");
-        c->name = keep(c, text, strlen(text));
-        return THEA_OK;
-    case COMMON_IN: return take_endpoint(st, &c->in, "in", st->ops->inputs, text, err);
-    case COMMON_OUT: return take_endpoint(st, &c->out, "out", st->ops->outputs, text, err);
-    case COMMON_EMIT: return take_emit(st, text, err);
-    case COMMON_COLOR: return take_color(c, text, err);
-    case COMMON_QUIET: c->loudness = -1; return THEA_OK;
-    case COMMON_VERBOSE: c->loudness = c->loudness < 0 ? 1 : c->loudness + 1; return THEA_OK;
-    case COMMON_DESCRIBE: c->describe = true; return THEA_OK;
-    case COMMON_HELP: c->help = true; return THEA_OK;
-    case COMMON_VERSION: c->version = true; return THEA_OK;
-    case COMMON_CONTROL: return THEA_OK; /* the control link comes with recovery */
-    default: return take_number(c, id, text, err);
-    }
-}
-
 /* --- finding an option --- */
 
-struct found { common_id common; size_t own; bool is_common, is_own, takes_value, negated; };
+struct found {
+    int common;
+    size_t own;
+    bool is_common, is_own, takes_value, negated;
+};
 
 static bool same_dashed(const char *option, const char *dashed, size_t len)
 {
@@ -201,15 +22,21 @@ static bool same_dashed(const char *option, const char *dashed, size_t len)
     return option[len] == '\0';
 }
 
+static struct found found_common(int common)
+{
+    return (struct found){
+        .is_common = true, .common = common, .takes_value = stage_common_takes_value(common)};
+}
+
 static struct found find_long(const struct stage_ops *ops, const char *name, size_t len)
 {
-    for (common_id id = 0; id < COMMON_COUNT; id++)
-        if (offered(ops, id) && same_dashed(commons[id].name, name, len))
-            return (struct found){.is_common = true, .common = id, .takes_value = commons[id].argument != NULL};
+    int common = stage_common_find(ops, name, len);
+    if (common >= 0) return found_common(common);
     bool no = len > 3 && strncmp(name, "no-", 3) == 0;
     for (size_t i = 0; i < stage_option_count(ops); i++) {
         const struct stage_option *o = &ops->options[i];
-        if (same_dashed(o->name, name, len)) return (struct found){.is_own = true, .own = i, .takes_value = o->type != VALUE_BOOL};
+        if (same_dashed(o->name, name, len))
+            return (struct found){.is_own = true, .own = i, .takes_value = o->type != VALUE_BOOL};
         if (no && o->type == VALUE_BOOL && same_dashed(o->name, name + 3, len - 3))
             return (struct found){.is_own = true, .own = i, .negated = true};
     }
@@ -218,11 +45,12 @@ static struct found find_long(const struct stage_ops *ops, const char *name, siz
 
 static struct found find_letter(const struct stage_ops *ops, char letter)
 {
-    for (common_id id = 0; id < COMMON_COUNT; id++)
-        if (commons[id].letter == letter) return (struct found){.is_common = true, .common = id, .takes_value = commons[id].argument != NULL};
+    int common = stage_common_letter(letter);
+    if (common >= 0) return found_common(common);
     for (size_t i = 0; i < stage_option_count(ops); i++)
         if (stage_option_letter(ops->options[i].name) == letter)
-            return (struct found){.is_own = true, .own = i, .takes_value = ops->options[i].type != VALUE_BOOL};
+            return (struct found){
+                .is_own = true, .own = i, .takes_value = ops->options[i].type != VALUE_BOOL};
     return (struct found){0};
 }
 
@@ -234,7 +62,8 @@ static thea_rc fail_unknown(const struct stage_ops *ops, const char *given, stru
     struct buf own_list = {0}, common_list = {0};
     for (; own < stage_option_count(ops) && own < 100; own++) {
         names[own] = owned[own] = stage_dash_name(ops->options[own].name);
-        if ((ops->options[own].flags & STAGE_HIDDEN) == 0) buf_printf(&own_list, "%s--%s", own_list.len > 0 ? ", " : "", names[own]);
+        if ((ops->options[own].flags & STAGE_HIDDEN) == 0)
+            buf_printf(&own_list, "%s--%s", own_list.len > 0 ? ", " : "", names[own]);
     }
     n = own;
     for (const struct stage_common *c; (c = stage_common_at(ops, n - own)) != NULL; n++) {
@@ -246,8 +75,10 @@ static thea_rc fail_unknown(const struct stage_ops *ops, const char *given, stru
     const char *word = bare + strspn(bare, "-");
     const char *near = value_nearest(word, names);
     const char *dashes = near != NULL ? " (did you mean '--" : "", *tail = near != NULL ? "'?)" : "";
-    thea_rc rc = thea_fail(err, THEA_EUSAGE, "unknown option '%s'%s%s%s\n  options of %s  %s\n  every stage  %s", bare, dashes,
-                           near != NULL ? near : "", tail, ops->kind, own_list.len > 0 ? buf_text(&own_list) : "none", buf_text(&common_list));
+    thea_rc rc =
+        thea_fail(err, THEA_EUSAGE, "unknown option '%s'%s%s%s\n  options of %s  %s\n  every stage  %s", bare,
+                  dashes, near != NULL ? near : "", tail, ops->kind,
+                  own_list.len > 0 ? buf_text(&own_list) : "none", buf_text(&common_list));
     for (size_t i = 0; i < own; i++) free(owned[i]);
     buf_fini(&own_list);
     buf_fini(&common_list);
@@ -256,14 +87,17 @@ static thea_rc fail_unknown(const struct stage_ops *ops, const char *given, stru
 
 static thea_rc take_found(struct stage *st, const struct found *f, const char *text, struct thea_err *err)
 {
-    if (f->is_common) return take_common(st, f->common, text, err);
+    if (f->is_common) return stage_common_take(st, f->common, text, err);
     if (text == NULL) text = f->negated ? "false" : "true";
     return stage_option_take(st, f->own, text, err);
 }
 
 /* --- the walk --- */
 
-struct walk { int argc, at; char *const *argv; };
+struct walk {
+    int argc, at;
+    char *const *argv;
+};
 
 static thea_rc take_long(struct stage *st, struct walk *w, struct thea_err *err)
 {
@@ -272,7 +106,8 @@ static thea_rc take_long(struct stage *st, struct walk *w, struct thea_err *err)
     const char *text = equals != NULL ? equals + 1 : NULL;
     if (!f.is_common && !f.is_own) return fail_unknown(st->ops, arg, err);
     if (text != NULL && !f.takes_value && (f.is_common || f.negated))
-        return thea_fail(err, THEA_EUSAGE, "%.*s takes no value, '%s' was given", (int)(equals - arg), arg, text);
+        return thea_fail(err, THEA_EUSAGE, "%.*s takes no value, '%s' was given", (int)(equals - arg), arg,
+                         text);
     if (text == NULL && f.takes_value) {
         if (w->at + 1 >= w->argc) return thea_fail(err, THEA_EUSAGE, "%s needs a value", arg);
         text = w->argv[++w->at];
@@ -288,9 +123,12 @@ static thea_rc take_letters(struct stage *st, struct walk *w, struct thea_err *e
         struct found f = find_letter(st->ops, *p);
         const char *text = NULL;
         if (!f.is_common && !f.is_own) return fail_unknown(st->ops, arg, err);
-        if (f.takes_value && p[1] != '\0') text = p + 1;
-        else if (f.takes_value && w->at + 1 < w->argc) text = w->argv[++w->at];
-        else if (f.takes_value) return thea_fail(err, THEA_EUSAGE, "-%c needs a value", *p);
+        if (f.takes_value && p[1] != '\0')
+            text = p + 1;
+        else if (f.takes_value && w->at + 1 < w->argc)
+            text = w->argv[++w->at];
+        else if (f.takes_value)
+            return thea_fail(err, THEA_EUSAGE, "-%c needs a value", *p);
         thea_rc rc = take_found(st, &f, text, err);
         if (rc != THEA_OK || f.takes_value) return rc;
     }
@@ -303,24 +141,12 @@ static thea_rc take_operand(struct stage *st, const char *text, struct thea_err 
         const struct stage_option *o = &st->ops->options[i];
         if ((o->flags & STAGE_OPERANDS) == 0) continue;
         if (st->settings[i].given && !value_type_is_list(o->type))
-            return thea_fail(err, THEA_EUSAGE, "unexpected operand '%s': %s takes one, and '%s' was given", text, st->ops->kind, buf_text(&st->settings[i].text));
+            return thea_fail(err, THEA_EUSAGE, "unexpected operand '%s': %s takes one, and '%s' was given",
+                             text, st->ops->kind, buf_text(&st->settings[i].text));
         return stage_option_take(st, i, text, err);
     }
-    return thea_fail(err, THEA_EUSAGE, "unexpected operand '%s': %s takes none, its input comes from %s", text, st->ops->kind,
-                     st->ops->inputs != NULL ? "stdin or --in" : "its options");
-}
-
-static thea_rc default_threads(struct stage_command *c, struct thea_err *err)
-{
-    const char *wanted = getenv("THEA_THREADS");
-    int64_t n = 1;
-    if (c->threads > 0) return THEA_OK;
-    if (wanted != NULL && wanted[0] != '\0') {
-        thea_rc rc = take_int(&n, "THEA_THREADS", wanted, 1, 1024, err);
-        if (rc != THEA_OK) return rc;
-    }
-    c->threads = (int)n;
-    return THEA_OK;
+    return thea_fail(err, THEA_EUSAGE, "unexpected operand '%s': %s takes none, its input comes from %s",
+                     text, st->ops->kind, st->ops->inputs != NULL ? "stdin or --in" : "its options");
 }
 
 thea_rc stage_command_parse(struct stage *st, int argc, char *const *argv, struct thea_err *err)
@@ -332,13 +158,17 @@ thea_rc stage_command_parse(struct stage *st, int argc, char *const *argv, struc
     for (; w.at < argc; w.at++) {
         const char *arg = argv[w.at];
         thea_rc rc = THEA_OK;
-        if (options && strcmp(arg, "--") == 0) options = false;
-        else if (options && strncmp(arg, "--", 2) == 0) rc = take_long(st, &w, err);
-        else if (options && arg[0] == '-' && arg[1] != '\0') rc = take_letters(st, &w, err);
-        else rc = take_operand(st, arg, err);
+        if (options && strcmp(arg, "--") == 0)
+            options = false;
+        else if (options && strncmp(arg, "--", 2) == 0)
+            rc = take_long(st, &w, err);
+        else if (options && arg[0] == '-' && arg[1] != '\0')
+            rc = take_letters(st, &w, err);
+        else
+            rc = take_operand(st, arg, err);
         if (rc != THEA_OK) return rc;
     }
-    return default_threads(&st->command, err);
+    return stage_common_threads(&st->command, err);
 }
 
 void stage_command_fini(struct stage_command *c)

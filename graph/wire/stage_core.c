@@ -1,4 +1,5 @@
-/* The life of a stage, from its table and command line to open and close: what stage_main and the tests' harness share. */
+/* The life of a stage, from its table and command line to open and close: what stage_main and the tests'
+ * harness share. */
 #include "graph/wire/stage_core.h"
 
 #include <assert.h>
@@ -13,7 +14,8 @@ static int count_ports(const struct stage_port *ports)
     return n;
 }
 
-thea_rc stage_init(struct stage *st, const struct stage_ops *ops, int argc, char *const *argv, struct thea_err *err)
+thea_rc stage_init(struct stage *st, const struct stage_ops *ops, int argc, char *const *argv,
+                   struct thea_err *err)
 {
     *st = (struct stage){.ops = ops, .name = ops->kind, .trace_fd = -1};
     st->described = stage_describe_new();
@@ -37,7 +39,9 @@ static thea_rc fail_missing(const struct stage *st, const struct stage_option *o
 {
     char *name = stage_dash_name(o->name);
     thea_rc rc = o->type == VALUE_MODEL
-                     ? thea_fail(err, THEA_EUSAGE, "%s needs a model: -m DIR or NAME, or THEA_MODEL in the environment (thea models: what is here)",
+                     ? thea_fail(err, THEA_EUSAGE,
+                                 "%s needs a model: -m DIR or NAME, or THEA_MODEL in the environment (thea "
+                                 "models: what is here)",
                                  st->ops->kind)
                      : thea_fail(err, THEA_EUSAGE, "%s needs --%s: %s", st->ops->kind, name, o->meaning);
     free(name);

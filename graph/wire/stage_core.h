@@ -1,11 +1,14 @@
 /* The inside of a stage process, shared by stage_*.c and the tests' harness; nobody else includes it.
  *
- *   stage_options.c  the kind's own options          stage_stream.c  open streams, their attributes
- *   stage_command.c  the whole command line          stage_carry.c   tensors that pass by
- *   stage_help.c     --help, --describe              stage_output.c  what ops put, made into frames
- *   stage_step.c     one input frame, one op         stage_io.c      links, stdin, stdout; the loop (stage_loop.c)
+ *   stage_options.c  the kind's own options           stage_stream.c  open streams, their attributes
+ *   stage_common.c   the options of every stage       stage_carry.c   tensors that pass by
+ *   stage_command.c  the whole command line           stage_output.c  what ops put, made into frames
+ *   stage_help.c     --help, --describe               stage_step.c    one input frame, one op
+ *   stage_ports.c    what is connected, what fits     stage_io.c      links, stdin, stdout
+ *   stage_core.c     from table to open, and close    stage_loop.c    the loop
  *
- * Invariant: the core (all but stage_io, stage_loop, stage_main) touches no descriptor. Frames go out through struct stage_transport. */
+ * Invariant: the core (all but stage_io, stage_stdio, stage_loop, stage_main) touches no descriptor. Frames
+ * go out through struct stage_transport. */
 #ifndef GRAPH_WIRE_STAGE_CORE_H
 #define GRAPH_WIRE_STAGE_CORE_H
 
@@ -17,55 +20,69 @@
 #include <stdio.h>
 
 enum {
-    STAGE_PORTS_MAX = 32,         /* a set of ports is a uint32_t */
-    STAGE_GENERATE_STREAMS = 16,  /* streams a loop's head admits at a time */
-    STAGE_FEEDBACK_WINDOW = 64,   /* frames; above what can be outstanding, so that a send on a feedback edge never waits */
+    STAGE_PORTS_MAX = 32,        /* a set of ports is a uint32_t */
+    STAGE_GENERATE_STREAMS = 16, /* streams a loop's head admits at a time */
+    STAGE_FEEDBACK_WINDOW =
+        64, /* frames; above what can be outstanding, so that a send on a feedback edge never waits */
     STAGE_BUCKETS = 256,
-    STAGE_SOURCE_SHIFT = 40,      /* a stream's id is source << 40 | index */
+    STAGE_SOURCE_SHIFT = 40, /* a stream's id is source << 40 | index */
 };
 
 /* --- command line --- */
-struct stage_endpoint { int port; bool feedback; const char *address; }; /* feedback: the link that leads back to the head of a loop */
-struct stage_endpoints { struct stage_endpoint *items; size_t count; };
+struct stage_endpoint {
+    int port;
+    bool feedback;
+    const char *address;
+}; /* feedback: the link that leads back to the head of a loop */
+struct stage_endpoints {
+    struct stage_endpoint *items;
+    size_t count;
+};
 
 struct stage_command {
     bool help, version, describe;
-    int loudness;                 /* -q: -1, -v: 1, -vv: 2 */
+    int loudness; /* -q: -1, -v: 1, -vv: 2 */
     thea_color color;
     const char *name;
     int threads, window, source;
-    int parent, status_fd;        /* 0, -1: nobody's child */
+    int parent, status_fd; /* 0, -1: nobody's child */
     uint64_t epoch;
     uint32_t incarnation;
     struct stage_endpoints in, out;
-    const char *emit;             /* NULL: the default port */
-    struct value_list texts;      /* memory of name, ports, addresses */
+    const char *emit;        /* NULL: the default port */
+    struct value_list texts; /* memory of name, ports, addresses */
 };
 
 /* What is known of a table's option after parsing. */
-struct stage_setting { bool given; struct buf text; };
+struct stage_setting {
+    bool given;
+    struct buf text;
+};
 
 /* --- ports --- */
 struct stage_in {
     const struct stage_port *port;
     bool connected;
-    char *shape;                  /* the table's, symbols that describe() fixed replaced by numbers */
+    char *shape; /* the table's, symbols that describe() fixed replaced by numbers */
 };
 
-struct stage_memory { void *data; size_t size; };
+struct stage_memory {
+    void *data;
+    size_t size;
+};
 
 struct stage_out {
     const struct stage_port *port;
-    bool connected;               /* someone reads it */
-    bool emitted;                 /* on stdout */
+    bool connected; /* someone reads it */
+    bool emitted;   /* on stdout */
     char *shape;
-    uint64_t largest;             /* tensor bytes of its largest frame so far */
+    uint64_t largest; /* tensor bytes of its largest frame so far */
     /* The frame being put by the running op. */
-    struct stage_stream *stream;  /* NULL: nothing put */
+    struct stage_stream *stream; /* NULL: nothing put */
     bool kind_set, position_set;
     frame_kind kind;
     uint64_t position;
-    struct tensor *tensors;       /* FRAME_TENSORS_MAX */
+    struct tensor *tensors; /* FRAME_TENSORS_MAX */
     size_t tensor_count;
     struct attr attrs[FRAME_ATTRS_MAX];
     struct frame frame;
@@ -75,7 +92,11 @@ struct stage_out {
 };
 
 /* --- streams --- */
-typedef enum { STREAM_OPEN, STREAM_HELD, STREAM_OVER } stage_stream_phase; /* OVER: frames that still come are dropped */
+typedef enum {
+    STREAM_OPEN,
+    STREAM_HELD,
+    STREAM_OVER
+} stage_stream_phase; /* OVER: frames that still come are dropped */
 
 struct stage_attr {
     char *key;
@@ -83,51 +104,55 @@ struct stage_attr {
     char *text;
     int64_t integer;
     double number;
-    uint32_t owed;                /* outputs that have not sent its newest value */
+    uint32_t owed; /* outputs that have not sent its newest value */
 };
 
 /* Bytes of passing tensors that outlived their input frame. */
 struct stage_carried {
-    struct tensor tensor;         /* name and data are owned: name, bytes.data */
+    struct tensor tensor; /* name and data are owned: name, bytes.data */
     char *name;
     struct buf bytes;
-    uint32_t owed;                /* outputs that have not sent it */
+    uint32_t owed; /* outputs that have not sent it */
 };
 
 struct stage_stream {
-    struct stage_stream *next;    /* in its bucket */
+    struct stage_stream *next; /* in its bucket */
     struct stage *stage;
     uint64_t id;
     stage_stream_phase phase;
     void *state;
     bool begun;
-    uint32_t ended;               /* inputs that delivered end (or an error) */
+    uint32_t ended; /* inputs that delivered end (or an error) */
     struct stage_attr *attrs;
     size_t attr_count;
     struct stage_carried *carried;
     size_t carried_count;
     uint64_t seq[STAGE_PORTS_MAX];
-    uint64_t position;            /* one past the newest input row */
+    uint64_t position; /* one past the newest input row */
     uint64_t trace_id, created_ns;
     uint32_t attempt, origin;
 };
 
-/* The frames that one op put, one a port (NULL: none), on their way out. May wait for byte credit; never for frame credit. */
+/* The frames that one op put, one a port (NULL: none), on their way out. May wait for byte credit; never for
+ * frame credit. */
 struct stage_transport {
     thea_rc (*send)(struct stage *st, struct frame *const *frames, struct thea_err *err);
     void *context;
 };
 
-struct stage_current {            /* the input frame being worked on */
+struct stage_current { /* the input frame being worked on */
     const struct frame *frame;
-    struct stage_stream *stream;  /* NULL: nothing to do with it */
-    uint32_t ports;               /* inputs it is for */
-    uint32_t todo;                /* of those, whose op has not returned OK yet */
-    uint32_t owed;                /* outputs that have not taken its passing tensors */
-    bool held;                    /* stage_hold was called in this end() */
+    struct stage_stream *stream; /* NULL: nothing to do with it */
+    uint32_t ports;              /* inputs it is for */
+    uint32_t todo;               /* of those, whose op has not returned OK yet */
+    uint32_t owed;               /* outputs that have not taken its passing tensors */
+    bool held;                   /* stage_hold was called in this end() */
 };
 
-struct stage_skip { char *reason; uint64_t count; };
+struct stage_skip {
+    char *reason;
+    uint64_t count;
+};
 
 struct stage {
     const struct stage_ops *ops;
@@ -135,30 +160,30 @@ struct stage {
     struct stage_command command;
     struct stage_setting *settings; /* one an option of the table */
     size_t setting_count;
-    struct value_list *lists;     /* memory behind list options, one an option */
+    struct value_list *lists; /* memory behind list options, one an option */
     void *state;
     struct stage_in in[STAGE_PORTS_MAX];
     struct stage_out out[STAGE_PORTS_MAX];
     int in_count, out_count;
     struct stage_describe *described;
     struct stage_stream *buckets[STAGE_BUCKETS];
-    size_t open_streams;          /* OPEN or HELD */
+    size_t open_streams; /* OPEN or HELD */
     struct stage_current current;
     struct stage_stream *source_stream;
     struct stage_stream *closing; /* its last frame (end or error) is to be sent next */
     frame_kind closing_kind;
     bool opened, sent, enough, source_done, on_terminal;
     struct stage_transport transport;
-    struct status_page *page;     /* never NULL once open */
+    struct status_page *page; /* never NULL once open */
     struct stage_skip *skips;
     size_t skip_count;
-    int trace_fd;                 /* THEA_TRACE, or -1 */
+    int trace_fd;                    /* THEA_TRACE, or -1 */
     volatile sig_atomic_t *draining; /* NULL: never */
 };
 
 /* stage_options.c */
-extern const char *const stage_no_names[]; /* {NULL} */
-char *stage_dash_name(const char *option); /* "max_tokens" -> "max-tokens"; free it */
+extern const char *const stage_no_names[];    /* {NULL} */
+char *stage_dash_name(const char *option);    /* "max_tokens" -> "max-tokens"; free it */
 char stage_option_letter(const char *option); /* 'm', 'o', 'f', or 0 */
 void stage_options_init(struct stage *st);
 void stage_options_fini(struct stage *st);
@@ -172,32 +197,51 @@ size_t stage_option_count(const struct stage_ops *ops);
 /* stage_command.c */
 THEA_CHECK thea_rc stage_command_parse(struct stage *st, int argc, char *const *argv, struct thea_err *err);
 void stage_command_fini(struct stage_command *c);
-/* Names of the options that every stage has, as this kind offers them; i from 0, NULL at the end. */
-struct stage_common { const char *name; char letter; const char *argument; const char *meaning; };
-const struct stage_common *stage_common_at(const struct stage_ops *ops, size_t i);
+
+/* stage_common.c: the options that every stage has, by number */
+struct stage_common {
+    const char *name;
+    char letter;
+    const char *argument; /* NULL: takes no value */
+    const char *meaning;  /* NULL: given by a supervisor, not offered to people */
+};
+const struct stage_common *stage_common_at(const struct stage_ops *ops,
+                                           size_t i); /* as this kind offers them; NULL at the end */
+int stage_common_find(const struct stage_ops *ops, const char *name, size_t len); /* -1 if none */
+int stage_common_letter(char letter);                                             /* -1 if none */
+bool stage_common_takes_value(int id);
+THEA_CHECK thea_rc stage_common_take(struct stage *st, int id, const char *text, struct thea_err *err);
+THEA_CHECK thea_rc stage_common_threads(
+    struct stage_command *c, struct thea_err *err); /* THEA_THREADS, where --threads says nothing */
 
 /* stage_ports.c: which ports are connected, and their shapes */
-THEA_CHECK thea_rc stage_ports_connect(struct stage *st, struct thea_err *err);  /* from --in and --out; before describe */
-THEA_CHECK thea_rc stage_ports_emit(struct stage *st, struct thea_err *err);     /* stdout's ports; after describe */
-void stage_ports_resolve(struct stage *st);                                      /* symbols to numbers; after describe */
-int stage_find_port(const struct stage_port *ports, const char *name);           /* -1 if none */
-void stage_list_ports(struct buf *out, const struct stage_port *ports, const char *between, unsigned without_flags);
-bool stage_port_takes(const struct stage_port *port, const char *tensor);        /* is it the port's main tensor? */
-bool stage_reads_stdin(const struct stage *st);   /* forward inputs without --in */
+THEA_CHECK thea_rc stage_ports_connect(struct stage *st,
+                                       struct thea_err *err); /* from --in and --out; before describe */
+THEA_CHECK thea_rc stage_ports_emit(struct stage *st,
+                                    struct thea_err *err); /* stdout's ports; after describe */
+void stage_ports_resolve(struct stage *st);                /* symbols to numbers; after describe */
+int stage_find_port(const struct stage_port *ports, const char *name); /* -1 if none */
+void stage_list_ports(struct buf *out, const struct stage_port *ports, const char *between,
+                      unsigned without_flags);
+bool stage_port_takes(const struct stage_port *port, const char *tensor); /* is it the port's main tensor? */
+bool stage_reads_stdin(const struct stage *st);                           /* forward inputs without --in */
 bool stage_writes_stdout(const struct stage *st); /* outputs without --out but for --out feedback */
 bool stage_has_feedback(const struct stage *st);  /* a connected feedback input */
-THEA_CHECK thea_rc stage_check_frame(const struct stage *st, uint32_t ports, const struct frame *f, struct thea_err *err);
+THEA_CHECK thea_rc stage_check_frame(const struct stage *st, uint32_t ports, const struct frame *f,
+                                     struct thea_err *err);
 
 /* stage_help.c */
 struct stage_describe *stage_describe_new(void);
 void stage_describe_free(struct stage_describe *d);
-uint64_t stage_describe_find_dim(const struct stage_describe *d, const char *symbol, size_t len); /* 0: not fixed */
+uint64_t stage_describe_find_dim(const struct stage_describe *d, const char *symbol,
+                                 size_t len);                            /* 0: not fixed */
 const char *stage_describe_find_default(const struct stage_describe *d); /* NULL: the table's */
 void stage_help_print(const struct stage *st, FILE *to);
 char *stage_describe_print(const struct stage *st); /* JSON text; free it */
 
 /* stage_core.c: the life of a stage */
-THEA_CHECK thea_rc stage_init(struct stage *st, const struct stage_ops *ops, int argc, char *const *argv, struct thea_err *err);
+THEA_CHECK thea_rc stage_init(struct stage *st, const struct stage_ops *ops, int argc, char *const *argv,
+                              struct thea_err *err);
 THEA_CHECK thea_rc stage_describe_call(struct stage *st, struct thea_err *err);
 THEA_CHECK thea_rc stage_open(struct stage *st, struct status_page *page, struct thea_err *err);
 void stage_fini(struct stage *st); /* drops streams, closes */
@@ -205,33 +249,44 @@ void stage_fini(struct stage *st); /* drops streams, closes */
 /* stage_stream.c */
 struct stage_stream *stage_stream_find(struct stage *st, uint64_t id);
 struct stage_stream *stage_stream_new(struct stage *st, uint64_t id);
-void stage_stream_retire(struct stage *st, struct stage_stream *s); /* its state goes; the rest too once all inputs ended */
+void stage_stream_retire(struct stage *st,
+                         struct stage_stream *s); /* its state goes; the rest too once all inputs ended */
 void stage_stream_forget(struct stage *st, struct stage_stream *s);
 void stage_streams_drop(struct stage *st);
-bool stage_stream_complete(const struct stage *st, const struct stage_stream *s); /* end on all connected forward inputs */
-bool stage_inputs_complete(const struct stage *st, uint32_t ended_ports); /* the set has all connected forward inputs, and one of a ONE_OF group */
-THEA_CHECK thea_rc stage_stream_merge(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err);
-THEA_CHECK thea_rc stage_stream_set(struct stage *st, struct stage_stream *s, const struct attr *a, struct thea_err *err);
+bool stage_stream_complete(const struct stage *st,
+                           const struct stage_stream *s); /* end on all connected forward inputs */
+bool stage_inputs_complete(
+    const struct stage *st,
+    uint32_t ended_ports); /* the set has all connected forward inputs, and one of a ONE_OF group */
+THEA_CHECK thea_rc stage_stream_merge(struct stage *st, struct stage_stream *s, const struct frame *in,
+                                      struct thea_err *err);
+THEA_CHECK thea_rc stage_stream_set(struct stage *st, struct stage_stream *s, const struct attr *a,
+                                    struct thea_err *err);
 uint32_t stage_connected_outs(const struct stage *st);
 
 /* stage_carry.c */
-bool stage_passes(const struct stage *st, const struct tensor *t); /* of the current input frame: does it pass by? */
-THEA_CHECK thea_rc stage_carry_add(struct stage *st, struct thea_err *err);                       /* frames' own -> streams', what no output took */
-THEA_CHECK thea_rc stage_carry_take(struct stage *st, struct stage_stream *s, int port, struct thea_err *err); /* into port's tensors */
+bool stage_passes(const struct stage *st,
+                  const struct tensor *t); /* of the current input frame: does it pass by? */
+THEA_CHECK thea_rc stage_carry_add(struct stage *st,
+                                   struct thea_err *err); /* frames' own -> streams', what no output took */
+THEA_CHECK thea_rc stage_carry_take(struct stage *st, struct stage_stream *s, int port,
+                                    struct thea_err *err); /* into port's tensors */
 void stage_carry_sent(struct stage_stream *s, int port);
 void stage_carry_free(struct stage_stream *s);
 
 /* stage_output.c */
 void stage_outputs_reset(struct stage *st);
-THEA_CHECK thea_rc stage_outputs_send(struct stage *st, struct thea_err *err);      /* what the op put */
-THEA_CHECK thea_rc stage_outputs_send_last(struct stage *st, struct thea_err *err); /* end or error of st->closing, then retire it */
+THEA_CHECK thea_rc stage_outputs_send(struct stage *st, struct thea_err *err); /* what the op put */
+THEA_CHECK thea_rc stage_outputs_send_last(
+    struct stage *st, struct thea_err *err); /* end or error of st->closing, then retire it */
 THEA_CHECK thea_rc stage_outputs_send_eof(struct stage *st, struct thea_err *err);
 void stage_out_fini(struct stage_out *o);
 
 /* stage_step.c */
 /* Begin with an input frame for the inputs `ports`. It must stay valid until stage_step says OK. */
 THEA_CHECK thea_rc stage_take(struct stage *st, uint32_t ports, const struct frame *in, struct thea_err *err);
-/* One op on it, or the sending of a stream's end. THEA_OK: done with the frame; THEA_AGAIN: call again. Every call may send one frame a port. */
+/* One op on it, or the sending of a stream's end. THEA_OK: done with the frame; THEA_AGAIN: call again. Every
+ * call may send one frame a port. */
 THEA_CHECK thea_rc stage_step(struct stage *st, struct thea_err *err);
 /* The same for a source; THEA_DONE: nothing more will come. */
 THEA_CHECK thea_rc stage_source_step(struct stage *st, struct thea_err *err);

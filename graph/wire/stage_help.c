@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct dim { char *symbol; uint64_t n; };
+struct dim {
+    char *symbol;
+    uint64_t n;
+};
 
 struct stage_describe {
     struct dim *dims;
@@ -44,7 +47,8 @@ void stage_describe_dim(struct stage_describe *d, const char *symbol, uint64_t n
 uint64_t stage_describe_find_dim(const struct stage_describe *d, const char *symbol, size_t len)
 {
     for (size_t i = d->dim_count; i-- > 0;) /* the newest wins */
-        if (strlen(d->dims[i].symbol) == len && memcmp(d->dims[i].symbol, symbol, len) == 0) return d->dims[i].n;
+        if (strlen(d->dims[i].symbol) == len && memcmp(d->dims[i].symbol, symbol, len) == 0)
+            return d->dims[i].n;
     return 0;
 }
 
@@ -60,7 +64,8 @@ const char *stage_describe_find_default(const struct stage_describe *d)
     return d->default_port;
 }
 
-void stage_describe_blocks(struct stage_describe *d, size_t count, const double *costs, double first_extra, double last_extra)
+void stage_describe_blocks(struct stage_describe *d, size_t count, const double *costs, double first_extra,
+                           double last_extra)
 {
     struct json_node *list = json_new_list();
     for (size_t i = 0; i < count; i++) json_append(list, json_new_number(costs[i]));
@@ -150,7 +155,8 @@ static struct json_node *port_json(const struct stage_port *p, const char *shape
 {
     static const char *const flags[] = {"optional", "one_of", "feedback", "default", NULL};
     unsigned set = p->flags;
-    if (default_port != NULL) set = strcmp(default_port, p->name) == 0 ? set | STAGE_DEFAULT : set & ~(unsigned)STAGE_DEFAULT;
+    if (default_port != NULL)
+        set = strcmp(default_port, p->name) == 0 ? set | STAGE_DEFAULT : set & ~(unsigned)STAGE_DEFAULT;
     struct json_node *map = json_new_map();
     json_put(map, "name", json_new_string(p->name));
     json_put(map, "dtype", json_new_string(tensor_dtype_info(p->dtype)->name));
@@ -171,12 +177,17 @@ static struct json_node *take(struct json_node **node)
 char *stage_describe_print(const struct stage *st)
 {
     struct stage_describe *d = st->described;
-    struct json_node *map = json_new_map(), *options = json_new_list(), *inputs = json_new_list(), *outputs = json_new_list();
+    struct json_node *map = json_new_map(), *options = json_new_list(), *inputs = json_new_list(),
+                     *outputs = json_new_list();
     struct json_node *dims = json_new_map();
-    for (size_t i = 0; i < st->setting_count; i++) json_append(options, option_json(&st->ops->options[i], &st->settings[i]));
-    for (int i = 0; i < st->in_count; i++) json_append(inputs, port_json(st->in[i].port, st->in[i].shape, NULL));
-    for (int i = 0; i < st->out_count; i++) json_append(outputs, port_json(st->out[i].port, st->out[i].shape, d->default_port));
-    for (size_t i = 0; i < d->dim_count; i++) json_put(dims, d->dims[i].symbol, json_new_int((int64_t)d->dims[i].n));
+    for (size_t i = 0; i < st->setting_count; i++)
+        json_append(options, option_json(&st->ops->options[i], &st->settings[i]));
+    for (int i = 0; i < st->in_count; i++)
+        json_append(inputs, port_json(st->in[i].port, st->in[i].shape, NULL));
+    for (int i = 0; i < st->out_count; i++)
+        json_append(outputs, port_json(st->out[i].port, st->out[i].shape, d->default_port));
+    for (size_t i = 0; i < d->dim_count; i++)
+        json_put(dims, d->dims[i].symbol, json_new_int((int64_t)d->dims[i].n));
     json_put(map, "kind", json_new_string(st->ops->kind));
     json_put(map, "summary", json_new_string(st->ops->summary));
     json_put(map, "version", json_new_string(THEA_VERSION));
@@ -210,9 +221,12 @@ static void print_option(FILE *to, const struct stage_option *o)
     snprintf(lead, sizeof lead, letter != '\0' ? "-%c, " : "    ", letter);
     bool on = o->type == VALUE_BOOL && o->def != NULL && strcmp(o->def, "true") == 0;
     const char *unit = o->type == VALUE_INT && o->unit != NULL ? o->unit : value_type_name(o->type);
-    if (o->type == VALUE_BOOL) snprintf(left, sizeof left, "%s--%s%s", lead, on ? "[no-]" : "", name);
-    else snprintf(left, sizeof left, "%s--%s %s", lead, name, unit);
-    if (o->type != VALUE_BOOL && o->def != NULL && o->def[0] != '\0') snprintf(more, sizeof more, " (%.60s)", o->def);
+    if (o->type == VALUE_BOOL)
+        snprintf(left, sizeof left, "%s--%s%s", lead, on ? "[no-]" : "", name);
+    else
+        snprintf(left, sizeof left, "%s--%s %s", lead, name, unit);
+    if (o->type != VALUE_BOOL && o->def != NULL && o->def[0] != '\0')
+        snprintf(more, sizeof more, " (%.60s)", o->def);
     if (on) snprintf(more, sizeof more, " (on)");
     print_row(to, left, o->meaning, more);
     free(name);
@@ -223,7 +237,8 @@ static int print_ports(FILE *to, const char *title, const struct stage_port *por
     int lines = 0;
     for (; ports != NULL && ports->name != NULL; ports++, lines++) {
         char left[128];
-        snprintf(left, sizeof left, "%-4s %-9s %s [%s]", lines == 0 ? title : "", ports->name, tensor_dtype_info(ports->dtype)->name, shapes[lines]);
+        snprintf(left, sizeof left, "%-4s %-9s %s [%s]", lines == 0 ? title : "", ports->name,
+                 tensor_dtype_info(ports->dtype)->name, shapes[lines]);
         print_row(to, left, ports->meaning != NULL ? ports->meaning : "", "");
     }
     return lines;
@@ -232,7 +247,8 @@ static int print_ports(FILE *to, const char *title, const struct stage_port *por
 static const char *operand_name(const struct stage_ops *ops)
 {
     for (size_t i = 0; i < stage_option_count(ops); i++)
-        if ((ops->options[i].flags & STAGE_OPERANDS) != 0) return value_type_is_list(ops->options[i].type) ? " [PATH...]" : " [OPERAND]";
+        if ((ops->options[i].flags & STAGE_OPERANDS) != 0)
+            return value_type_is_list(ops->options[i].type) ? " [PATH...]" : " [OPERAND]";
     return "";
 }
 
@@ -260,7 +276,8 @@ static void print_common(FILE *to, const struct stage *st, int room)
         }
         char lead[8];
         snprintf(lead, sizeof lead, c->letter != '\0' ? "-%c, " : "    ", c->letter);
-        snprintf(left, sizeof left, "%s--%s%s%s", lead, c->name, c->argument != NULL ? " " : "", c->argument != NULL ? c->argument : "");
+        snprintf(left, sizeof left, "%s--%s%s%s", lead, c->name, c->argument != NULL ? " " : "",
+                 c->argument != NULL ? c->argument : "");
         print_row(to, left, c->meaning, "");
     }
     if (n + 1 > room) fputc('\n', to);

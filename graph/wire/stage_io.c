@@ -1,5 +1,7 @@
 /* Opening, feeding and closing what a stage's frames come from and go to: see stage_io.h.
- * Invariant: the stage's one thread sleeps only in stage_io_wait, in a read of stdin or in a write to stdout. */
+ *
+ * Invariant: the stage's one thread sleeps only in stage_io_wait, in a read of stdin or in a write to stdout.
+ */
 #include "graph/wire/stage_io.h"
 
 #include <errno.h>
@@ -8,7 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 500, WAIT_FOR_PEER_BY_HAND_MS = 600000 /* commands typed one after the other into terminals */ };
+enum {
+    WAIT_MS = 500,
+    WAIT_FOR_PEER_BY_HAND_MS = 600000 /* commands typed one after the other into terminals */
+};
 
 /* --- terminals --- */
 
@@ -16,14 +21,17 @@ enum { WAIT_MS = 500, WAIT_FOR_PEER_BY_HAND_MS = 600000 /* commands typed one af
 static const char *example_pipe(const struct stage_ops *ops)
 {
     for (size_t i = 0; ops->examples != NULL && ops->examples[i] != NULL; i++)
-        if (strchr(ops->examples[i], '|') != NULL && strstr(ops->examples[i], ops->kind) != NULL) return ops->examples[i];
+        if (strchr(ops->examples[i], '|') != NULL && strstr(ops->examples[i], ops->kind) != NULL)
+            return ops->examples[i];
     return NULL;
 }
 
-static thea_rc refuse_terminal(const struct stage *st, const char *what, const char *fallback, struct thea_err *err)
+static thea_rc refuse_terminal(const struct stage *st, const char *what, const char *fallback,
+                               struct thea_err *err)
 {
     const char *example = example_pipe(st->ops);
-    return thea_fail(err, THEA_EUSAGE, "%s %s\n  type a pipe  %s", st->ops->kind, what, example != NULL ? example : fallback);
+    return thea_fail(err, THEA_EUSAGE, "%s %s\n  type a pipe  %s", st->ops->kind, what,
+                     example != NULL ? example : fallback);
 }
 
 thea_rc stage_io_check(const struct stage *st, struct thea_err *err)
@@ -31,18 +39,21 @@ thea_rc stage_io_check(const struct stage *st, struct thea_err *err)
     char fallback[128];
     if (stage_reads_stdin(st) && isatty(STDIN_FILENO)) {
         snprintf(fallback, sizeof fallback, "thea load FILE... | ... | thea %s", st->ops->kind);
-        return refuse_terminal(st, "reads the frames of the stage before, but its stdin is a terminal", fallback, err);
+        return refuse_terminal(st, "reads the frames of the stage before, but its stdin is a terminal",
+                               fallback, err);
     }
     if (stage_writes_stdout(st) && isatty(STDOUT_FILENO)) {
         snprintf(fallback, sizeof fallback, "thea %s ... | thea write", st->ops->kind);
-        return refuse_terminal(st, "prints frames, which are for the next stage and not for a terminal", fallback, err);
+        return refuse_terminal(st, "prints frames, which are for the next stage and not for a terminal",
+                               fallback, err);
     }
     return THEA_OK;
 }
 
 /* --- open --- */
 
-static struct status_link *status_row(struct stage *st, const struct stage_port *port, uint32_t number, bool outgoing)
+static struct status_link *status_row(struct stage *st, const struct stage_port *port, uint32_t number,
+                                      bool outgoing)
 {
     uint32_t n = atomic_load(&st->page->link_count);
     if (n == STATUS_LINKS_MAX) return NULL;
@@ -54,8 +65,9 @@ static struct status_link *status_row(struct stage *st, const struct stage_port 
     return row;
 }
 
-static thea_rc link_options_of(struct link_options *o, struct stage *st, const struct stage_port *port, char *pattern, size_t size,
-                               const char *shape, const struct stage_endpoint *e, bool outgoing, struct thea_err *err)
+static thea_rc link_options_of(struct link_options *o, struct stage *st, const struct stage_port *port,
+                               char *pattern, size_t size, const char *shape, const struct stage_endpoint *e,
+                               bool outgoing, struct thea_err *err)
 {
     const struct stage_command *c = &st->command;
     thea_rc rc = link_address_parse(&o->address, e->address, err);
@@ -73,7 +85,8 @@ static thea_rc link_options_of(struct link_options *o, struct stage *st, const s
     return THEA_OK;
 }
 
-static thea_rc open_inlet(struct stage_io *io, struct stage *st, const struct stage_endpoint *e, struct thea_err *err)
+static thea_rc open_inlet(struct stage_io *io, struct stage *st, const struct stage_endpoint *e,
+                          struct thea_err *err)
 {
     char pattern[256];
     struct link_options o = {0};
@@ -85,7 +98,8 @@ static thea_rc open_inlet(struct stage_io *io, struct stage *st, const struct st
     return rc;
 }
 
-static thea_rc open_outlet(struct stage_io *io, struct stage *st, const struct stage_endpoint *e, struct thea_err *err)
+static thea_rc open_outlet(struct stage_io *io, struct stage *st, const struct stage_endpoint *e,
+                           struct thea_err *err)
 {
     char pattern[256];
     struct link_options o = {0};
@@ -112,7 +126,8 @@ static thea_rc open_links(struct stage_io *io, struct stage *st, struct thea_err
 
 /* --- sending --- */
 
-static thea_rc send_on_links(struct stage_io *io, struct stage *st, int port, const struct frame *f, struct thea_err *err)
+static thea_rc send_on_links(struct stage_io *io, struct stage *st, int port, const struct frame *f,
+                             struct thea_err *err)
 {
     uint64_t bytes = frame_tensor_bytes(f);
     for (size_t i = 0; i < io->outlet_count; i++) {
@@ -128,7 +143,8 @@ static thea_rc send_on_links(struct stage_io *io, struct stage *st, int port, co
     return THEA_OK;
 }
 
-static thea_rc send_on_stdout(struct stage_io *io, struct stage *st, struct frame *const *frames, struct thea_err *err)
+static thea_rc send_on_stdout(struct stage_io *io, struct stage *st, struct frame *const *frames,
+                              struct thea_err *err)
 {
     if (io->writer == NULL || io->reader_left) return THEA_OK;
     uint64_t begin = status_now_ns();
@@ -231,7 +247,8 @@ bool stage_io_ready(const struct stage_io *io, const struct stage *st)
 }
 
 /* The readers of a port, without the edge back; and how many of them want no more. */
-static void count_readers(const struct stage_io *io, const struct stage_port *p, int port, int *readers, int *stopped)
+static void count_readers(const struct stage_io *io, const struct stage_port *p, int port, int *readers,
+                          int *stopped)
 {
     bool back_named = false;
     *readers = *stopped = 0;

@@ -1,8 +1,12 @@
-/* The loop of a stage (fabric.md section 4): pick an input frame, run one op when every forward output has credit, consume.
+/* The loop of a stage (fabric.md section 4): pick an input frame, run one op when every forward output has
+ * credit, consume.
  *
- * Why nothing deadlocks: forward links form a graph without cycles that ends in sinks, which always consume; feedback edges never push back,
- * for their window is above what can be outstanding. So whoever waits here, waits for someone who can go on.
- * Invariant: a frame is consumed, and its credit given back, only when its op has returned and its outputs are sent. */
+ * Why nothing deadlocks: forward links form a graph without cycles that ends in sinks, which always consume;
+ * feedback edges never push back, for their window is above what can be outstanding. So whoever waits here,
+ * waits for someone who can go on.
+ *
+ * Invariant: a frame is consumed, and its credit given back, only when its op has returned and its outputs
+ * are sent. */
 #include "graph/wire/stage_io.h"
 
 #include <inttypes.h>
@@ -12,7 +16,10 @@
 
 enum { FROM_STDIN = -1 };
 
-struct picked { bool active; int inlet; };
+struct picked {
+    bool active;
+    int inlet;
+};
 
 struct loop {
     struct stage *st;
@@ -93,8 +100,10 @@ static thea_rc after_inputs(const struct loop *l, struct thea_err *err)
 {
     if (l->stopping || l->st->open_streams == 0) return THEA_DONE;
     if (stage_has_feedback(l->st)) return THEA_AGAIN;
-    return thea_fail(err, THEA_EFRAME, "the input of %s ended in the middle of %zu document%s: the stage before left %s open", l->st->name,
-                     l->st->open_streams, l->st->open_streams > 1 ? "s" : "", l->st->open_streams > 1 ? "them" : "it");
+    return thea_fail(err, THEA_EFRAME,
+                     "the input of %s ended in the middle of %zu document%s: the stage before left %s open",
+                     l->st->name, l->st->open_streams, l->st->open_streams > 1 ? "s" : "",
+                     l->st->open_streams > 1 ? "them" : "it");
 }
 
 /* OK: the core has a frame; AGAIN: none is here; DONE: none will come. */
@@ -117,8 +126,10 @@ static thea_rc pick(struct loop *l, struct thea_err *err)
 
 static void consume(struct loop *l)
 {
-    if (l->picked.inlet == FROM_STDIN) l->io->stdin_here = false;
-    else link_consume(l->io->inlets[l->picked.inlet].ln);
+    if (l->picked.inlet == FROM_STDIN)
+        l->io->stdin_here = false;
+    else
+        link_consume(l->io->inlets[l->picked.inlet].ln);
     l->picked.active = false;
     l->st->current = (struct stage_current){0};
 }
@@ -149,7 +160,8 @@ static thea_rc turn(struct loop *l, struct thea_err *err)
     if (!l->picked.active) {
         thea_rc rc = pick(l, err);
         bool stdin_open = io->reader != NULL && !io->stdin_done && !io->stdin_here;
-        if (rc == THEA_AGAIN && (io->set != NULL || !inputs_done(io))) rc = stage_io_wait(io, stdin_open, &page->starved_ns, err);
+        if (rc == THEA_AGAIN && (io->set != NULL || !inputs_done(io)))
+            rc = stage_io_wait(io, stdin_open, &page->starved_ns, err);
         return rc;
     }
     if (!stage_io_ready(io, l->st)) return stage_io_wait(io, false, &page->blocked_ns, err);
@@ -177,8 +189,10 @@ static thea_rc drain_feedback(struct loop *l, struct thea_err *err)
             const struct frame *f;
             thea_rc rc = link_peek(in->ln, &f, err);
             in->done = rc == THEA_DONE;
-            if (rc == THEA_OK) link_consume(in->ln);
-            else if (rc == THEA_AGAIN) rc = stage_io_wait(io, false, &l->st->page->starved_ns, err);
+            if (rc == THEA_OK)
+                link_consume(in->ln);
+            else if (rc == THEA_AGAIN)
+                rc = stage_io_wait(io, false, &l->st->page->starved_ns, err);
             if (rc != THEA_OK && rc != THEA_DONE) return rc;
         }
     }

@@ -1,4 +1,5 @@
-/* main() of every stage program: command line, --help and --describe, then open, loop, close. exit status as sysexits(3). */
+/* main() of every stage program: command line, --help and --describe, then open, loop, close. exit status as
+ * sysexits(3). */
 #include "graph/wire/stage_io.h"
 
 #include <errno.h>
@@ -19,7 +20,8 @@ static void on_sigterm(int signal)
 /* Weights are mapped: a model file that is cut short while we read it is a bus error, and not our bug. */
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
-    static const char text[] = ": error: a file that is being read was cut short or could not be read: did the model change?\n";
+    static const char text[] =
+        ": error: a file that is being read was cut short or could not be read: did the model change?\n";
     (void)context;
     if (info->si_code != BUS_ADRERR) {
         signal(number, SIG_DFL);
@@ -32,7 +34,8 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
     _exit(THEA_EIO);
 }
 
-/* The first SIGTERM of a supervisor asks sources to end; a second one ends anyone. By hand signals do what they always do. */
+/* The first SIGTERM of a supervisor asks sources to end; a second one ends anyone. By hand signals do what
+ * they always do. */
 static void handle_signals(const struct stage *st)
 {
     struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
@@ -44,7 +47,8 @@ static void handle_signals(const struct stage *st)
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* Before anything else: whoever is started by a supervisor dies with it. It may have died before prctl was called, hence the comparison. */
+/* Before anything else: whoever is started by a supervisor dies with it. It may have died before prctl was
+ * called, hence the comparison. */
 static bool parent_lives(int argc, char *const *argv)
 {
     const char *pid = NULL;
@@ -60,10 +64,14 @@ static bool parent_lives(int argc, char *const *argv)
 static void init_log(const struct stage *st)
 {
     const struct stage_command *c = &st->command;
-    snprintf(program, sizeof program, c->name != NULL ? "%s" : "thea-%s", c->name != NULL ? c->name : st->ops->kind);
+    snprintf(program, sizeof program, c->name != NULL ? "%s" : "thea-%s",
+             c->name != NULL ? c->name : st->ops->kind);
     thea_log_init(program);
     thea_log_set_color(c->color);
-    if (c->loudness != 0) thea_log_set_level(c->loudness < 0 ? THEA_LOG_ERROR : c->loudness == 1 ? THEA_LOG_INFO : THEA_LOG_DEBUG);
+    if (c->loudness != 0)
+        thea_log_set_level(c->loudness < 0    ? THEA_LOG_ERROR
+                           : c->loudness == 1 ? THEA_LOG_INFO
+                                              : THEA_LOG_DEBUG);
 }
 
 static int print_stdout(const char *text)
@@ -84,8 +92,9 @@ static thea_rc run(struct stage *st, struct status_page *page, struct thea_err *
         atomic_store(&page->state, STATUS_RUNNING);
         rc = stage_loop(st, &io, err);
     }
-    /* After a failure the links are left to the end of the process: nng 1.5.2 now and then waits for ever in nng_close when a peer dies at
-     * the same moment. Nothing is lost by it: peers see the sockets close all the same. */
+    /* After a failure the links are left to the end of the process: nng 1.5.2 now and then waits for ever in
+     * nng_close when a peer dies at the same moment. Nothing is lost by it: peers see the sockets close all
+     * the same. */
     if (rc == THEA_OK) stage_io_abort(&io);
     return rc;
 }
@@ -145,8 +154,10 @@ int stage_main(int argc, char **argv, const struct stage_ops *ops)
     handle_signals(&st);
     if (rc != THEA_OK) return fail(&st, &err);
     if (st.command.help || st.command.version) {
-        if (st.command.help) stage_help_print(&st, stdout);
-        else printf("thea-%s %s\n", ops->kind, THEA_VERSION);
+        if (st.command.help)
+            stage_help_print(&st, stdout);
+        else
+            printf("thea-%s %s\n", ops->kind, THEA_VERSION);
         stage_fini(&st);
         return print_stdout("");
     }

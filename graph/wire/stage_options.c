@@ -1,5 +1,8 @@
-/* The kind's own options: texts from the command line, the environment and the table's defaults become fields of the stage's state.
- * Invariant: a text stays in st->settings or st->lists as long as the stage lives, because fields point to it. */
+/* The kind's own options: texts from the command line, the environment and the table's defaults become fields
+ * of the stage's state.
+ *
+ * Invariant: a text stays in st->settings or st->lists as long as the stage lives, because fields point to
+ * it. */
 #include "graph/wire/stage_core.h"
 
 #include <stdlib.h>
@@ -18,7 +21,10 @@ char *stage_dash_name(const char *option)
 
 char stage_option_letter(const char *option)
 {
-    static const struct { const char *name; char letter; } letters[] = {{"model", 'm'}, {"output", 'o'}, {"follow", 'f'}};
+    static const struct {
+        const char *name;
+        char letter;
+    } letters[] = {{"model", 'm'}, {"output", 'o'}, {"follow", 'f'}};
     for (size_t i = 0; i < sizeof letters / sizeof *letters; i++)
         if (strcmp(letters[i].name, option) == 0) return letters[i].letter;
     return '\0';

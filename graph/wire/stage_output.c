@@ -1,5 +1,7 @@
 /* What ops put, made into frames: the op's tensors, what passes by, attributes not yet sent.
- * Invariant: one op makes at most one frame a port; a stream's frames on a port are numbered without a gap. */
+ *
+ * Invariant: one op makes at most one frame a port; a stream's frames on a port are numbered without a gap.
+ */
 #include "graph/wire/stage_core.h"
 
 #include <assert.h>
@@ -105,9 +107,12 @@ static size_t take_attrs(struct stage_out *o, struct stage_stream *s, int port)
         if ((a->owed >> port & 1) == 0) continue;
         a->owed &= ~(UINT32_C(1) << port);
         o->attrs[n] = (struct attr){.key = a->key, .type = a->type};
-        if (a->type == ATTR_TEXT) o->attrs[n].text = a->text;
-        else if (a->type == ATTR_INT) o->attrs[n].integer = a->integer;
-        else o->attrs[n].number = a->number;
+        if (a->type == ATTR_TEXT)
+            o->attrs[n].text = a->text;
+        else if (a->type == ATTR_INT)
+            o->attrs[n].integer = a->integer;
+        else
+            o->attrs[n].number = a->number;
         n++;
     }
     return n;
@@ -138,7 +143,8 @@ static thea_rc check_put(const struct stage *st, const struct stage_out *o, stru
 {
     for (size_t i = 0; i < o->tensor_count; i++) {
         const struct tensor *t = &o->tensors[i];
-        if (!stage_port_takes(o->port, t->name) || tensor_match(t, o->port->dtype, o->shape, err) == THEA_OK) continue;
+        if (!stage_port_takes(o->port, t->name) || tensor_match(t, o->port->dtype, o->shape, err) == THEA_OK)
+            continue;
         thea_fail_prefix(err, "mistake in stage '%s', output '%s'", st->ops->kind, o->port->name);
         return err != NULL ? err->rc = THEA_ESOFTWARE : THEA_ESOFTWARE;
     }
@@ -163,7 +169,8 @@ static void note_position(const struct stage *st, int port, const struct frame *
     const struct stage_out *o = &st->out[port];
     uint64_t rows = 1;
     for (size_t i = 0; i < f->tensor_count; i++)
-        if (stage_port_takes(o->port, f->tensors[i].name) && f->tensors[i].rank > 0) rows = f->tensors[i].shape[0];
+        if (stage_port_takes(o->port, f->tensors[i].name) && f->tensors[i].rank > 0)
+            rows = f->tensors[i].shape[0];
     if (f->position + rows > o->stream->position) o->stream->position = f->position + rows;
 }
 
@@ -179,8 +186,10 @@ thea_rc stage_outputs_send(struct stage *st, struct thea_err *err)
         if (rc == THEA_OK) rc = stage_carry_take(st, s, i, err);
         if (rc != THEA_OK) return rc;
         frames[i] = make_frame(st, s, i, o->kind_set ? o->kind : FRAME_DATA);
-        if (o->position_set) frames[i]->position = o->position;
-        else if (st->current.stream == s) frames[i]->position = st->current.frame->position;
+        if (o->position_set)
+            frames[i]->position = o->position;
+        else if (st->current.stream == s)
+            frames[i]->position = st->current.frame->position;
         if (st->ops->inputs == NULL) note_position(st, i, frames[i]);
         any = true;
     }
@@ -200,12 +209,14 @@ thea_rc stage_outputs_send_last(struct stage *st, struct thea_err *err)
     for (int i = 0; i < st->out_count; i++) {
         if (!st->out[i].connected) continue;
         /* What cannot be joined any more is the stream's error, found at its last frame. */
-        if (st->closing_kind == FRAME_END && stage_carry_take(st, s, i, err) != THEA_OK) st->out[i].tensor_count = 0;
+        if (st->closing_kind == FRAME_END && stage_carry_take(st, s, i, err) != THEA_OK)
+            st->out[i].tensor_count = 0;
         frames[i] = make_frame(st, s, i, st->closing_kind);
     }
     if (st->out_count > 0) rc = send_all(st, frames, err);
     atomic_fetch_add_explicit(&st->page->documents, 1, memory_order_relaxed);
-    if (st->closing_kind == FRAME_ERROR) atomic_fetch_add_explicit(&st->page->failed, 1, memory_order_relaxed);
+    if (st->closing_kind == FRAME_ERROR)
+        atomic_fetch_add_explicit(&st->page->failed, 1, memory_order_relaxed);
     st->closing = NULL;
     stage_stream_retire(st, s);
     stage_outputs_reset(st);

@@ -1,4 +1,5 @@
-/* Ports: which of a kind's are connected in this process, their shapes with the model's numbers, and whether a frame fits them. */
+/* Ports: which of a kind's are connected in this process, their shapes with the model's numbers, and whether
+ * a frame fits them. */
 #include "graph/wire/stage_core.h"
 
 #include <assert.h>
@@ -14,11 +15,13 @@ int stage_find_port(const struct stage_port *ports, const char *name)
     return -1;
 }
 
-void stage_list_ports(struct buf *out, const struct stage_port *ports, const char *between, unsigned without_flags)
+void stage_list_ports(struct buf *out, const struct stage_port *ports, const char *between,
+                      unsigned without_flags)
 {
     size_t begin = out->len;
     for (; ports != NULL && ports->name != NULL; ports++)
-        if ((ports->flags & without_flags) == 0) buf_printf(out, "%s%s", out->len > begin ? between : "", ports->name);
+        if ((ports->flags & without_flags) == 0)
+            buf_printf(out, "%s%s", out->len > begin ? between : "", ports->name);
 }
 
 static const char *main_tensor(const struct stage_port *port)
@@ -41,7 +44,8 @@ bool stage_port_takes(const struct stage_port *port, const char *tensor)
 static int count_links(const struct stage_endpoints *list, int port, bool feedback)
 {
     int n = 0;
-    for (size_t i = 0; i < list->count; i++) n += list->items[i].port == port && list->items[i].feedback == feedback;
+    for (size_t i = 0; i < list->count; i++)
+        n += list->items[i].port == port && list->items[i].feedback == feedback;
     return n;
 }
 
@@ -84,12 +88,14 @@ static thea_rc check_inputs(const struct stage *st, struct thea_err *err)
             buf_printf(&list, "%s--in %s=ADDRESS", list.len > 0 ? " or " : "", p->name);
         } else if ((p->flags & STAGE_OPTIONAL) == 0 && !st->in[i].connected) {
             buf_fini(&list);
-            return thea_fail(err, THEA_EUSAGE, "input '%s' of %s is not connected: --in %s=ADDRESS", p->name, st->ops->kind, p->name);
+            return thea_fail(err, THEA_EUSAGE, "input '%s' of %s is not connected: --in %s=ADDRESS", p->name,
+                             st->ops->kind, p->name);
         }
     }
     thea_rc rc = THEA_OK;
     if (choices > 0 && one_of != 1)
-        rc = thea_fail(err, THEA_EUSAGE, "%s reads exactly one of its inputs, %d are connected: %s", st->ops->kind, one_of, buf_text(&list));
+        rc = thea_fail(err, THEA_EUSAGE, "%s reads exactly one of its inputs, %d are connected: %s",
+                       st->ops->kind, one_of, buf_text(&list));
     buf_fini(&list);
     return rc;
 }
@@ -100,11 +106,13 @@ static thea_rc check_outputs(const struct stage *st, struct thea_err *err)
         const struct stage_port *p = st->out[i].port;
         if ((p->flags & STAGE_FEEDBACK) == 0 || (p->flags & STAGE_OPTIONAL) != 0) continue;
         /* The edge back may be one of several links of the port, beside its readers'. */
-        if (count_links(&st->command.out, i, true) > 0 || count_links(&st->command.out, i, false) > 1) continue;
-        return thea_fail(err, THEA_EUSAGE,
-                         "%s sends back to the head of its loop, which cannot go up a pipe: --out feedback=ADDRESS\n"
-                         "  try  thea generate, which builds the whole loop",
-                         st->ops->kind);
+        if (count_links(&st->command.out, i, true) > 0 || count_links(&st->command.out, i, false) > 1)
+            continue;
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "%s sends back to the head of its loop, which cannot go up a pipe: --out feedback=ADDRESS\n"
+            "  try  thea generate, which builds the whole loop",
+            st->ops->kind);
     }
     return THEA_OK;
 }
@@ -117,7 +125,8 @@ static void connect_emitted(struct stage *st, const char *names)
         size_t len = strlen(name);
         for (const char *p = names; p != NULL; p = strchr(p, ',')) {
             p += *p == ',';
-            if (strncmp(p, name, len) == 0 && (p[len] == '\0' || p[len] == ',')) st->out[i].connected = st->out[i].emitted = true;
+            if (strncmp(p, name, len) == 0 && (p[len] == '\0' || p[len] == ','))
+                st->out[i].connected = st->out[i].emitted = true;
         }
     }
 }
@@ -127,9 +136,12 @@ thea_rc stage_ports_connect(struct stage *st, struct thea_err *err)
     bool from_stdin = stage_reads_stdin(st);
     for (int i = 0; i < st->in_count; i++) {
         const struct stage_port *p = st->in[i].port;
-        st->in[i].connected = count_links(&st->command.in, i, false) > 0 || (from_stdin && (p->flags & STAGE_FEEDBACK) == 0);
+        st->in[i].connected =
+            count_links(&st->command.in, i, false) > 0 || (from_stdin && (p->flags & STAGE_FEEDBACK) == 0);
     }
-    for (int i = 0; i < st->out_count; i++) st->out[i].connected = count_links(&st->command.out, i, false) + count_links(&st->command.out, i, true) > 0;
+    for (int i = 0; i < st->out_count; i++)
+        st->out[i].connected =
+            count_links(&st->command.out, i, false) + count_links(&st->command.out, i, true) > 0;
     if (st->command.emit != NULL && !stage_writes_stdout(st))
         return thea_fail(err, THEA_EUSAGE, "--emit is for stdout, but --out sends the outputs to links");
     if (st->command.emit != NULL) connect_emitted(st, st->command.emit);
@@ -154,7 +166,8 @@ thea_rc stage_ports_emit(struct stage *st, struct thea_err *err)
     if (!stage_writes_stdout(st) || st->command.emit != NULL) return THEA_OK;
     const char *name = default_port(st);
     if (stage_find_port(st->ops->outputs, name) < 0)
-        return thea_fail(err, THEA_ESOFTWARE, "%s: default output '%s' is no port of its table", st->ops->kind, name);
+        return thea_fail(err, THEA_ESOFTWARE, "%s: default output '%s' is no port of its table",
+                         st->ops->kind, name);
     connect_emitted(st, name);
     return THEA_OK;
 }
@@ -166,10 +179,14 @@ static char *resolve_shape(const struct stage *st, const char *shape)
     while (*shape != '\0') {
         size_t word = 0;
         while (isalnum((unsigned char)shape[word]) || shape[word] == '_') word++;
-        uint64_t n = word > 0 && !isdigit((unsigned char)shape[0]) ? stage_describe_find_dim(st->described, shape, word) : 0;
+        uint64_t n = word > 0 && !isdigit((unsigned char)shape[0])
+                         ? stage_describe_find_dim(st->described, shape, word)
+                         : 0;
         if (word == 0) word = 1;
-        if (n > 0) buf_printf(&out, "%" PRIu64, n);
-        else buf_add(&out, shape, word);
+        if (n > 0)
+            buf_printf(&out, "%" PRIu64, n);
+        else
+            buf_add(&out, shape, word);
         shape += word;
     }
     return buf_take(&out);
@@ -190,9 +207,12 @@ void stage_ports_resolve(struct stage *st)
 static thea_rc fail_lacks(const struct stage *st, int port, const struct frame *f, struct thea_err *err)
 {
     struct buf has = {0};
-    for (size_t i = 0; i < f->tensor_count; i++) buf_printf(&has, "%s%s", i > 0 ? ", " : "", f->tensors[i].name);
-    thea_rc rc = thea_fail(err, THEA_EFRAME, "input '%s' of %s: a frame came without its tensor '%s' (it has: %s)", st->in[port].port->name,
-                           st->name, main_tensor(st->in[port].port), has.len > 0 ? buf_text(&has) : "none");
+    for (size_t i = 0; i < f->tensor_count; i++)
+        buf_printf(&has, "%s%s", i > 0 ? ", " : "", f->tensors[i].name);
+    thea_rc rc =
+        thea_fail(err, THEA_EFRAME, "input '%s' of %s: a frame came without its tensor '%s' (it has: %s)",
+                  st->in[port].port->name, st->name, main_tensor(st->in[port].port),
+                  has.len > 0 ? buf_text(&has) : "none");
     buf_fini(&has);
     return rc;
 }

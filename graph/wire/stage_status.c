@@ -1,4 +1,5 @@
-/* What people see of a stage while it runs: its status page (fabric.md section 11) and, with THEA_TRACE=FILE, one JSON line an op. */
+/* What people see of a stage while it runs: its status page (fabric.md section 11) and, with THEA_TRACE=FILE,
+ * one JSON line an op. */
 #include "graph/wire/stage_core.h"
 
 #include <fcntl.h>
@@ -57,7 +58,8 @@ static struct stage_skip *skip_of(struct stage *st, const char *reason)
     return s;
 }
 
-/* "2 not UTF-8, 1 over 16 MiB"; readers look at it between stages' ends, a torn text there is only unpretty. */
+/* "2 not UTF-8, 1 over 16 MiB"; readers look at it between stages' ends, a torn text there is only unpretty.
+ */
 static void publish_skips(struct stage *st)
 {
     struct buf text = {0};
@@ -80,7 +82,8 @@ void stage_skipped(struct stage *st, const char *name, const char *reason)
 void stage_trace_open(struct stage *st)
 {
     const char *path = getenv("THEA_TRACE");
-    if (path != NULL && path[0] != '\0') st->trace_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (path != NULL && path[0] != '\0')
+        st->trace_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
 uint64_t stage_op_begin(struct stage *st)
@@ -89,14 +92,15 @@ uint64_t stage_op_begin(struct stage *st)
     return status_now_ns();
 }
 
-static void trace(struct stage *st, uint64_t begin_ns, uint64_t end_ns, const struct stage_stream *s, const struct frame *in)
+static void trace(struct stage *st, uint64_t begin_ns, uint64_t end_ns, const struct stage_stream *s,
+                  const struct frame *in)
 {
     char line[512];
     int n = snprintf(line, sizeof line,
-                     "{\"stage\": \"%.100s\", \"kind\": \"%s\", \"stream\": %" PRIu64 ", \"position\": %" PRIu64 ", \"begin_ns\": %" PRIu64
-                     ", \"end_ns\": %" PRIu64 "}\n",
-                     st->name, in != NULL ? frame_kind_name(in->kind) : "source", s != NULL ? s->id : 0, in != NULL ? in->position : 0,
-                     begin_ns, end_ns);
+                     "{\"stage\": \"%.100s\", \"kind\": \"%s\", \"stream\": %" PRIu64
+                     ", \"position\": %" PRIu64 ", \"begin_ns\": %" PRIu64 ", \"end_ns\": %" PRIu64 "}\n",
+                     st->name, in != NULL ? frame_kind_name(in->kind) : "source", s != NULL ? s->id : 0,
+                     in != NULL ? in->position : 0, begin_ns, end_ns);
     ssize_t ignored = write(st->trace_fd, line, (size_t)n);
     (void)ignored; /* a trace that cannot be written must not stop the run */
 }

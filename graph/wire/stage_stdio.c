@@ -1,4 +1,5 @@
-/* Frames on stdin and stdout, where one sequence carries all ports: which input a frame is for, and several outputs made one frame. */
+/* Frames on stdin and stdout, where one sequence carries all ports: which input a frame is for, and several
+ * outputs made one frame. */
 #include "graph/wire/stage_io.h"
 
 #include <stdlib.h>
@@ -24,13 +25,16 @@ static bool has_tensor(const struct stage_port *port, const struct frame *f)
 
 /* --- what to put between, when a frame fits no input --- */
 
-static const struct { const char *from, *to, *kind; } bridges[] = {
+static const struct {
+    const char *from, *to, *kind;
+} bridges[] = {
     {"docs", "tokens", "tokenize"}, {"tokens", "docs", "detokenize"}, {"tokens", "nll", "layers"},
     {"tokens", "final", "layers"},  {"residual", "nll", "layers"},    {"residual", "final", "layers"},
     {"final", "vector", "pool"},    {"nll", "record", "score"},       {"next", "token", "sample"},
 };
 
-/* The shortest chain of kinds from port `from` to port `to`, as "thea tokenize | thea layers"; false if none of at most `depth`. */
+/* The shortest chain of kinds from port `from` to port `to`, as "thea tokenize | thea layers"; false if none
+ * of at most `depth`. */
 static bool find_bridge(struct buf *out, const char *from, const char *to, int depth)
 {
     if (depth == 0) return false;
@@ -61,9 +65,12 @@ static thea_rc fail_unfit(const struct stage *st, const struct frame *f, struct 
 {
     struct buf wanted = {0}, hint = {0};
     stage_list_ports(&wanted, st->ops->inputs, " or ", STAGE_FEEDBACK);
-    const char *came = f->port[0] != '\0' ? f->port : f->tensor_count > 0 ? f->tensors[0].name : "a frame without tensors";
+    const char *came = f->port[0] != '\0'    ? f->port
+                       : f->tensor_count > 0 ? f->tensors[0].name
+                                             : "a frame without tensors";
     add_hint(&hint, st, came);
-    thea_rc rc = thea_fail(err, THEA_EFRAME, "%s reads %s, this is %s%s", st->ops->kind, buf_text(&wanted), came, buf_text(&hint));
+    thea_rc rc = thea_fail(err, THEA_EFRAME, "%s reads %s, this is %s%s", st->ops->kind, buf_text(&wanted),
+                           came, buf_text(&hint));
     buf_fini(&wanted);
     buf_fini(&hint);
     return rc;
@@ -81,16 +88,21 @@ thea_rc stage_map_frame(uint32_t *ports, const struct stage *st, const struct fr
 {
     uint32_t all = stdin_ports(st), named = 0, carried = 0;
     *ports = all;
-    if (f->kind != FRAME_DATA && f->kind != FRAME_MARK) return THEA_OK; /* ends and errors are for all of them */
+    if (f->kind != FRAME_DATA && f->kind != FRAME_MARK)
+        return THEA_OK; /* ends and errors are for all of them */
     for (int i = 0; i < st->in_count; i++) {
         uint32_t bit = all & UINT32_C(1) << i;
         if (in_list(f->port, st->in[i].port->name)) named |= bit;
         if (has_tensor(st->in[i].port, f)) carried |= bit;
     }
-    if ((named & carried) != 0) *ports = named & carried;
-    else if (named != 0) *ports = named;
-    else if (__builtin_popcount(carried) == 1) *ports = carried;
-    else return fail_unfit(st, f, err);
+    if ((named & carried) != 0)
+        *ports = named & carried;
+    else if (named != 0)
+        *ports = named;
+    else if (__builtin_popcount(carried) == 1)
+        *ports = carried;
+    else
+        return fail_unfit(st, f, err);
     return THEA_OK;
 }
 
@@ -104,13 +116,15 @@ static bool same_place(const struct frame *a, const struct frame *b)
 static void merge_tensors(struct frame *to, const struct frame *from)
 {
     for (size_t i = 0; i < from->tensor_count; i++)
-        if (frame_tensor(to, from->tensors[i].name) == NULL) to->tensors[to->tensor_count++] = from->tensors[i];
+        if (frame_tensor(to, from->tensors[i].name) == NULL)
+            to->tensors[to->tensor_count++] = from->tensors[i];
 }
 
 static void merge_attrs(struct frame *to, const struct frame *from)
 {
     for (size_t i = 0; i < from->attr_count; i++)
-        if (to->attr_count < FRAME_ATTRS_MAX && frame_attr(to, from->attrs[i].key) == NULL) to->attrs[to->attr_count++] = from->attrs[i];
+        if (to->attr_count < FRAME_ATTRS_MAX && frame_attr(to, from->attrs[i].key) == NULL)
+            to->attrs[to->attr_count++] = from->attrs[i];
 }
 
 static size_t sum_tensors(struct frame *const *frames, size_t count)
@@ -146,14 +160,16 @@ static thea_rc write_group(struct frame_writer *w, struct frame **frames, size_t
     return rc;
 }
 
-thea_rc stage_write_merged(struct frame_writer *w, struct frame *const *frames, size_t count, struct thea_err *err)
+thea_rc stage_write_merged(struct frame_writer *w, struct frame *const *frames, size_t count,
+                           struct thea_err *err)
 {
     struct frame *left[STAGE_PORTS_MAX];
     memcpy(left, frames, count * sizeof *left);
     for (size_t i = 0; i < count; i++) {
         if (left[i] == NULL) continue;
         bool alone = true;
-        for (size_t j = i + 1; j < count; j++) alone = alone && (left[j] == NULL || !same_place(left[i], left[j]));
+        for (size_t j = i + 1; j < count; j++)
+            alone = alone && (left[j] == NULL || !same_place(left[i], left[j]));
         thea_rc rc = alone ? frame_write(w, left[i], err) : write_group(w, left + i, count - i, err);
         if (rc != THEA_OK) return rc;
     }

@@ -1,9 +1,10 @@
 /* One input frame, one op: the states of a stream, and what follows each kind of frame.
  *
  *   data, mark ─> begin (once), frame (again while AGAIN)
- *   end        ─> when it came on all forward inputs, or by feedback: end (again while AGAIN), then `end` goes out; or the stream is held
- *   error      ─> failed, then the error frame goes out
- * An op that fails with THEA_EDOC, or finishes its stream, makes the stream OVER: what still comes of it is dropped until its end.
+ *   end        ─> when it came on all forward inputs, or by feedback: end (again while AGAIN), then `end`
+ * goes out; or the stream is held error      ─> failed, then the error frame goes out An op that fails with
+ * THEA_EDOC, or finishes its stream, makes the stream OVER: what still comes of it is dropped until its end.
+ *
  * Invariant: a stream ends on every output with exactly one end or error frame. */
 #include "graph/wire/stage_core.h"
 
@@ -16,7 +17,8 @@ enum { FAILED_REASON = 512 };
 static uint32_t feedback_ports(const struct stage *st)
 {
     uint32_t ports = 0;
-    for (int i = 0; i < st->in_count; i++) ports |= (uint32_t)((st->in[i].port->flags & STAGE_FEEDBACK) != 0) << i;
+    for (int i = 0; i < st->in_count; i++)
+        ports |= (uint32_t)((st->in[i].port->flags & STAGE_FEEDBACK) != 0) << i;
     return ports;
 }
 
@@ -28,9 +30,12 @@ static void note_work(struct stage *st, const struct stage_stream *s, const stru
     char number[32];
     snprintf(number, sizeof number, "stream %" PRIu64, s->id);
     if (id == NULL) id = number;
-    if (in->kind == FRAME_END) stage_working_on(st, "%s, its end", id);
-    else if (s->position > in->position) stage_working_on(st, "%s, positions %" PRIu64 "-%" PRIu64, id, in->position, s->position - 1);
-    else stage_working_on(st, "%s, position %" PRIu64, id, in->position);
+    if (in->kind == FRAME_END)
+        stage_working_on(st, "%s, its end", id);
+    else if (s->position > in->position)
+        stage_working_on(st, "%s, positions %" PRIu64 "-%" PRIu64, id, in->position, s->position - 1);
+    else
+        stage_working_on(st, "%s, position %" PRIu64, id, in->position);
 }
 
 /* Rows of the port's own tensor: how far the stream has come. */
@@ -39,14 +44,17 @@ static uint64_t rows_of(const struct stage *st, uint32_t ports, const struct fra
     for (size_t t = 0; t < in->tensor_count; t++)
         for (int i = 0; i < st->in_count; i++)
             if ((ports >> i & 1) != 0 && stage_port_takes(st->in[i].port, in->tensors[t].name))
-                return in->tensors[t].rank > 0 && (st->in[i].shape[0] == 'n' || st->in[i].shape[0] == '*') ? in->tensors[t].shape[0] : 1;
+                return in->tensors[t].rank > 0 && (st->in[i].shape[0] == 'n' || st->in[i].shape[0] == '*')
+                           ? in->tensors[t].shape[0]
+                           : 1;
     return 0;
 }
 
 static struct stage_stream *stream_for(struct stage *st, uint32_t ports, const struct frame *in)
 {
     struct stage_stream *s = stage_stream_find(st, in->stream);
-    if (s != NULL || (ports & ~feedback_ports(st)) == 0) return s; /* what comes back of a stream that is gone, is dropped */
+    if (s != NULL || (ports & ~feedback_ports(st)) == 0)
+        return s; /* what comes back of a stream that is gone, is dropped */
     s = stage_stream_new(st, in->stream);
     s->trace_id = in->trace_id;
     s->attempt = in->attempt;
@@ -81,7 +89,8 @@ thea_rc stage_take(struct stage *st, uint32_t ports, const struct frame *in, str
     uint64_t reached = in->position + rows_of(st, ports, in);
     if (reached > s->position) s->position = reached;
     note_work(st, s, in);
-    return stage_stream_merge(st, s, in, err) == THEA_OK ? THEA_OK : thea_fail_prefix(err, "input of %s", st->name);
+    return stage_stream_merge(st, s, in, err) == THEA_OK ? THEA_OK
+                                                         : thea_fail_prefix(err, "input of %s", st->name);
 }
 
 /* --- ops --- */
@@ -154,8 +163,10 @@ static thea_rc step_end(struct stage *st, struct stage_stream *s, struct thea_er
     bool again = rc == THEA_AGAIN;
     rc = after_op(st, s, rc, err);
     if (again || (rc != THEA_OK && rc != THEA_AGAIN)) return rc;
-    if (c->held && st->closing == NULL) s->phase = STREAM_HELD;
-    else if (st->closing == NULL) stage_finish(st, s);
+    if (c->held && st->closing == NULL)
+        s->phase = STREAM_HELD;
+    else if (st->closing == NULL)
+        stage_finish(st, s);
     return THEA_OK;
 }
 
@@ -163,7 +174,8 @@ static thea_rc step_error(struct stage *st, struct stage_stream *s, struct thea_
 {
     s->ended |= st->current.ports;
     st->current.owed = 0;
-    if (st->ops->failed == NULL) tell_failed(st, s, stage_stream_text(s, "error", "failed in an earlier stage"));
+    if (st->ops->failed == NULL)
+        tell_failed(st, s, stage_stream_text(s, "error", "failed in an earlier stage"));
     thea_rc rc = st->ops->failed != NULL ? st->ops->failed(st, s, st->current.frame, err) : THEA_OK;
     stage_outputs_reset(st);
     if (rc != THEA_OK && rc != THEA_EDOC) return rc;
@@ -252,7 +264,8 @@ thea_rc stage_source_step(struct stage *st, struct thea_err *err)
     uint64_t begin_ns = stage_op_begin(st);
     stage_outputs_reset(st);
     thea_rc rc = st->ops->source(st, err);
-    if (st->source_stream != NULL && st->source_stream->created_ns == 0) st->source_stream->created_ns = status_now_ns();
+    if (st->source_stream != NULL && st->source_stream->created_ns == 0)
+        st->source_stream->created_ns = status_now_ns();
     rc = after_op(st, st->source_stream, rc, err);
     stage_op_end(st, begin_ns, st->source_stream, NULL);
     if (rc != THEA_OK && rc != THEA_AGAIN && rc != THEA_DONE) return rc;

@@ -1,4 +1,5 @@
-/* Open streams: found by id, with their attributes. Invariant: the kind's drop() runs exactly once for every stream whose state exists. */
+/* Open streams: found by id, with their attributes. Invariant: the kind's drop() runs exactly once for every
+ * stream whose state exists. */
 #include "graph/wire/stage_core.h"
 
 #include <stdlib.h>
@@ -62,8 +63,10 @@ void stage_stream_forget(struct stage *st, struct stage_stream *s)
 void stage_stream_retire(struct stage *st, struct stage_stream *s)
 {
     s->phase = STREAM_OVER;
-    if (stage_stream_complete(st, s)) stage_stream_forget(st, s);
-    else drop_state(st, s);
+    if (stage_stream_complete(st, s))
+        stage_stream_forget(st, s);
+    else
+        drop_state(st, s);
 }
 
 void stage_streams_drop(struct stage *st)
@@ -87,7 +90,8 @@ bool stage_inputs_complete(const struct stage *st, uint32_t ended_ports)
         if ((flags & STAGE_ONE_OF) != 0) {
             one_of = true;
             one_of_ended = one_of_ended || ended;
-        } else if (!ended) return false;
+        } else if (!ended)
+            return false;
     }
     return !one_of || one_of_ended;
 }
@@ -112,7 +116,8 @@ static bool same_value(const struct stage_attr *mine, const struct attr *a)
 {
     if (mine->type != a->type) return false;
     if (a->type == ATTR_TEXT) return strcmp(mine->text, a->text) == 0;
-    return a->type == ATTR_INT ? mine->integer == a->integer : memcmp(&mine->number, &a->number, sizeof a->number) == 0;
+    return a->type == ATTR_INT ? mine->integer == a->integer
+                               : memcmp(&mine->number, &a->number, sizeof a->number) == 0;
 }
 
 thea_rc stage_stream_set(struct stage *st, struct stage_stream *s, const struct attr *a, struct thea_err *err)
@@ -120,7 +125,8 @@ thea_rc stage_stream_set(struct stage *st, struct stage_stream *s, const struct 
     struct stage_attr *mine = find_attr(s, a->key);
     if (mine != NULL && same_value(mine, a)) return THEA_OK;
     if (mine == NULL && s->attr_count == FRAME_ATTRS_MAX)
-        return thea_fail(err, THEA_EDOC, "the stream has more than %d attributes ('%s' is one too many)", FRAME_ATTRS_MAX, a->key);
+        return thea_fail(err, THEA_EDOC, "the stream has more than %d attributes ('%s' is one too many)",
+                         FRAME_ATTRS_MAX, a->key);
     if (mine == NULL) {
         s->attrs = realloc(s->attrs, (s->attr_count + 1) * sizeof *s->attrs);
         if (s->attrs == NULL) abort();
@@ -138,7 +144,8 @@ thea_rc stage_stream_set(struct stage *st, struct stage_stream *s, const struct 
     return THEA_OK;
 }
 
-thea_rc stage_stream_merge(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err)
+thea_rc stage_stream_merge(struct stage *st, struct stage_stream *s, const struct frame *in,
+                           struct thea_err *err)
 {
     for (size_t i = 0; i < in->attr_count; i++) {
         thea_rc rc = stage_stream_set(st, s, &in->attrs[i], err);

@@ -59,14 +59,19 @@ Test(json, strings_may_hold_a_nul)
 
 ParameterizedTestParameters(json, bad_text_is_refused_with_its_place)
 {
-    static struct { char text[48]; } cases[] = {{""}, {"{"}, {"[1,]"}, {"{\"a\": 1, \"a\": 2}"}, {"nul"}, {"\"\x01\""}, {"\"\xff\""}, {"1 2"}, {"{'a': 1}"}, {"[NaN]"}};
+    static struct {
+        char text[48];
+    } cases[] = {{""},         {"{"},        {"[1,]"},     {"{\"a\": 1, \"a\": 2}"},
+                 {"nul"},      {"\"\x01\""}, {"\"\xff\""}, {"1 2"},
+                 {"{'a': 1}"}, {"[NaN]"}};
     return cr_make_param_array(char[48], cases, sizeof cases / sizeof *cases);
 }
 
 ParameterizedTest(char (*text)[48], json, bad_text_is_refused_with_its_place)
 {
     struct json_node *node = NULL;
-    cr_assert_eq(json_parse(&node, *text, strlen(*text), "test.json", &err), THEA_EDATA, "%s was taken", *text);
+    cr_assert_eq(json_parse(&node, *text, strlen(*text), "test.json", &err), THEA_EDATA, "%s was taken",
+                 *text);
     cr_assert_eq(strncmp(err.message, "test.json:", 10), 0, "%s", err.message);
 }
 
@@ -112,8 +117,11 @@ Test(json, what_is_built_reads_back_the_same)
 
 Test(json, invalid_utf8_is_replaced_not_lost)
 {
-    struct json_node *n = json_new_text("a\xff" "b", 3);
-    cr_assert_str_eq(json_text(n, NULL), "a\xef\xbf\xbd" "b");
+    struct json_node *n = json_new_text("a\xff"
+                                        "b",
+                                        3);
+    cr_assert_str_eq(json_text(n, NULL), "a\xef\xbf\xbd"
+                                         "b");
     json_free(n);
 }
 

@@ -15,7 +15,12 @@ static thea_rc parse(struct value *v, value_type type, const char *text)
     return value_parse(v, type, &limits, text, &err);
 }
 
-struct good { value_type type; char text[24]; int64_t integer; double number; };
+struct good {
+    value_type type;
+    char text[24];
+    int64_t integer;
+    double number;
+};
 
 ParameterizedTestParameters(value, a_text_becomes_its_value)
 {
@@ -47,13 +52,21 @@ ParameterizedTest(struct good *c, value, a_text_becomes_its_value)
     struct value v;
     cr_assert_eq(parse(&v, c->type, c->text), THEA_OK, "%s: %s", c->text, err.message);
     cr_assert_eq(v.type, c->type);
-    if (c->type == VALUE_BOOL) cr_assert_eq(v.boolean, c->integer == 1);
-    else if (c->type == VALUE_NUMBER) cr_assert_eq(v.number, c->number);
-    else if (c->type == VALUE_CHOICE) cr_assert_eq(v.choice, (int)c->integer);
-    else cr_assert_eq(v.integer, c->integer, "%s gave %lld", c->text, (long long)v.integer);
+    if (c->type == VALUE_BOOL)
+        cr_assert_eq(v.boolean, c->integer == 1);
+    else if (c->type == VALUE_NUMBER)
+        cr_assert_eq(v.number, c->number);
+    else if (c->type == VALUE_CHOICE)
+        cr_assert_eq(v.choice, (int)c->integer);
+    else
+        cr_assert_eq(v.integer, c->integer, "%s gave %lld", c->text, (long long)v.integer);
 }
 
-struct bad { value_type type; char text[24]; char says[40]; };
+struct bad {
+    value_type type;
+    char text[24];
+    char says[40];
+};
 
 ParameterizedTestParameters(value, a_wrong_text_is_refused_with_what_is_accepted)
 {
@@ -174,7 +187,8 @@ Test(value, numbers_for_people)
 
 Test(value, lists_are_known_as_such)
 {
-    cr_assert(value_type_is_list(VALUE_PATHS) && value_type_is_list(VALUE_TEXTS) && value_type_is_list(VALUE_NAMES));
+    cr_assert(value_type_is_list(VALUE_PATHS) && value_type_is_list(VALUE_TEXTS) &&
+              value_type_is_list(VALUE_NAMES));
     cr_assert_not(value_type_is_list(VALUE_PATH));
     cr_assert_str_eq(value_type_name(VALUE_SIZE), "size");
 }

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct kept { struct frame *frames; size_t count; };
+struct kept {
+    struct frame *frames;
+    size_t count;
+};
 
 struct harness {
     struct stage stage;
@@ -85,23 +88,27 @@ static bool named(const char *const *names, const char *name)
 static thea_rc check_names(const char *const *names, const struct stage_port *ports, struct thea_err *err)
 {
     for (; names != NULL && *names != NULL; names++)
-        if (stage_find_port(ports, *names) < 0) return thea_fail(err, THEA_ESOFTWARE, "the test names a port '%s' that is not in the table", *names);
+        if (stage_find_port(ports, *names) < 0)
+            return thea_fail(err, THEA_ESOFTWARE, "the test names a port '%s' that is not in the table",
+                             *names);
     return THEA_OK;
 }
 
-static thea_rc connect_ports(struct stage *st, const char *const *in_ports, const char *const *out_ports, struct thea_err *err)
+static thea_rc connect_ports(struct stage *st, const char *const *in_ports, const char *const *out_ports,
+                             struct thea_err *err)
 {
     for (int i = 0; i < st->in_count; i++) {
         const struct stage_port *p = st->in[i].port;
         st->in[i].connected = in_ports != NULL ? named(in_ports, p->name) : (p->flags & STAGE_FEEDBACK) == 0;
     }
-    for (int i = 0; i < st->out_count; i++) st->out[i].connected = out_ports == NULL || named(out_ports, st->out[i].port->name);
+    for (int i = 0; i < st->out_count; i++)
+        st->out[i].connected = out_ports == NULL || named(out_ports, st->out[i].port->name);
     thea_rc rc = check_names(in_ports, st->ops->inputs, err);
     return rc == THEA_OK ? check_names(out_ports, st->ops->outputs, err) : rc;
 }
 
-static thea_rc start(struct harness *h, const struct stage_ops *ops, const char *const *args, const char *const *in_ports,
-                     const char *const *out_ports, struct thea_err *err)
+static thea_rc start(struct harness *h, const struct stage_ops *ops, const char *const *args,
+                     const char *const *in_ports, const char *const *out_ports, struct thea_err *err)
 {
     size_t argc = 1;
     while (args != NULL && args[argc - 1] != NULL) argc++;
@@ -117,8 +124,8 @@ static thea_rc start(struct harness *h, const struct stage_ops *ops, const char 
     return rc;
 }
 
-thea_rc harness_open_ports(struct harness **out, const struct stage_ops *ops, const char *const *args, const char *const *in_ports,
-                           const char *const *out_ports, struct thea_err *err)
+thea_rc harness_open_ports(struct harness **out, const struct stage_ops *ops, const char *const *args,
+                           const char *const *in_ports, const char *const *out_ports, struct thea_err *err)
 {
     *out = NULL;
     struct harness *h = need(calloc(1, sizeof *h));
@@ -128,12 +135,15 @@ thea_rc harness_open_ports(struct harness **out, const struct stage_ops *ops, co
         return rc;
     }
     rc = start(h, ops, args, in_ports, out_ports, err);
-    if (rc == THEA_OK) *out = h;
-    else harness_close(h);
+    if (rc == THEA_OK)
+        *out = h;
+    else
+        harness_close(h);
     return rc;
 }
 
-thea_rc harness_open(struct harness **out, const struct stage_ops *ops, const char *const *args, const char *const *ports, struct thea_err *err)
+thea_rc harness_open(struct harness **out, const struct stage_ops *ops, const char *const *args,
+                     const char *const *ports, struct thea_err *err)
 {
     return harness_open_ports(out, ops, args, NULL, ports, err);
 }
@@ -160,7 +170,8 @@ static thea_rc finish(struct harness *h, struct thea_err *err)
 thea_rc harness_feed(struct harness *h, const char *in_port, const struct frame *f, struct thea_err *err)
 {
     int port = stage_find_port(h->stage.ops->inputs, in_port);
-    if (port < 0) return thea_fail(err, THEA_ESOFTWARE, "the test feeds a port '%s' that is not in the table", in_port);
+    if (port < 0)
+        return thea_fail(err, THEA_ESOFTWARE, "the test feeds a port '%s' that is not in the table", in_port);
     thea_rc rc = stage_take(&h->stage, UINT32_C(1) << port, f, err);
     if (rc != THEA_OK) return rc;
     do rc = stage_step(&h->stage, err);
@@ -186,7 +197,9 @@ size_t harness_count(const struct harness *h, const char *out_port)
 
 const struct frame *harness_frame(const struct harness *h, const char *out_port, size_t i)
 {
-    return i < harness_count(h, out_port) ? &h->kept[stage_find_port(h->stage.ops->outputs, out_port)].frames[i] : NULL;
+    return i < harness_count(h, out_port)
+               ? &h->kept[stage_find_port(h->stage.ops->outputs, out_port)].frames[i]
+               : NULL;
 }
 
 struct stage *harness_stage(struct harness *h)

@@ -1,4 +1,5 @@
-/* Run programs and read what they say: see run.h. Invariant: no process of a run is left when its result is there, nor are its files. */
+/* Run programs and read what they say: see run.h. Invariant: no process of a run is left when its result is
+ * there, nor are its files. */
 #include "tests/support/run.h"
 
 #include <errno.h>
@@ -62,7 +63,11 @@ static void make_dir(char *out, size_t size)
     if (n < 0 || (size_t)n >= size || mkdtemp(out) == NULL) give_up("temporary directory");
 }
 
-static struct { char **paths; size_t count; pid_t owner; } temp_dirs;
+static struct {
+    char **paths;
+    size_t count;
+    pid_t owner;
+} temp_dirs;
 
 static void remove_temp_dirs(void)
 {

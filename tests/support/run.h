@@ -7,23 +7,28 @@
 #include <sys/types.h>
 
 struct run_result {
-    int status;         /* exit status; 128 + signal if killed */
+    int status; /* exit status; 128 + signal if killed */
     struct buf out, err;
     double seconds;
 };
 
-/* Run `sh -c command` with the build's bin (then its bin/tests) first in PATH, in directory `dir` (NULL: the source tree); the deadline kills its process group and gives status 124. */
-void run_shell(struct run_result *r, const char *dir, double deadline_s, const char *fmt, ...) THEA_PRINTF(4, 5);
+/* Run `sh -c command` with the build's bin (then its bin/tests) first in PATH, in directory `dir` (NULL: the
+ * source tree); the deadline kills its process group and gives status 124. */
+void run_shell(struct run_result *r, const char *dir, double deadline_s, const char *fmt, ...)
+    THEA_PRINTF(4, 5);
 void run_result_fini(struct run_result *r);
 
 /* The same, started and left running; stdout and stderr to files in a temporary directory. */
-struct run_child { pid_t pid; char dir[64]; };
+struct run_child {
+    pid_t pid;
+    char dir[64];
+};
 void run_start(struct run_child *c, const char *dir, const char *fmt, ...) THEA_PRINTF(3, 4);
 int run_wait(struct run_child *c, double deadline_s, struct run_result *r); /* as run_shell's status */
 
-const char *run_source_dir(void);  /* the source tree, absolute */
-const char *run_bin_dir(void);     /* build/<preset>/bin, absolute */
-char *run_temp_dir(void);          /* a new empty directory, removed at exit; free it */
+const char *run_source_dir(void); /* the source tree, absolute */
+const char *run_bin_dir(void);    /* build/<preset>/bin, absolute */
+char *run_temp_dir(void);         /* a new empty directory, removed at exit; free it */
 /* Wait until condition(context) is true; false when the deadline passed first. Polls every 5 ms. */
 bool run_until(bool (*condition)(void *context), void *context, double deadline_s);
 /* The path of a golden file, tests/goldens/NAME; aborts the test, naming it, when it is missing. free it */

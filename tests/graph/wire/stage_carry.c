@@ -32,7 +32,8 @@ static void expect_text(const struct frame *f, const char *text)
     const struct tensor *t = frame_tensor(f, "text");
     cr_assert_not_null(t, "no text in the frame");
     cr_assert_eq(t->shape[0], strlen(text));
-    cr_assert_eq(memcmp(t->data, text, strlen(text)), 0, "'%.*s' instead of '%s'", (int)t->size_bytes, (const char *)t->data, text);
+    cr_assert_eq(memcmp(t->data, text, strlen(text)), 0, "'%.*s' instead of '%s'", (int)t->size_bytes,
+                 (const char *)t->data, text);
 }
 
 Test(stage_carry, an_unknown_tensor_rides_on_the_output_of_its_own_frame)
@@ -42,7 +43,8 @@ Test(stage_carry, an_unknown_tensor_rides_on_the_output_of_its_own_frame)
     feed_text(h, FRAME_DATA, " you");
     expect_text(harness_frame(h, "doubled", 0), "hello");
     expect_text(harness_frame(h, "doubled", 1), " you");
-    cr_assert_null(frame_tensor(harness_frame(h, "doubled", 0), "values"), "the input's own tensor must not pass");
+    cr_assert_null(frame_tensor(harness_frame(h, "doubled", 0), "values"),
+                   "the input's own tensor must not pass");
     cr_assert_eq(harness_page(h)->copied_bytes, 0, "nothing had to be copied");
     harness_close(h);
 }
@@ -66,7 +68,8 @@ Test(stage_carry, an_output_that_comes_later_gets_all_of_it_joined)
     feed_text(h, FRAME_END, "");
     expect_text(harness_frame(h, "doubled", 0), "ab");
     expect_text(harness_frame(h, "sum", 0), "abcd");
-    cr_assert_eq(harness_page(h)->copied_bytes, 4, "sum and feedback, which have not sent it, share one copy");
+    cr_assert_eq(harness_page(h)->copied_bytes, 4,
+                 "sum and feedback, which have not sent it, share one copy");
     harness_close(h);
 }
 
@@ -108,7 +111,8 @@ Test(stage_carry, a_tensor_that_the_op_puts_replaces_a_passing_one)
     struct frame f = toy_frame(FRAME_DATA, 1, 0, tensors, 2);
     cr_assert_eq(harness_feed(h, "values", &f, &err), THEA_OK);
     cr_assert_eq(harness_frame(h, "doubled", 0)->tensor_count, 1);
-    cr_assert_float_eq(((const float *)frame_tensor(harness_frame(h, "doubled", 0), "doubled")->data)[1], 4, 0);
+    cr_assert_float_eq(((const float *)frame_tensor(harness_frame(h, "doubled", 0), "doubled")->data)[1], 4,
+                       0);
     harness_close(h);
 }
 
@@ -117,7 +121,8 @@ Test(stage_carry, attributes_pass_once_and_the_newest_value_again)
     struct harness *h = open_with(NULL, NULL);
     static const float v[] = {1};
     struct tensor t = toy_values("values", v, 1);
-    struct attr attrs[] = {{.key = "id", .type = ATTR_TEXT, .text = "a.md"}, {.key = "bytes", .type = ATTR_INT, .integer = 7}};
+    struct attr attrs[] = {{.key = "id", .type = ATTR_TEXT, .text = "a.md"},
+                           {.key = "bytes", .type = ATTR_INT, .integer = 7}};
     struct frame f = toy_frame(FRAME_DATA, 1, 0, &t, 1);
     f.attrs = attrs;
     f.attr_count = 2;

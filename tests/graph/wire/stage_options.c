@@ -48,9 +48,36 @@ Test(stage_options, every_type_has_its_default)
 
 Test(stage_options, every_type_is_taken_in_any_order_and_spelling)
 {
-    const char *args[] = {"a.md", "--piece", "7", "--scale-by=0.5", "--quiet-end", "--no-loud", "--text", "--piece", "-o", "out.npy", "-mDIR", "--choice=blue",
-                          "--size", "2MiB", "--time=3m", "--range", "1-2", "--texts", "a,b", "--texts=", "--names", "green", "--names=red,blue",
-                          "--name", "toy/3", "--threads=4", "b.md", "--", "--c.md", NULL};
+    const char *args[] = {"a.md",
+                          "--piece",
+                          "7",
+                          "--scale-by=0.5",
+                          "--quiet-end",
+                          "--no-loud",
+                          "--text",
+                          "--piece",
+                          "-o",
+                          "out.npy",
+                          "-mDIR",
+                          "--choice=blue",
+                          "--size",
+                          "2MiB",
+                          "--time=3m",
+                          "--range",
+                          "1-2",
+                          "--texts",
+                          "a,b",
+                          "--texts=",
+                          "--names",
+                          "green",
+                          "--names=red,blue",
+                          "--name",
+                          "toy/3",
+                          "--threads=4",
+                          "b.md",
+                          "--",
+                          "--c.md",
+                          NULL};
     struct harness *h = open_with(args);
     const struct toy *t = toy_of(h);
     cr_assert_eq(t->piece, 7);
@@ -105,7 +132,10 @@ Test(stage_options, the_environment_holds_defaults)
     cr_assert(strstr(err.message, "THEA_THREADS") != NULL, "%s", err.message);
 }
 
-struct wrong { char args[2][32]; char says[64]; };
+struct wrong {
+    char args[2][32];
+    char says[64];
+};
 
 ParameterizedTestParameters(stage_options, a_mistake_is_told_with_what_is_accepted)
 {
@@ -153,10 +183,17 @@ ParameterizedTest(struct wrong *c, stage_options, a_mistake_is_told_with_what_is
     cr_assert(strstr(err.message, c->says) != NULL, "%s gave: %s", c->args[0], err.message);
 }
 
-static const struct stage_option strict_options[] = {
-    {.name = "file", .type = VALUE_PATH, .meaning = "what to read", .offset = 0, .flags = STAGE_OPERANDS | STAGE_REQUIRED}, {0}};
+static const struct stage_option strict_options[] = {{.name = "file",
+                                                      .type = VALUE_PATH,
+                                                      .meaning = "what to read",
+                                                      .offset = 0,
+                                                      .flags = STAGE_OPERANDS | STAGE_REQUIRED},
+                                                     {0}};
 static const struct stage_port strict_inputs[] = {{.name = "values", .dtype = TENSOR_F32, .shape = "n"}, {0}};
-static const struct stage_ops strict_ops = {.kind = "strict", .summary = "needs a file", .options = strict_options, .inputs = strict_inputs,
+static const struct stage_ops strict_ops = {.kind = "strict",
+                                            .summary = "needs a file",
+                                            .options = strict_options,
+                                            .inputs = strict_inputs,
                                             .state_size = sizeof(char *)};
 
 Test(stage_options, a_required_option_is_missed_by_name)
@@ -171,5 +208,6 @@ Test(stage_options, a_second_operand_of_one_is_refused)
     struct harness *h = NULL;
     const char *args[] = {"a", "b", NULL};
     cr_assert_eq(harness_open(&h, &strict_ops, args, NULL, &err), THEA_EUSAGE);
-    cr_assert(strstr(err.message, "'b'") != NULL && strstr(err.message, "'a' was given") != NULL, "%s", err.message);
+    cr_assert(strstr(err.message, "'b'") != NULL && strstr(err.message, "'a' was given") != NULL, "%s",
+              err.message);
 }

@@ -15,7 +15,8 @@ static struct harness *open_with(const char *const *args, const char *const *in,
     return h;
 }
 
-static thea_rc feed(struct harness *h, const char *port, frame_kind kind, uint64_t stream, const float *values, uint64_t n)
+static thea_rc feed(struct harness *h, const char *port, frame_kind kind, uint64_t stream,
+                    const float *values, uint64_t n)
 {
     struct tensor t = toy_values(strcmp(port, "other") == 0 ? "other" : "values", values, n);
     struct frame f = toy_frame(kind, stream, 0, &t, n > 0 ? 1 : 0);

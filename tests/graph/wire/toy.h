@@ -1,4 +1,5 @@
-/* A small stage to test the runtime with: it doubles numbers, in pieces if asked, and can be told to fail, finish or hold. */
+/* A small stage to test the runtime with: it doubles numbers, in pieces if asked, and can be told to fail,
+ * finish or hold. */
 #ifndef TESTS_GRAPH_WIRE_TOY_H
 #define TESTS_GRAPH_WIRE_TOY_H
 
@@ -15,13 +16,18 @@ struct toy {
     struct value_list texts, paths, names;
     int opened, closed_streams, finished;
 };
-struct toy_stream { int64_t done; int ends; float last; };
+struct toy_stream {
+    int64_t done;
+    int ends;
+    float last;
+};
 
-enum { TOY_VALUES, TOY_OTHER, TOY_BACK };       /* inputs */
-enum { TOY_DOUBLED, TOY_SUM, TOY_FEEDBACK };    /* outputs */
+enum { TOY_VALUES, TOY_OTHER, TOY_BACK };    /* inputs */
+enum { TOY_DOUBLED, TOY_SUM, TOY_FEEDBACK }; /* outputs */
 extern const struct stage_ops toy_ops;
 
 struct tensor toy_values(const char *name, const float *values, uint64_t n);
-struct frame toy_frame(frame_kind kind, uint64_t stream, uint64_t position, struct tensor *tensors, size_t count);
+struct frame toy_frame(frame_kind kind, uint64_t stream, uint64_t position, struct tensor *tensors,
+                       size_t count);
 
 #endif

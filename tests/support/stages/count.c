@@ -1,4 +1,5 @@
-/* count: a source of numbers: `documents` streams of `frames` frames with `values` values each, counting from 0 in every stream. */
+/* count: a source of numbers: `documents` streams of `frames` frames with `values` values each, counting from
+ * 0 in every stream. */
 #include "graph/wire/stage.h"
 
 #include <inttypes.h>
@@ -56,16 +57,35 @@ static thea_rc count_source(struct stage *st, struct thea_err *err)
     return THEA_OK;
 }
 
-static const struct stage_option options[] = {
-    {.name = "documents", .type = VALUE_INT, .def = "1", .meaning = "streams", .offset = offsetof(struct count, documents)},
-    {.name = "frames", .type = VALUE_INT, .def = "1", .meaning = "frames of each", .offset = offsetof(struct count, frames)},
-    {.name = "values", .type = VALUE_INT, .def = "4", .meaning = "values of each", .offset = offsetof(struct count, values)},
-    {.name = "text", .type = VALUE_BOOL, .def = "false", .meaning = "a text beside the numbers", .offset = offsetof(struct count, text)},
+static const struct stage_option options[] = {{.name = "documents",
+                                               .type = VALUE_INT,
+                                               .def = "1",
+                                               .meaning = "streams",
+                                               .offset = offsetof(struct count, documents)},
+                                              {.name = "frames",
+                                               .type = VALUE_INT,
+                                               .def = "1",
+                                               .meaning = "frames of each",
+                                               .offset = offsetof(struct count, frames)},
+                                              {.name = "values",
+                                               .type = VALUE_INT,
+                                               .def = "4",
+                                               .meaning = "values of each",
+                                               .offset = offsetof(struct count, values)},
+                                              {.name = "text",
+                                               .type = VALUE_BOOL,
+                                               .def = "false",
+                                               .meaning = "a text beside the numbers",
+                                               .offset = offsetof(struct count, text)},
+                                              {0}};
+static const struct stage_port outputs[] = {
+    {.name = "values", .dtype = TENSOR_F32, .shape = "n", .meaning = "numbers"},
+    {.name = "copies", .dtype = TENSOR_F32, .shape = "n", .meaning = "the same"},
     {0}};
-static const struct stage_port outputs[] = {{.name = "values", .dtype = TENSOR_F32, .shape = "n", .meaning = "numbers"},
-                                            {.name = "copies", .dtype = TENSOR_F32, .shape = "n", .meaning = "the same"},
-                                            {0}};
-static const struct stage_ops count_ops = {
-    .kind = "count", .summary = "counts, in many documents", .options = options, .outputs = outputs,
-    .state_size = sizeof(struct count), .source = count_source};
+static const struct stage_ops count_ops = {.kind = "count",
+                                           .summary = "counts, in many documents",
+                                           .options = options,
+                                           .outputs = outputs,
+                                           .state_size = sizeof(struct count),
+                                           .source = count_source};
 STAGE_MAIN(count_ops);

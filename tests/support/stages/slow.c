@@ -1,4 +1,5 @@
-/* slow: passes numbers on, and may wait, misbehave or die on the way: for tests of back-pressure and of failing stages. */
+/* slow: passes numbers on, and may wait, misbehave or die on the way: for tests of back-pressure and of
+ * failing stages. */
 #include "graph/wire/stage.h"
 
 #include <signal.h>
@@ -10,9 +11,13 @@
 #include <unistd.h>
 
 enum { AT_NOTHING, AT_EXIT, AT_KILL, AT_ABORT, AT_EDOC, AT_EDATA, AT_ENOUGH, AT_HANG, AT_BUS };
-static const char *const faults[] = {"none", "exit", "kill", "abort", "edoc", "edata", "enough", "hang", "bus", NULL};
+static const char *const faults[] = {"none",  "exit",   "kill", "abort", "edoc",
+                                     "edata", "enough", "hang", "bus",   NULL};
 
-struct slow { int64_t delay, at, seen; int fault; };
+struct slow {
+    int64_t delay, at, seen;
+    int fault;
+};
 
 /* Read a mapped file that was cut short, as a model can be. */
 static void bus_error(void)
@@ -41,7 +46,8 @@ static thea_rc misbehave(struct stage *st, const struct slow *slow, struct thea_
     return THEA_OK;
 }
 
-static thea_rc slow_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+static thea_rc slow_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
+                          struct thea_err *err)
 {
     struct slow *slow = stage_state(st);
     struct timespec delay = {slow->delay / 1000000000, slow->delay % 1000000000};
@@ -56,14 +62,32 @@ static thea_rc slow_frame(struct stage *st, struct stage_stream *s, int port, co
     return THEA_OK;
 }
 
-static const struct stage_option options[] = {
-    {.name = "delay", .type = VALUE_TIME, .def = "0", .meaning = "wait so long in every op", .offset = offsetof(struct slow, delay)},
-    {.name = "at", .type = VALUE_INT, .def = "0", .meaning = "frame at which to misbehave, from 0", .offset = offsetof(struct slow, at)},
-    {.name = "fault", .type = VALUE_CHOICE, .def = "none", .meaning = "how to misbehave", .choices = faults, .offset = offsetof(struct slow, fault)},
-    {0}};
-static const struct stage_port inputs[] = {{.name = "values", .dtype = TENSOR_F32, .shape = "*", .meaning = "numbers"}, {0}};
-static const struct stage_port outputs[] = {{.name = "values", .dtype = TENSOR_F32, .shape = "*", .meaning = "the same"}, {0}};
-static const struct stage_ops slow_ops = {
-    .kind = "slow", .summary = "passes numbers on, slowly", .options = options, .inputs = inputs, .outputs = outputs,
-    .state_size = sizeof(struct slow), .frame = slow_frame};
+static const struct stage_option options[] = {{.name = "delay",
+                                               .type = VALUE_TIME,
+                                               .def = "0",
+                                               .meaning = "wait so long in every op",
+                                               .offset = offsetof(struct slow, delay)},
+                                              {.name = "at",
+                                               .type = VALUE_INT,
+                                               .def = "0",
+                                               .meaning = "frame at which to misbehave, from 0",
+                                               .offset = offsetof(struct slow, at)},
+                                              {.name = "fault",
+                                               .type = VALUE_CHOICE,
+                                               .def = "none",
+                                               .meaning = "how to misbehave",
+                                               .choices = faults,
+                                               .offset = offsetof(struct slow, fault)},
+                                              {0}};
+static const struct stage_port inputs[] = {
+    {.name = "values", .dtype = TENSOR_F32, .shape = "*", .meaning = "numbers"}, {0}};
+static const struct stage_port outputs[] = {
+    {.name = "values", .dtype = TENSOR_F32, .shape = "*", .meaning = "the same"}, {0}};
+static const struct stage_ops slow_ops = {.kind = "slow",
+                                          .summary = "passes numbers on, slowly",
+                                          .options = options,
+                                          .inputs = inputs,
+                                          .outputs = outputs,
+                                          .state_size = sizeof(struct slow),
+                                          .frame = slow_frame};
 STAGE_MAIN(slow_ops);
