@@ -89,7 +89,8 @@ static thea_rc read_added_tokens(struct tokenizer *t, const struct place *file, 
     return rc;
 }
 
-static thea_rc read_model(struct tokenizer *t, const struct place *file, struct thea_err *err)
+/* First of all: of a WordPiece file, say that, not that its normalizer is unknown. */
+static thea_rc check_model_type(const struct place *file, struct thea_err *err)
 {
     static const char *const supported[] = {"BPE", NULL};
     struct place model = place_member(file, "model"), type_at = place_member(&model, "type");
@@ -100,8 +101,13 @@ static thea_rc read_model(struct tokenizer *t, const struct place *file, struct 
     thea_rc rc = place_expect(&model, JSON_MAP_, err);
     if (rc == THEA_OK && (!place_is_null(&type_at) || json_member(model.node, "merges") == NULL))
         rc = place_type(&model, &type, err);
-    if (rc != THEA_OK) return rc;
-    if (strcmp(type, "BPE") != 0) return place_unsupported(&model, err, type, supported);
+    if (rc != THEA_OK || strcmp(type, "BPE") == 0) return rc;
+    return place_unsupported(&model, err, type, supported);
+}
+
+static thea_rc read_model(struct tokenizer *t, const struct place *file, struct thea_err *err)
+{
+    struct place model = place_member(file, "model");
     vocab_init(&t->vocab, json_count(json_member(model.node, "vocab")));
     return bpe_new(&t->model, &model, &t->vocab, pretokenizer_is_bytelevel(t->pretokenizer), err);
 }
@@ -113,6 +119,7 @@ static thea_rc build(struct tokenizer *t, const struct place *file, struct thea_
     struct place post = place_member(file, "post_processor"), decoder = place_member(file, "decoder");
     unicode_init();
     thea_rc rc = place_expect(file, JSON_MAP_, err);
+    if (rc == THEA_OK) rc = check_model_type(file, err);
     if (rc == THEA_OK) rc = normalizer_new(&t->normalizer, &normalizer, err);
     if (rc == THEA_OK) rc = pretokenizer_new(&t->pretokenizer, &pretokenizer, err);
     if (rc == THEA_OK) rc = read_model(t, file, err);

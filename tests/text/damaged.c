@@ -194,6 +194,17 @@ ParameterizedTest(size_t *i, damaged, each_damage_has_its_own_message)
     free(text);
 }
 
+Test(damaged, a_wordpiece_file_is_refused_for_its_model_first)
+{
+    struct tokenizer *t = NULL;
+    struct thea_err err = {0};
+    const char *json =
+        "{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+        "\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}";
+    cr_assert_eq(tokenizer_parse(&t, json, strlen(json), "tokenizer.json", &err), THEA_EDATA);
+    cr_assert_str_eq(err.message, "tokenizer.json: model: 'WordPiece' is not supported; supported: BPE");
+}
+
 Test(damaged, every_beginning_of_a_good_file_is_refused)
 {
     for (size_t n = 0; n + 1 < sizeof good; n++) {
