@@ -1,4 +1,5 @@
-/* thea generate: the front of pipelines/generate.yaml. Prints each prompt and its continuation as it comes. */
+/* thea generate: the front of pipelines/generate.yaml. Prints each prompt and its continuation as it comes.
+ */
 #include "bin/thea/support/launch.h"
 #include "graph/buf.h"
 #include "graph/json.h"
@@ -36,9 +37,13 @@ static const char *const generate_examples[] = {
 };
 
 /* Options of the sample stage that are handed on as they are. */
-static const char *const sample_options[] = {"greedy", "temperature", "top-k", "top-p", "min-p", "repetition-penalty", "seed", "max-tokens", NULL};
+static const char *const sample_options[] = {
+    "greedy", "temperature", "top-k", "top-p", "min-p", "repetition-penalty", "seed", "max-tokens", NULL};
 
-struct sets { char **items; size_t count; };
+struct sets {
+    char **items;
+    size_t count;
+};
 
 static void add_set(struct sets *sets, char *text)
 {
@@ -96,10 +101,13 @@ static int run_generate(const struct command_args *args)
     collect_sets(&sets, args);
     struct launch launch = {
         .pipeline = "generate",
-        .overrides = {.sets = (const char *const *)sets.items, .set_count = sets.count, .model = command_value(args, "model"),
+        .overrides = {.sets = (const char *const *)sets.items,
+                      .set_count = sets.count,
+                      .model = command_value(args, "model"),
                       .threads = threads != NULL ? atoi(threads) : 0},
         .run_dir = command_value(args, "run-dir"),
-        .progress = progress != NULL && strcmp(progress, "plain") == 0 ? LAUNCH_PROGRESS_PLAIN : LAUNCH_PROGRESS_OFF,
+        .progress =
+            progress != NULL && strcmp(progress, "plain") == 0 ? LAUNCH_PROGRESS_PLAIN : LAUNCH_PROGRESS_OFF,
         .quiet = command_flag(args, "quiet", false),
         .summary = isatty(STDERR_FILENO) == 1,
         .argc = args->argc,
@@ -115,8 +123,10 @@ const struct command command_generate = {
     .name = "generate",
     .operands = "[PROMPT…]",
     .summary = "continue prompts with a model",
-    .description = "Prints each prompt and its continuation as it comes. Without a PROMPT, standard input is one. It runs the pipeline\n"
-                   "`generate` with these options and prompts put in: `thea plan generate` shows its processes.",
+    .description =
+        "Prints each prompt and its continuation as it comes. Without a PROMPT, standard input is one. It "
+        "runs the pipeline\n"
+        "`generate` with these options and prompts put in: `thea plan generate` shows its processes.",
     .options = generate_options,
     .examples = generate_examples,
     .min_operands = 0,

@@ -13,8 +13,10 @@ static const struct command_option run_options[] = {
     {"set", 0, VALUE_TEXT, "KEY=VALUE", "STAGE.option=value, or model=NAME; repeatable, the last wins", NULL},
     {"threads", 0, VALUE_INT, "N", "threads of each stage", NULL},
     {"run-dir", 0, VALUE_PATH, "DIR", "where logs and reports go: a new or empty directory", NULL},
-    {"report", 0, VALUE_CHOICE, "[=json]", "where the time went, also without a terminal; =json: one line", report_choices},
-    {"progress", 0, VALUE_CHOICE, "WHEN", "auto: one line if stderr is a terminal; plain: a line every 10 s; off", progress_choices},
+    {"report", 0, VALUE_CHOICE, "[=json]", "where the time went, also without a terminal; =json: one line",
+     report_choices},
+    {"progress", 0, VALUE_CHOICE, "WHEN",
+     "auto: one line if stderr is a terminal; plain: a line every 10 s; off", progress_choices},
     {"detach", 'd', VALUE_BOOL, NULL, "0.2: run in the background", NULL},
     {"resume", 0, VALUE_TEXT, "RUN", "0.2: go on with a run that was broken off", NULL},
     {0},
@@ -80,8 +82,13 @@ static int run_run(const struct command_args *args)
     const char **sets = collect_sets(args, &set_count);
     struct launch launch = {
         .pipeline = args->operands[0],
-        .overrides = {.sets = sets, .set_count = set_count, .model = command_value(args, "model"), .inputs = args->operands + 1,
-                      .input_count = args->operand_count - 1, .output = command_value(args, "output"), .threads = threads},
+        .overrides = {.sets = sets,
+                      .set_count = set_count,
+                      .model = command_value(args, "model"),
+                      .inputs = args->operands + 1,
+                      .input_count = args->operand_count - 1,
+                      .output = command_value(args, "output"),
+                      .threads = threads},
         .run_dir = command_value(args, "run-dir"),
         .progress = progress_of(args),
         .quiet = command_flag(args, "quiet", false),
@@ -100,9 +107,12 @@ const struct command command_run = {
     .name = "run",
     .operands = "FILE|NAME [INPUT…]",
     .summary = "run a pipeline",
-    .description = "NAME is looked up as NAME.yaml in ./pipelines, THEA_PIPELINE_PATH and thea's own pipelines. INPUTs replace the\n"
-                   "`paths` of the only `load`. The first Ctrl-C ends the input and finishes what is in flight, a second aborts.\n"
-                   "Logs and report.json of the run stay in its directory (--run-dir, THEA_RUNS, ~/.local/state/thea/runs).",
+    .description = "NAME is looked up as NAME.yaml in ./pipelines, THEA_PIPELINE_PATH and thea's own "
+                   "pipelines. INPUTs replace the\n"
+                   "`paths` of the only `load`. The first Ctrl-C ends the input and finishes what is in "
+                   "flight, a second aborts.\n"
+                   "Logs and report.json of the run stay in its directory (--run-dir, THEA_RUNS, "
+                   "~/.local/state/thea/runs).",
     .options = run_options,
     .examples = run_examples,
     .min_operands = 0,

@@ -1,4 +1,5 @@
-/* The run directory: see rundir.h. Invariant: whoever holds the flock on `lock` owns the directory; a run whose supervisor is gone has none. */
+/* The run directory: see rundir.h. Invariant: whoever holds the flock on `lock` owns the directory; a run
+ * whose supervisor is gone has none. */
 #include "graph/control/rundir.h"
 
 #include "graph/control/rundir_prune.h"
@@ -13,8 +14,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-
 
 enum { KEEP_RUNS = 20, SAME_SECOND_MAX = 1000 };
 
@@ -57,12 +56,15 @@ static thea_rc make_default(char **path, const char *pipeline, struct thea_err *
 {
     char *base = default_base(), stamp[32];
     if (base == NULL)
-        return thea_fail(err, THEA_ECREATE, "no place for the run directory: neither THEA_RUNS, XDG_STATE_HOME nor HOME is set\n"
-                                            "  set THEA_RUNS to a directory for runs, or give one: --run-dir DIR");
+        return thea_fail(err, THEA_ECREATE,
+                         "no place for the run directory: neither THEA_RUNS, XDG_STATE_HOME nor HOME is set\n"
+                         "  set THEA_RUNS to a directory for runs, or give one: --run-dir DIR");
     int failed = make_path(base);
     if (failed != 0) {
-        thea_fail(err, THEA_ECREATE, "cannot make the directory for runs %s: %s\n"
-                                     "  set THEA_RUNS to a directory that can be written, or give one: --run-dir DIR", base, strerror(failed));
+        thea_fail(err, THEA_ECREATE,
+                  "cannot make the directory for runs %s: %s\n"
+                  "  set THEA_RUNS to a directory that can be written, or give one: --run-dir DIR",
+                  base, strerror(failed));
         free(base);
         return THEA_ECREATE;
     }
@@ -81,8 +83,10 @@ static thea_rc make_default(char **path, const char *pipeline, struct thea_err *
         if (made != 0 && errno != EEXIST) break;
     }
     if (made != 0)
-        thea_fail(err, THEA_ECREATE, "cannot make the run directory %s: %s\n"
-                                     "  set THEA_RUNS to a directory that can be written, or give one: --run-dir DIR", at.data, strerror(errno));
+        thea_fail(err, THEA_ECREATE,
+                  "cannot make the run directory %s: %s\n"
+                  "  set THEA_RUNS to a directory that can be written, or give one: --run-dir DIR",
+                  at.data, strerror(errno));
     free(base);
     *path = buf_take(&at);
     return made == 0 ? THEA_OK : THEA_ECREATE;
@@ -91,9 +95,11 @@ static thea_rc make_default(char **path, const char *pipeline, struct thea_err *
 static thea_rc make_named(char **path, const char *dir, struct thea_err *err)
 {
     int failed = make_path(dir);
-    if (failed != 0) return thea_fail(err, THEA_ECREATE, "cannot make the run directory %s: %s", dir, strerror(failed));
+    if (failed != 0)
+        return thea_fail(err, THEA_ECREATE, "cannot make the run directory %s: %s", dir, strerror(failed));
     *path = realpath(dir, NULL);
-    if (*path == NULL) return thea_fail(err, THEA_ECREATE, "cannot use the run directory %s: %s", dir, strerror(errno));
+    if (*path == NULL)
+        return thea_fail(err, THEA_ECREATE, "cannot use the run directory %s: %s", dir, strerror(errno));
     if (chmod(*path, 0700) != 0)
         return thea_fail(err, THEA_EPERM, "the run directory %s is not ours: %s", dir, strerror(errno));
     return THEA_OK;
@@ -102,11 +108,15 @@ static thea_rc make_named(char **path, const char *dir, struct thea_err *err)
 static thea_rc take_lock(struct rundir *r, struct thea_err *err)
 {
     r->fd = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r->fd < 0) return thea_fail(err, THEA_ECREATE, "cannot open the run directory %s: %s", r->path, strerror(errno));
+    if (r->fd < 0)
+        return thea_fail(err, THEA_ECREATE, "cannot open the run directory %s: %s", r->path, strerror(errno));
     r->lock_fd = openat(r->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (r->lock_fd < 0) return thea_fail(err, THEA_ECREATE, "cannot write in the run directory %s: %s", r->path, strerror(errno));
+    if (r->lock_fd < 0)
+        return thea_fail(err, THEA_ECREATE, "cannot write in the run directory %s: %s", r->path,
+                         strerror(errno));
     if (flock(r->lock_fd, LOCK_EX | LOCK_NB) == 0) return THEA_OK;
-    return thea_fail(err, THEA_EBUSY, "a run is going on in %s\n  wait for its end, or give another: --run-dir DIR", r->path);
+    return thea_fail(err, THEA_EBUSY,
+                     "a run is going on in %s\n  wait for its end, or give another: --run-dir DIR", r->path);
 }
 
 static bool is_fresh(const struct rundir *r)
@@ -124,9 +134,14 @@ static thea_rc check_fresh(struct rundir *r, struct thea_err *err)
 {
     if (is_fresh(r)) return THEA_OK;
     if (faccessat(r->fd, "run.json", F_OK, 0) == 0)
-        return thea_fail(err, THEA_EUSAGE, "%s holds a run that has ended\n  give a new directory, or remove that one first: rm -r %s", r->path, r->path);
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "%s holds a run that has ended\n  give a new directory, or remove that one first: rm -r %s",
+            r->path, r->path);
     unlinkat(r->fd, "lock", 0); /* ours, in somebody's directory */
-    return thea_fail(err, THEA_EUSAGE, "%s is not empty and holds no run\n  give a new or an empty directory: --run-dir DIR", r->path);
+    return thea_fail(err, THEA_EUSAGE,
+                     "%s is not empty and holds no run\n  give a new or an empty directory: --run-dir DIR",
+                     r->path);
 }
 
 thea_rc rundir_create(struct rundir *out, const char *dir, const char *pipeline, struct thea_err *err)
@@ -161,9 +176,12 @@ static char *log_name(const char *process)
     struct buf name = {0};
     buf_add_text(&name, "logs/");
     for (const char *at = process; *at != '\0'; at++) {
-        if (*at == '/') buf_add_text(&name, ".p");
-        else if (*at == ':') buf_add_text(&name, ".r");
-        else buf_add_char(&name, *at);
+        if (*at == '/')
+            buf_add_text(&name, ".p");
+        else if (*at == ':')
+            buf_add_text(&name, ".r");
+        else
+            buf_add_char(&name, *at);
     }
     buf_add_text(&name, ".log");
     return buf_take(&name);
@@ -188,7 +206,8 @@ thea_rc rundir_open_log(int *fd, struct rundir *r, const char *process, struct t
     char *name = log_name(process);
     *fd = openat(r->fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     thea_rc rc = THEA_OK;
-    if (*fd < 0) rc = thea_fail(err, THEA_ECREATE, "cannot make the log %s/%s: %s", r->path, name, strerror(errno));
+    if (*fd < 0)
+        rc = thea_fail(err, THEA_ECREATE, "cannot make the log %s/%s: %s", r->path, name, strerror(errno));
     free(name);
     return rc;
 }
@@ -209,7 +228,8 @@ thea_rc rundir_write(struct rundir *r, const char *name, const char *text, size_
 {
     char *temporary = join(name, ".new");
     int failed = 0, fd = openat(r->fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) failed = errno;
+    if (fd < 0)
+        failed = errno;
     else {
         failed = write_and_sync(fd, text, len);
         if (close(fd) != 0 && failed == 0) failed = errno;
@@ -217,6 +237,7 @@ thea_rc rundir_write(struct rundir *r, const char *name, const char *text, size_
         if (failed != 0) unlinkat(r->fd, temporary, 0);
     }
     free(temporary);
-    if (failed != 0) return thea_fail(err, THEA_EIO, "cannot write %s/%s: %s", r->path, name, strerror(failed));
+    if (failed != 0)
+        return thea_fail(err, THEA_EIO, "cannot write %s/%s: %s", r->path, name, strerror(failed));
     return THEA_OK;
 }

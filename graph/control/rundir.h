@@ -1,19 +1,31 @@
-/* The run directory: a place with the run's name, its logs and what it was asked to do. specs/cli.md section 6; 0700, locked by the supervisor. */
+/* The run directory: a place with the run's name, its logs and what it was asked to do. specs/cli.md section
+ * 6; 0700, locked by the supervisor. */
 #ifndef GRAPH_CONTROL_RUNDIR_H
 #define GRAPH_CONTROL_RUNDIR_H
 
 #include "graph/control/plan.h"
 
-struct rundir { char *path; char *name; int fd; int lock_fd; };
+struct rundir {
+    char *path;
+    char *name;
+    int fd;
+    int lock_fd;
+};
 
-/* dir NULL: NAME-YYYYMMDD-HHMMSS in THEA_RUNS or $XDG_STATE_HOME/thea/runs; completed runs there beyond the newest 20 are removed.
- * Errors: THEA_ECREATE; THEA_EBUSY if dir holds a live run; THEA_EUSAGE if it holds an ended one (hint). */
-THEA_CHECK thea_rc rundir_create(struct rundir *out, const char *dir, const char *pipeline, struct thea_err *err);
+/* dir NULL: NAME-YYYYMMDD-HHMMSS in THEA_RUNS or $XDG_STATE_HOME/thea/runs; completed runs there beyond the
+ * newest 20 are removed. Errors: THEA_ECREATE; THEA_EBUSY if dir holds a live run; THEA_EUSAGE if it holds an
+ * ended one (hint). */
+THEA_CHECK thea_rc rundir_create(struct rundir *out, const char *dir, const char *pipeline,
+                                 struct thea_err *err);
 void rundir_close(struct rundir *r); /* releases the lock; the directory stays */
-/* run.json (command line, values and where each came from) and pipeline.yaml, before the first process starts. */
-THEA_CHECK thea_rc rundir_record(struct rundir *r, const struct plan *plan, int argc, char **argv, struct thea_err *err);
-THEA_CHECK thea_rc rundir_open_log(int *fd, struct rundir *r, const char *process, struct thea_err *err); /* logs/layers.p1.log */
+/* run.json (command line, values and where each came from) and pipeline.yaml, before the first process
+ * starts. */
+THEA_CHECK thea_rc rundir_record(struct rundir *r, const struct plan *plan, int argc, char **argv,
+                                 struct thea_err *err);
+THEA_CHECK thea_rc rundir_open_log(int *fd, struct rundir *r, const char *process,
+                                   struct thea_err *err);           /* logs/layers.p1.log */
 char *rundir_log_path(const struct rundir *r, const char *process); /* free it */
-THEA_CHECK thea_rc rundir_write(struct rundir *r, const char *name, const char *text, size_t len, struct thea_err *err); /* atomic: temporary + rename */
+THEA_CHECK thea_rc rundir_write(struct rundir *r, const char *name, const char *text, size_t len,
+                                struct thea_err *err); /* atomic: temporary + rename */
 
 #endif

@@ -1,4 +1,5 @@
-/* Removing old runs: see rundir_prune.h. Invariant: nothing is removed that has no report.json of a completed run beside its run.json. */
+/* Removing old runs: see rundir_prune.h. Invariant: nothing is removed that has no report.json of a completed
+ * run beside its run.json. */
 #include "graph/control/rundir_prune.h"
 
 #include "graph/buf.h"
@@ -16,8 +17,14 @@
 
 enum { REPORT_MAX_BYTES = 16 << 20, WALK_DESCRIPTORS = 16 };
 
-struct old_run { char *path; struct timespec ended; };
-struct old_runs { struct old_run *items; size_t count, room; };
+struct old_run {
+    char *path;
+    struct timespec ended;
+};
+struct old_runs {
+    struct old_run *items;
+    size_t count, room;
+};
 
 static bool is_completed(const char *path, struct timespec *ended)
 {
@@ -28,7 +35,8 @@ static bool is_completed(const char *path, struct timespec *ended)
     bool completed = access(file.data, F_OK) == 0;
     buf_clear(&file);
     buf_printf(&file, "%s/report.json", path);
-    completed = completed && stat(file.data, &st) == 0 && json_read_file(&report, file.data, REPORT_MAX_BYTES, NULL) == THEA_OK &&
+    completed = completed && stat(file.data, &st) == 0 &&
+                json_read_file(&report, file.data, REPORT_MAX_BYTES, NULL) == THEA_OK &&
                 json_bool_or(report, "completed", false);
     if (completed) *ended = st.st_mtim;
     json_free(report);
@@ -88,7 +96,8 @@ void rundir_prune(const char *base, size_t keep)
     closedir(d);
     if (runs.count > 0) qsort(runs.items, runs.count, sizeof *runs.items, newest_first);
     for (size_t i = 0; i < runs.count; i++) {
-        if (i >= keep) nftw(runs.items[i].path, remove_entry, WALK_DESCRIPTORS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        if (i >= keep)
+            nftw(runs.items[i].path, remove_entry, WALK_DESCRIPTORS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
         free(runs.items[i].path);
     }
     free(runs.items);

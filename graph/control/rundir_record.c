@@ -1,4 +1,5 @@
-/* run.json and pipeline.yaml: what the run was asked to do, so that it can be understood, and later resumed, from its directory alone. */
+/* run.json and pipeline.yaml: what the run was asked to do, so that it can be understood, and later resumed,
+ * from its directory alone. */
 #include "graph/control/rundir.h"
 #include "graph/json.h"
 
@@ -50,11 +51,13 @@ static bool has_word(const char *text, const char *word)
 /* The kernels are chosen by these: another machine may round differently. */
 static struct json_node *cpu_node(void)
 {
-    static const char *const features[] = {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", NULL};
+    static const char *const features[] = {"avx2",        "fma",         "f16c",     "avx512f", "avx512bw",
+                                           "avx512_vnni", "avx512_bf16", "amx_tile", "asimd",   NULL};
     struct json_node *out = json_new_map(), *list = json_new_list();
     char *model = cpu_line("model name"), *flags = cpu_line("flags"), *arm = cpu_line("Features");
     for (size_t i = 0; features[i] != NULL; i++)
-        if (has_word(flags, features[i]) || has_word(arm, features[i])) json_append(list, json_new_string(features[i]));
+        if (has_word(flags, features[i]) || has_word(arm, features[i]))
+            json_append(list, json_new_string(features[i]));
     json_put(out, "model", json_new_string(model));
     json_put(out, "features", list);
     json_put(out, "count", json_new_int(sysconf(_SC_NPROCESSORS_ONLN)));
@@ -79,13 +82,15 @@ static struct json_node *value_node(struct json_node *value, const char *from)
     return out;
 }
 
-/* Every option of the kind with its value and where that is from: given for the stage, a key of the whole pipeline, the kind's default. */
+/* Every option of the kind with its value and where that is from: given for the stage, a key of the whole
+ * pipeline, the kind's default. */
 static struct json_node *options_node(const struct spec_stage *stage)
 {
     struct json_node *out = json_new_map();
     for (size_t i = 0; i < stage->option_count; i++) {
         const struct spec_option *o = &stage->options[i];
-        struct json_node *value = o->is_list ? texts(o->values, o->count) : json_new_string(o->count > 0 ? o->values[0] : NULL);
+        struct json_node *value =
+            o->is_list ? texts(o->values, o->count) : json_new_string(o->count > 0 ? o->values[0] : NULL);
         json_put(out, o->name, value_node(value, "given"));
     }
     const struct json_node *table = json_member(stage->table, "options");
@@ -95,7 +100,9 @@ static struct json_node *options_node(const struct spec_stage *stage)
         const char *value = json_text_or(option, "value", def);
         if (name == NULL || value == NULL || find_given(stage, name) != NULL) continue;
         bool is_default = def != NULL && strcmp(value, def) == 0;
-        json_put(out, name, value_node(json_new_string(value), is_default ? "default" : "pipeline")); /* its `model`, its `threads` */
+        json_put(out, name,
+                 value_node(json_new_string(value),
+                            is_default ? "default" : "pipeline")); /* its `model`, its `threads` */
     }
     return out;
 }

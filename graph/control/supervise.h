@@ -1,4 +1,5 @@
-/* The supervisor: starts a plan's processes, watches them, ends them. fabric.md section 7. Main thread only. */
+/* The supervisor: starts a plan's processes, watches them, ends them. fabric.md section 7. Main thread only.
+ */
 #ifndef GRAPH_CONTROL_SUPERVISE_H
 #define GRAPH_CONTROL_SUPERVISE_H
 
@@ -10,34 +11,35 @@ struct supervise_process {        /* one row of the final report */
     int pid, exit_status, signal; /* signal 0: exited */
     uint64_t peak_rss_bytes;
     double seconds;
-    struct status_page status;    /* a copy, taken after its end */
+    struct status_page status; /* a copy, taken after its end */
 };
 
 struct supervise_result {
-    thea_rc rc;                   /* of the first that failed; THEA_OK also if a reader had enough */
-    int exit_status;              /* what `thea run` exits with: 0, 1 (documents failed), 64-78, 130, 143 */
-    size_t first_failed;          /* index; SIZE_MAX: none */
+    thea_rc rc;          /* of the first that failed; THEA_OK also if a reader had enough */
+    int exit_status;     /* what `thea run` exits with: 0, 1 (documents failed), 64-78, 130, 143 */
+    size_t first_failed; /* index; SIZE_MAX: none */
     struct supervise_process *processes;
     size_t process_count;
     double seconds;
-    char *report;                 /* crash report or link mismatch as text, "" if all is well */
+    char *report; /* crash report or link mismatch as text, "" if all is well */
 };
 
 struct supervise_options {
     struct rundir *run;
     bool quiet;
-    bool progress_line;           /* redraw a line on stderr */
-    bool progress_plain;          /* a line every 10 s */
-    int stdout_fd;                /* given to sinks as stdout */
-    int stdin_fd;                 /* pumped to a source that reads "-"; -1: none */
+    bool progress_line;  /* redraw a line on stderr */
+    bool progress_plain; /* a line every 10 s */
+    int stdout_fd;       /* given to sinks as stdout */
+    int stdin_fd;        /* pumped to a source that reads "-"; -1: none */
     uint64_t drain_timeout_ns;
-    const char *label;            /* pipeline's name, for the progress line */
+    const char *label; /* pipeline's name, for the progress line */
 };
 
-/* Run the plan to its end. Handles SIGINT, SIGTERM (first: drain; second: abort), SIGCHLD, SIGTSTP, SIGCONT while it runs.
- * The result's rc is not an error of this call: it fails only when it could not start (everything started is killed then). */
-THEA_CHECK thea_rc supervise_run(struct supervise_result *out, const struct plan *plan, const struct supervise_options *o,
-                                 struct thea_err *err);
+/* Run the plan to its end. Handles SIGINT, SIGTERM (first: drain; second: abort), SIGCHLD, SIGTSTP, SIGCONT
+ * while it runs. The result's rc is not an error of this call: it fails only when it could not start
+ * (everything started is killed then). */
+THEA_CHECK thea_rc supervise_run(struct supervise_result *out, const struct plan *plan,
+                                 const struct supervise_options *o, struct thea_err *err);
 void supervise_result_fini(struct supervise_result *r);
 
 /* Tables for people: where the time went, per stage; cli.md section 7. */

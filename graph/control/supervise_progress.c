@@ -1,5 +1,5 @@
-/* The progress line: "score 34/96 docs 15.9k tok/s 25 s left | load 1 tokenize 4 layers 98+97 score 6 write 0 % busy".
- * Redrawn in place on a terminal, or (--progress plain) a line of its own now and then. */
+/* The progress line: "score 34/96 docs 15.9k tok/s 25 s left | load 1 tokenize 4 layers 98+97 score 6 write 0
+ * % busy". Redrawn in place on a terminal, or (--progress plain) a line of its own now and then. */
 #include "graph/control/supervisor.h"
 
 #include <stdio.h>
@@ -8,7 +8,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { STAGES_ALL, STAGES_BUSY, STAGES_NONE }; /* how much of the right half is shown: less when the line gets too long */
+enum {
+    STAGES_ALL,
+    STAGES_BUSY,
+    STAGES_NONE
+}; /* how much of the right half is shown: less when the line gets too long */
 
 static uint64_t interval_ns(const struct supervisor *s)
 {
@@ -38,16 +42,21 @@ static void add_time_left(const struct supervisor_totals *t, double seconds, str
     uint64_t done = t->documents + t->failed;
     if (done < 2 || seconds < 2 || done >= t->expected) return; /* too early to say */
     double left = seconds / (double)done * (double)(t->expected - done);
-    if (left < 90) buf_printf(out, " %.0f s left", left < 1 ? 1 : left);
-    else if (left < 5400) buf_printf(out, " %.0f min left", left / 60);
-    else buf_printf(out, " %.1f h left", left / 3600);
+    if (left < 90)
+        buf_printf(out, " %.0f s left", left < 1 ? 1 : left);
+    else if (left < 5400)
+        buf_printf(out, " %.0f min left", left / 60);
+    else
+        buf_printf(out, " %.1f h left", left / 3600);
 }
 
 static void add_clock(double seconds, struct buf *out)
 {
     unsigned long s = (unsigned long)seconds;
-    if (s < 3600) buf_printf(out, " %lu:%02lu", s / 60, s % 60);
-    else buf_printf(out, " %lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
+    if (s < 3600)
+        buf_printf(out, " %lu:%02lu", s / 60, s % 60);
+    else
+        buf_printf(out, " %lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
 }
 
 static void add_head(const struct supervisor *s, uint64_t now_ns, struct buf *out)
@@ -58,12 +67,16 @@ static void add_head(const struct supervisor *s, uint64_t now_ns, struct buf *ou
     buf_printf(out, "%s %llu", s->o->label, (unsigned long long)(t.documents + t.failed));
     if (t.expected > 0) buf_printf(out, "/%llu", (unsigned long long)t.expected);
     buf_add_text(out, " docs");
-    if (t.tokens > 0 && seconds > 0) buf_printf(out, " %s tok/s", value_format_rate(rate, (double)t.tokens / seconds));
-    if (t.expected > 0) add_time_left(&t, seconds, out);
-    else add_clock(seconds, out);
+    if (t.tokens > 0 && seconds > 0)
+        buf_printf(out, " %s tok/s", value_format_rate(rate, (double)t.tokens / seconds));
+    if (t.expected > 0)
+        add_time_left(&t, seconds, out);
+    else
+        add_clock(seconds, out);
 }
 
-/* " layers 98+97": one stage, its parts joined; first: the index of its first process. Returns the index after its last. */
+/* " layers 98+97": one stage, its parts joined; first: the index of its first process. Returns the index
+ * after its last. */
 static size_t add_stage(const struct supervisor *s, size_t first, int detail, struct buf *out)
 {
     size_t end = first;
@@ -73,7 +86,8 @@ static size_t add_stage(const struct supervisor *s, size_t first, int detail, st
     if (detail == STAGES_BUSY && busiest == 0) return end;
     const struct plan_process *p = s->children[first].process;
     buf_printf(out, " %.*s ", (int)supervisor_stage_name(p), p->name);
-    for (size_t i = first; i < end; i++) buf_printf(out, "%s%d", i > first ? "+" : "", s->children[i].busy_percent);
+    for (size_t i = first; i < end; i++)
+        buf_printf(out, "%s%d", i > first ? "+" : "", s->children[i].busy_percent);
     return end;
 }
 
@@ -111,7 +125,8 @@ static void measure_busy(struct supervisor *s, uint64_t now_ns)
         struct child *c = &s->children[i];
         uint64_t busy = atomic_load(&c->page->busy_ns), more = busy - c->seen_busy_ns;
         c->seen_busy_ns = busy;
-        c->busy_percent = elapsed == 0 ? 0 : (int)(more >= elapsed ? 100 : (more * 100 + elapsed / 2) / elapsed);
+        c->busy_percent =
+            elapsed == 0 ? 0 : (int)(more >= elapsed ? 100 : (more * 100 + elapsed / 2) / elapsed);
     }
 }
 

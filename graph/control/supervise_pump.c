@@ -1,5 +1,5 @@
-/* Bytes between the children and the outside: their stderr into logs (warnings also to ours), a terminal's input to the source that wants it.
- * Invariant: nothing here blocks, but for writing a log. */
+/* Bytes between the children and the outside: their stderr into logs (warnings also to ours), a terminal's
+ * input to the source that wants it. Invariant: nothing here blocks, but for writing a log. */
 #include "graph/control/supervisor.h"
 
 #include <errno.h>
@@ -117,6 +117,8 @@ void supervisor_pump_stdin(struct supervisor *s, bool readable, bool writable)
     }
     if (!writable || p->start == p->end) return;
     ssize_t n = write(p->to, p->data + p->start, p->end - p->start);
-    if (n >= 0) p->start += (size_t)n;
-    else if (errno != EINTR && errno != EAGAIN) supervisor_close_stdin(s); /* EPIPE: the source has enough */
+    if (n >= 0)
+        p->start += (size_t)n;
+    else if (errno != EINTR && errno != EAGAIN)
+        supervisor_close_stdin(s); /* EPIPE: the source has enough */
 }

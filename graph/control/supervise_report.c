@@ -1,4 +1,5 @@
-/* Texts about a run that went wrong: the crash report (which stage, doing what, its last words, what followed) and links whose ends disagree. */
+/* Texts about a run that went wrong: the crash report (which stage, doing what, its last words, what
+ * followed) and links whose ends disagree. */
 #include "graph/control/supervisor.h"
 
 #include <stdio.h>
@@ -13,23 +14,31 @@ static void add_path(struct buf *out, const char *path)
 {
     const char *home = getenv("HOME");
     size_t n = home != NULL ? strlen(home) : 0;
-    if (n > 1 && strncmp(path, home, n) == 0 && path[n] == '/') buf_printf(out, "~%s", path + n);
-    else buf_add_text(out, path);
+    if (n > 1 && strncmp(path, home, n) == 0 && path[n] == '/')
+        buf_printf(out, "~%s", path + n);
+    else
+        buf_add_text(out, path);
 }
 
 static void add_duration(struct buf *out, double seconds)
 {
-    if (seconds < 10) buf_printf(out, "%.1f s", seconds);
-    else if (seconds < 120) buf_printf(out, "%.0f s", seconds);
-    else buf_printf(out, "%.0f min", seconds / 60);
+    if (seconds < 10)
+        buf_printf(out, "%.1f s", seconds);
+    else if (seconds < 120)
+        buf_printf(out, "%.0f s", seconds);
+    else
+        buf_printf(out, "%.0f min", seconds / 60);
 }
 
 static void add_headline(const struct child *c, struct buf *out)
 {
     char rss[16];
     buf_printf(out, "stage %s (pid %d) ", c->process->name, (int)c->pid);
-    if (c->signal != 0) buf_printf(out, "was killed by SIG%s", sigabbrev_np(c->signal) != NULL ? sigabbrev_np(c->signal) : "?");
-    else buf_printf(out, "failed with status %d", c->exit_status);
+    if (c->signal != 0)
+        buf_printf(out, "was killed by SIG%s",
+                   sigabbrev_np(c->signal) != NULL ? sigabbrev_np(c->signal) : "?");
+    else
+        buf_printf(out, "failed with status %d", c->exit_status);
     buf_add_text(out, " after ");
     add_duration(out, (double)(c->ended_ns - c->started_ns) / 1e9);
     buf_printf(out, " (RSS %s)", value_format_bytes(rss, c->peak_rss_bytes));
@@ -114,8 +123,10 @@ static void add_written(const struct supervisor *s, struct buf *out)
     buf_printf(out, "\n  written        %llu ", (unsigned long long)t.documents);
     if (t.expected > 0) buf_printf(out, "of %llu ", (unsigned long long)t.expected);
     buf_printf(out, "document%s to ", (t.expected > 0 ? t.expected : t.documents) == 1 ? "" : "s");
-    if (output != NULL) add_path(out, output);
-    else buf_add_text(out, "standard output");
+    if (output != NULL)
+        add_path(out, output);
+    else
+        buf_add_text(out, "standard output");
 }
 
 void supervisor_report_crash(const struct supervisor *s, struct buf *out)
@@ -140,7 +151,8 @@ static const struct status_link *find_row(const struct supervise_process *p, uin
     return NULL;
 }
 
-/* A foreign program may leave its page alone, and a page has only so many rows: then there is nothing to compare. */
+/* A foreign program may leave its page alone, and a page has only so many rows: then there is nothing to
+ * compare. */
 static bool tells_its_links(const struct supervise_process *p)
 {
     uint32_t n = atomic_load(&p->status.link_count);
@@ -154,16 +166,20 @@ size_t supervisor_reconcile(const struct supervise_result *r, const struct plan 
         const struct plan_link *ln = &plan->links[i];
         const struct supervise_process *from = &r->processes[ln->from], *to = &r->processes[ln->to];
         if (!tells_its_links(from) || !tells_its_links(to)) continue;
-        const struct status_link *sent = find_row(from, ln->number, true), *got = find_row(to, ln->number, false);
-        uint64_t a = sent != NULL ? atomic_load(&sent->frames) : 0, b = got != NULL ? atomic_load(&got->frames) : 0;
+        const struct status_link *sent = find_row(from, ln->number, true),
+                                 *got = find_row(to, ln->number, false);
+        uint64_t a = sent != NULL ? atomic_load(&sent->frames) : 0,
+                 b = got != NULL ? atomic_load(&got->frames) : 0;
         if (a == b) continue;
         if (differ++ == 0) buf_add_text(out, "frames were lost or repeated on a link");
-        buf_printf(out, "\n  %s.%s to %s.%s: %llu sent, %llu received", from->name, ln->from_port, to->name, ln->to_port,
-                   (unsigned long long)a, (unsigned long long)b);
+        buf_printf(out, "\n  %s.%s to %s.%s: %llu sent, %llu received", from->name, ln->from_port, to->name,
+                   ln->to_port, (unsigned long long)a, (unsigned long long)b);
         if (got != NULL)
-            buf_printf(out, " (of these %llu unwanted, %llu stale)", (unsigned long long)atomic_load(&got->unwanted),
+            buf_printf(out, " (of these %llu unwanted, %llu stale)",
+                       (unsigned long long)atomic_load(&got->unwanted),
                        (unsigned long long)atomic_load(&got->stale));
     }
-    if (differ > 0) buf_add_text(out, "\n  this is a bug of thea or of an outside stage; the results cannot be trusted");
+    if (differ > 0)
+        buf_add_text(out, "\n  this is a bug of thea or of an outside stage; the results cannot be trusted");
     return differ;
 }

@@ -1,5 +1,6 @@
-/* Starting a process of a plan: posix_spawn, its own process group, nothing inherited but stdin, stdout, stderr and its status page.
- * Invariant: a child starts with default signal handling and an empty mask, whatever ours are. */
+/* Starting a process of a plan: posix_spawn, its own process group, nothing inherited but stdin, stdout,
+ * stderr and its status page. Invariant: a child starts with default signal handling and an empty mask,
+ * whatever ours are. */
 #include "graph/control/supervisor.h"
 
 #include <errno.h>
@@ -12,7 +13,9 @@
 
 extern char **environ;
 
-struct descriptors { int in, out, error, status; }; /* what becomes 0, 1, 2 and SUPERVISOR_STATUS_FD; -1: /dev/null */
+struct descriptors {
+    int in, out, error, status;
+}; /* what becomes 0, 1, 2 and SUPERVISOR_STATUS_FD; -1: /dev/null */
 
 bool supervisor_reads_stdin(const struct plan_process *process)
 {
@@ -22,8 +25,9 @@ bool supervisor_reads_stdin(const struct plan_process *process)
     return false;
 }
 
-/* The only source may read our standard input without saying so (`load` without operands): a file or pipe does no harm to one that does not.
- * A terminal we would have to read ourselves, so it is for those alone that ask for it. */
+/* The only source may read our standard input without saying so (`load` without operands): a file or pipe
+ * does no harm to one that does not. A terminal we would have to read ourselves, so it is for those alone
+ * that ask for it. */
 static bool gets_stdin(const struct supervisor *s, const struct child *c)
 {
     if (supervisor_reads_stdin(c->process)) return true;
@@ -66,7 +70,8 @@ static bool same_key(const char *a, const char *b)
     return strncmp(a, b, n + 1) == 0;
 }
 
-/* Our environment with the plan's additions in place of what they name. The array is ours, its texts are borrowed. */
+/* Our environment with the plan's additions in place of what they name. The array is ours, its texts are
+ * borrowed. */
 static char **make_env(char *const *additions)
 {
     size_t more = count_texts(additions), n = 0;
@@ -80,7 +85,8 @@ static char **make_env(char *const *additions)
     return env;
 }
 
-/* Order matters: each target is filled only after whatever held that number as a source has been copied; ours are all 3 or above. */
+/* Order matters: each target is filled only after whatever held that number as a source has been copied; ours
+ * are all 3 or above. */
 static int add_descriptors(posix_spawn_file_actions_t *actions, const struct descriptors *fds)
 {
     const int sources[] = {fds->in, fds->out, fds->error, fds->status};
@@ -102,7 +108,8 @@ static int set_attributes(posix_spawnattr_t *attributes)
     if (rc == 0) rc = posix_spawnattr_setsigdefault(attributes, &all);
     if (rc == 0) rc = posix_spawnattr_setpgroup(attributes, 0);
     if (rc == 0)
-        rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+        rc = posix_spawnattr_setflags(attributes,
+                                      POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     return rc;
 }
 
@@ -130,8 +137,10 @@ out:
     return rc;
 }
 
-/* What the source that reads "-" gets: ours as it is, or, if it is a terminal, the end of a pipe that we fill. -1: /dev/null. */
-static thea_rc open_stdin(int *fd, bool *ours, struct supervisor *s, const struct child *c, struct thea_err *err)
+/* What the source that reads "-" gets: ours as it is, or, if it is a terminal, the end of a pipe that we
+ * fill. -1: /dev/null. */
+static thea_rc open_stdin(int *fd, bool *ours, struct supervisor *s, const struct child *c,
+                          struct thea_err *err)
 {
     int in = s->o->stdin_fd, ends[2];
     *fd = -1;
@@ -139,7 +148,8 @@ static thea_rc open_stdin(int *fd, bool *ours, struct supervisor *s, const struc
     if (in < 0 || !gets_stdin(s, c)) return THEA_OK;
     *fd = in;
     if (isatty(in) != 1) return THEA_OK;
-    if (pipe2(ends, O_CLOEXEC) != 0) return thea_fail(err, THEA_EOS, "cannot make a pipe: %s", strerror(errno));
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return thea_fail(err, THEA_EOS, "cannot make a pipe: %s", strerror(errno));
     fcntl(ends[1], F_SETFL, O_NONBLOCK);
     s->pump = (struct stdin_pump){.from = in, .to = ends[1]};
     *fd = ends[0];
@@ -167,7 +177,8 @@ thea_rc supervisor_spawn(struct supervisor *s, struct child *c, struct thea_err 
     if (failed != 0) {
         c->pid = 0;
         close(ends[0]);
-        rc = thea_fail(err, THEA_EOS, "cannot start stage %s: %s: %s", c->process->name, c->process->argv[0], strerror(failed));
+        rc = thea_fail(err, THEA_EOS, "cannot start stage %s: %s: %s", c->process->name, c->process->argv[0],
+                       strerror(failed));
         goto out;
     }
     c->stderr_fd = ends[0];

@@ -18,7 +18,12 @@ static struct supervisor_totals totals_of(const struct supervise_result *r, cons
 
 /* --- where the time went --- */
 
-struct row { const struct plan_process *first; size_t processes; uint64_t busy, starved, blocked, peak_rss; double share; };
+struct row {
+    const struct plan_process *first;
+    size_t processes;
+    uint64_t busy, starved, blocked, peak_rss;
+    double share;
+};
 
 static size_t next_row(struct row *row, const struct supervise_result *r, const struct plan *plan, size_t i)
 {
@@ -45,9 +50,9 @@ static int percent(uint64_t part, const struct row *row)
 static void print_row(const struct row *row, int width, const char *note, struct buf *out)
 {
     char rss[16];
-    buf_printf(out, "%-*.*s  %9zu%4d %%%7d %%%7d %%%10s", width, (int)supervisor_stage_name(row->first), row->first->name,
-               row->processes, percent(row->busy, row), percent(row->starved, row), percent(row->blocked, row),
-               value_format_bytes(rss, row->peak_rss));
+    buf_printf(out, "%-*.*s  %9zu%4d %%%7d %%%7d %%%10s", width, (int)supervisor_stage_name(row->first),
+               row->first->name, row->processes, percent(row->busy, row), percent(row->starved, row),
+               percent(row->blocked, row), value_format_bytes(rss, row->peak_rss));
     buf_printf(out, "%s%s\n", note[0] != '\0' ? "   " : "", note);
 }
 
@@ -65,11 +70,14 @@ void supervise_print_times(const struct supervise_result *r, const struct plan *
         most = row.share;
         bottleneck = row.first;
     }
-    buf_printf(out, "%-*s  processes  busy  starved  blocked  peak RSS   starved: waits for input\n", width, "stage");
+    buf_printf(out, "%-*s  processes  busy  starved  blocked  peak RSS   starved: waits for input\n", width,
+               "stage");
     bool told = false;
     for (size_t i = 0; i < r->process_count;) {
         i = next_row(&row, r, plan, i);
-        const char *note = row.first == bottleneck ? "<- the bottleneck" : told ? "" : "blocked: waits for the next stage";
+        const char *note = row.first == bottleneck ? "<- the bottleneck"
+                           : told                  ? ""
+                                                   : "blocked: waits for the next stage";
         told = told || row.first != bottleneck;
         print_row(&row, width, note, out);
     }
@@ -114,7 +122,8 @@ void supervise_print_summary(const struct supervise_result *r, const struct plan
         add_count(out, t.tokens, t.tokens == 1 ? "token" : "tokens");
     }
     buf_printf(out, " in %.1f s", r->seconds);
-    if (t.tokens > 0 && r->seconds > 0) buf_printf(out, ": %s tokens/s", value_format_rate(rate, (double)t.tokens / r->seconds));
+    if (t.tokens > 0 && r->seconds > 0)
+        buf_printf(out, ": %s tokens/s", value_format_rate(rate, (double)t.tokens / r->seconds));
 }
 
 /* --- report.json --- */
@@ -146,7 +155,8 @@ static struct json_node *process_node(const struct supervise_process *p)
     return out;
 }
 
-static void put_row(struct json_node *link, const char *key, const struct supervise_process *p, uint32_t number, bool outgoing)
+static void put_row(struct json_node *link, const char *key, const struct supervise_process *p,
+                    uint32_t number, bool outgoing)
 {
     uint32_t n = atomic_load(&p->status.link_count);
     for (uint32_t i = 0; i < n && i < STATUS_LINKS_MAX; i++) {
@@ -194,7 +204,9 @@ struct json_node *supervise_report_json(const struct supervise_result *r, const 
     json_put(out, "skipped_reasons", json_new_string(t.skipped_reasons));
     put_count(out, "tokens", t.tokens);
     json_put(out, "tokens_per_s", json_new_number(r->seconds > 0 ? (double)t.tokens / r->seconds : 0));
-    json_put(out, "first_failed", r->first_failed < r->process_count ? json_new_string(r->processes[r->first_failed].name) : json_new_null());
+    json_put(out, "first_failed",
+             r->first_failed < r->process_count ? json_new_string(r->processes[r->first_failed].name)
+                                                : json_new_null());
     if (r->report != NULL && r->report[0] != '\0') json_put(out, "message", json_new_string(r->report));
     for (size_t i = 0; i < r->process_count; i++) json_append(processes, process_node(&r->processes[i]));
     json_put(out, "processes", processes);

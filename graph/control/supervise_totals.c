@@ -1,10 +1,17 @@
-/* Figures over all processes of a run, from their status pages; used by the progress line, the summary and the reports. */
+/* Figures over all processes of a run, from their status pages; used by the progress line, the summary and
+ * the reports. */
 #include "graph/control/supervisor.h"
 
 #include <string.h>
 
-static uint64_t less(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
-static uint64_t max(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+static uint64_t max(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
 
 static void add_source(struct supervisor_totals *t, const struct status_page *page, bool *all_know)
 {

@@ -1,7 +1,8 @@
 /* Ends of processes: reaping them with their groups, and finding the one that failed first.
  *
- * One stage's death takes its neighbours along: they exit with "peer lost" within milliseconds, sometimes before the kernel has finished
- * burying the first. So deaths are weighed, not only ordered: see is_better. */
+ * One stage's death takes its neighbours along: they exit with "peer lost" within milliseconds, sometimes
+ * before the kernel has finished burying the first. So deaths are weighed, not only ordered: see is_better.
+ */
 #include "graph/control/supervisor.h"
 
 #include <errno.h>
@@ -26,7 +27,8 @@ static thea_rc page_rc(const struct child *c)
     return (thea_rc)atomic_load(&c->page->exit_rc);
 }
 
-/* A stage that did its work but met documents that it could not do: told by status 1, no failure of the stage. */
+/* A stage that did its work but met documents that it could not do: told by status 1, no failure of the
+ * stage. */
 static bool only_documents_failed(const struct child *c)
 {
     return c->exit_status == 1 && atomic_load(&c->page->state) == STATUS_DONE;
@@ -39,12 +41,14 @@ bool supervisor_child_failed(const struct child *c)
     return c->exit_status != 0 && !only_documents_failed(c);
 }
 
-/* 0: killed by a signal; 1: an error of its own; 2: it lost a peer, which is what the death of another looks like. */
+/* 0: killed by a signal; 1: an error of its own; 2: it lost a peer, which is what the death of another looks
+ * like. */
 static int blame(const struct child *c)
 {
     if (c->signal != 0) return 0;
     thea_rc rc = page_rc(c);
-    bool lost_peer = c->exit_status == THEA_EFRAME || rc == THEA_EFRAME || rc == THEA_ECLOSED || rc == THEA_ETIMEOUT;
+    bool lost_peer =
+        c->exit_status == THEA_EFRAME || rc == THEA_EFRAME || rc == THEA_ECLOSED || rc == THEA_ETIMEOUT;
     return lost_peer ? 2 : 1;
 }
 
@@ -113,7 +117,8 @@ static size_t visit_children(struct supervisor *s, void (*visit)(struct supervis
 
 void supervisor_adopt_strays(struct supervisor *s)
 {
-    /* A shell that executed us in its place may have left us children of its own (`sleep 9 & exec thea run ...`): then we cannot tell. */
+    /* A shell that executed us in its place may have left us children of its own (`sleep 9 & exec thea run
+     * ...`): then we cannot tell. */
     s->adopts = visit_children(s, NULL) == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
 }
 

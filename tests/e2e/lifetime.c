@@ -1,4 +1,5 @@
-/* Lives and deaths of a real pipeline: whichever process is killed, and when, the run ends, says who it was, and leaves nothing. */
+/* Lives and deaths of a real pipeline: whichever process is killed, and when, the run ends, says who it was,
+ * and leaves nothing. */
 #include "graph/json.h"
 #include "tests/support/run.h"
 
@@ -53,7 +54,10 @@ static size_t visit_processes(const char *id, visitor visit, void *context)
     return found;
 }
 
-struct wanted { const char *name; pid_t pid; };
+struct wanted {
+    const char *name;
+    pid_t pid;
+};
 
 static void match_name(pid_t pid, const char *line, size_t n, void *context)
 {
@@ -112,7 +116,8 @@ static char *read_text(const struct scene *s, const char *name)
 
 static void write_corpus(const struct scene *s, size_t records, size_t bytes)
 {
-    static const char sentence[] = "A stage reads frames, does its work and sends frames on; whoever waits for it waits in order. ";
+    static const char sentence[] =
+        "A stage reads frames, does its work and sends frames on; whoever waits for it waits in order. ";
     FILE *f = fopen(path_in(s, "docs.jsonl"), "w");
     cr_assert_not_null(f);
     for (size_t i = 0; i < records; i++) {
@@ -149,13 +154,15 @@ static bool has_all_processes(void *context)
 static void start_with(struct scene *s, const char *before, const char *input)
 {
     struct json_node *record = NULL;
-    run_start(&s->thea, s->dir, "%s exec env TMPDIR=%s thea run score %s --run-dir run -o out.jsonl 2>err", before, s->dir, input);
+    run_start(&s->thea, s->dir, "%s exec env TMPDIR=%s thea run score %s --run-dir run -o out.jsonl 2>err",
+              before, s->dir, input);
     cr_assert(run_until(is_recorded, s, START_S), "the run did not start:\n%s", read_text(s, "err"));
     cr_assert_eq(json_read_file(&record, path_in(s, "run/run.json"), 1 << 20, NULL), THEA_OK);
     snprintf(s->id, sizeof s->id, "%s", json_text_or(record, "run", ""));
     cr_assert_eq(strlen(s->id), 16);
     json_free(record);
-    cr_assert(run_until(has_all_processes, s, START_S), "not all %d processes came:\n%s", PROCESSES, read_text(s, "err"));
+    cr_assert(run_until(has_all_processes, s, START_S), "not all %d processes came:\n%s", PROCESSES,
+              read_text(s, "err"));
 }
 
 static void start(struct scene *s)
@@ -199,8 +206,10 @@ static void expect_nothing_left(struct scene *s)
 {
     static const char *const top[] = {"docs.jsonl", "out.jsonl", "err", "run", NULL};
     static const char *const run[] = {"lock", "run.json", "pipeline.yaml", "report.json", "logs", NULL};
-    static const char *const logs[] = {"load.log", "tokenize.log", "layers.p0.log", "layers.p1.log", "score.log", "write.log", NULL};
-    cr_expect(run_until(nothing_lives, s, END_S), "%zu processes, %zu sockets are left", visit_processes(s->id, NULL, NULL), count_sockets(s->id));
+    static const char *const logs[] = {
+        "load.log", "tokenize.log", "layers.p0.log", "layers.p1.log", "score.log", "write.log", NULL};
+    cr_expect(run_until(nothing_lives, s, END_S), "%zu processes, %zu sockets are left",
+              visit_processes(s->id, NULL, NULL), count_sockets(s->id));
     expect_only(s->dir, top);
     expect_only(path_in(s, "run"), run);
     expect_only(path_in(s, "run/logs"), logs);
@@ -229,7 +238,8 @@ static void kill_one(const char *name)
     pid_t pid = find_process(&s, name);
     cr_assert_eq(kill(pid, SIGKILL), 0);
     cr_expect_eq(run_wait(&s.thea, END_S, &s.result), 70);
-    snprintf(wanted, sizeof wanted, "thea: error: stage %s (pid %d) was killed by SIGKILL after ", name, (int)pid);
+    snprintf(wanted, sizeof wanted, "thea: error: stage %s (pid %d) was killed by SIGKILL after ", name,
+             (int)pid);
     expect_said(&s, wanted);
     expect_said(&s, "\n  because of it  ");
     expect_said(&s, "\n  written        ");
@@ -238,12 +248,30 @@ static void kill_one(const char *name)
     finish(&s);
 }
 
-Test(lifetime, killing_load_ends_the_run_and_names_it) { kill_one("load"); }
-Test(lifetime, killing_tokenize_ends_the_run_and_names_it) { kill_one("tokenize"); }
-Test(lifetime, killing_the_first_part_of_layers_ends_the_run_and_names_it) { kill_one("layers/0"); }
-Test(lifetime, killing_the_last_part_of_layers_ends_the_run_and_names_it) { kill_one("layers/1"); }
-Test(lifetime, killing_score_ends_the_run_and_names_it) { kill_one("score"); }
-Test(lifetime, killing_write_ends_the_run_and_names_it) { kill_one("write"); }
+Test(lifetime, killing_load_ends_the_run_and_names_it)
+{
+    kill_one("load");
+}
+Test(lifetime, killing_tokenize_ends_the_run_and_names_it)
+{
+    kill_one("tokenize");
+}
+Test(lifetime, killing_the_first_part_of_layers_ends_the_run_and_names_it)
+{
+    kill_one("layers/0");
+}
+Test(lifetime, killing_the_last_part_of_layers_ends_the_run_and_names_it)
+{
+    kill_one("layers/1");
+}
+Test(lifetime, killing_score_ends_the_run_and_names_it)
+{
+    kill_one("score");
+}
+Test(lifetime, killing_write_ends_the_run_and_names_it)
+{
+    kill_one("write");
+}
 
 static void kill_supervisor(const char *stopped)
 {
@@ -256,12 +284,19 @@ static void kill_supervisor(const char *stopped)
     finish(&s);
 }
 
-Test(lifetime, killing_the_supervisor_takes_every_process_along) { kill_supervisor(NULL); }
-Test(lifetime, killing_the_supervisor_takes_a_stopped_process_along_too) { kill_supervisor("score"); }
+Test(lifetime, killing_the_supervisor_takes_every_process_along)
+{
+    kill_supervisor(NULL);
+}
+Test(lifetime, killing_the_supervisor_takes_a_stopped_process_along_too)
+{
+    kill_supervisor("score");
+}
 
 /* --- Ctrl-C --- */
 
-/* Every line is whole JSON and the documents are the first ones, in order, without a gap. Returns how many. */
+/* Every line is whole JSON and the documents are the first ones, in order, without a gap. Returns how many.
+ */
 static size_t check_lines(const struct scene *s)
 {
     char *text = read_text(s, "out.jsonl"), id[32];
@@ -294,8 +329,14 @@ static void drain(int sig)
     finish(&s);
 }
 
-Test(lifetime, one_SIGINT_drains_and_writes_whole_what_was_in_flight) { drain(SIGINT); }
-Test(lifetime, one_SIGTERM_drains_too) { drain(SIGTERM); }
+Test(lifetime, one_SIGINT_drains_and_writes_whole_what_was_in_flight)
+{
+    drain(SIGINT);
+}
+Test(lifetime, one_SIGTERM_drains_too)
+{
+    drain(SIGTERM);
+}
 
 Test(lifetime, one_SIGINT_ends_a_run_whose_input_never_does)
 {
@@ -333,7 +374,9 @@ Test(lifetime, a_second_SIGINT_ends_the_run_though_a_long_document_is_in_flight)
 
 /* --- stop and go on --- */
 
-struct states { size_t stopped, all; };
+struct states {
+    size_t stopped, all;
+};
 
 static void count_state(pid_t pid, const char *line, size_t n, void *context)
 {
@@ -367,7 +410,10 @@ static bool none_stopped(void *context)
     return states.all == PROCESSES + 1 && states.stopped == 0;
 }
 
-struct growth { const struct scene *scene; off_t before; };
+struct growth {
+    const struct scene *scene;
+    off_t before;
+};
 
 static bool has_grown(void *context)
 {
@@ -397,7 +443,9 @@ Test(lifetime, a_reader_that_has_enough_is_success_and_quiet)
 {
     struct scene s;
     prepare(&s, RECORDS, RECORD_BYTES);
-    run_shell(&s.result, s.dir, START_S, "{ thea run score docs.jsonl --set write.format=jsonl --run-dir run; echo status $? >&2; } | head -n 1");
+    run_shell(&s.result, s.dir, START_S,
+              "{ thea run score docs.jsonl --set write.format=jsonl --run-dir run; echo status $? >&2; } | "
+              "head -n 1");
     cr_expect_eq(s.result.status, 0);
     cr_expect_not_null(strstr(buf_text(&s.result.out), "\"doc-0\""), "%s", buf_text(&s.result.out));
     cr_expect_not_null(strstr(buf_text(&s.result.err), "status 0\n"), "%s", buf_text(&s.result.err));
@@ -410,10 +458,13 @@ Test(lifetime, a_stage_that_fails_is_named_with_its_last_words)
 {
     struct scene s;
     prepare(&s, 5, 200);
-    run_shell(&s.result, s.dir, START_S, "thea run score docs.jsonl --set write.format=jsonl --run-dir run >/dev/full");
+    run_shell(&s.result, s.dir, START_S,
+              "thea run score docs.jsonl --set write.format=jsonl --run-dir run >/dev/full");
     cr_expect_eq(s.result.status, 74, "%s", buf_text(&s.result.err));
-    cr_expect_not_null(strstr(buf_text(&s.result.err), "thea: error: stage write (pid "), "%s", buf_text(&s.result.err));
-    cr_expect_not_null(strstr(buf_text(&s.result.err), "/run/logs/write.log\n                 | "), "%s", buf_text(&s.result.err));
+    cr_expect_not_null(strstr(buf_text(&s.result.err), "thea: error: stage write (pid "), "%s",
+                       buf_text(&s.result.err));
+    cr_expect_not_null(strstr(buf_text(&s.result.err), "/run/logs/write.log\n                 | "), "%s",
+                       buf_text(&s.result.err));
     cr_expect_not_null(strstr(buf_text(&s.result.err), "No space left"), "%s", buf_text(&s.result.err));
     finish(&s);
 }

@@ -1,4 +1,5 @@
-/* `thea run` and `thea generate` from the outside: what they print where, their statuses, what stays in the run directory. */
+/* `thea run` and `thea generate` from the outside: what they print where, their statuses, what stays in the
+ * run directory. */
 #include "graph/json.h"
 #include "tests/support/run.h"
 
@@ -31,8 +32,14 @@ static void leave(void)
 TestSuite(run, .init = enter, .fini = leave);
 TestSuite(generate, .init = enter, .fini = leave);
 
-static const char *out(void) { return buf_text(&r.out); }
-static const char *err(void) { return buf_text(&r.err); }
+static const char *out(void)
+{
+    return buf_text(&r.out);
+}
+static const char *err(void)
+{
+    return buf_text(&r.err);
+}
 
 static void expect_status(int status)
 {
@@ -50,7 +57,7 @@ static void expect_not_in(const char *text, const char *part)
 }
 
 #define SHELL(...) run_shell(&r, dir, LIMIT_S, __VA_ARGS__)
-#define TWO_FILES "echo 'One file about stages and frames.' > a.md; echo 'Another one, about links.' > b.md; "
+#define TWO_FILES  "echo 'One file about stages and frames.' > a.md; echo 'Another one, about links.' > b.md; "
 
 static struct json_node *read_json(const char *name)
 {
@@ -85,7 +92,8 @@ Test(run, says_nothing_on_stderr_when_quiet)
 
 Test(run, writes_to_a_file_and_keeps_logs_reports_and_the_resolved_pipeline_in_its_directory)
 {
-    SHELL(TWO_FILES "thea run score a.md b.md -o out.jsonl --run-dir here && cat out.jsonl && ls here here/logs && ls -ld here | cut -c1-10");
+    SHELL(TWO_FILES "thea run score a.md b.md -o out.jsonl --run-dir here && cat out.jsonl && ls here "
+                    "here/logs && ls -ld here | cut -c1-10");
     expect_status(0);
     expect_in(out(), "a.md");
     expect_in(out(), "logs\npipeline.yaml\nreport.json\nrun.json\n");
@@ -109,7 +117,9 @@ Test(run, writes_to_a_file_and_keeps_logs_reports_and_the_resolved_pipeline_in_i
 
 Test(run, the_resolved_pipeline_in_the_run_directory_runs_again_with_the_same_result)
 {
-    SHELL(TWO_FILES "thea run -q score a.md b.md --run-dir here > first && thea run -q here/pipeline.yaml | cmp - first");
+    SHELL(
+        TWO_FILES
+        "thea run -q score a.md b.md --run-dir here > first && thea run -q here/pipeline.yaml | cmp - first");
     expect_status(0);
 }
 
@@ -122,7 +132,8 @@ Test(run, reads_standard_input_as_a_document)
 
 Test(run, takes_values_for_options_from_the_command_line)
 {
-    SHELL(TWO_FILES "thea run -q score a.md b.md --set write.format=tsv --set layers.split=1 --set layers.chunk=3");
+    SHELL(TWO_FILES
+          "thea run -q score a.md b.md --set write.format=tsv --set layers.split=1 --set layers.chunk=3");
     expect_status(0);
     expect_in(out(), "\t");
     expect_not_in(out(), "{");
@@ -139,7 +150,9 @@ Test(run, tells_where_the_time_went_when_asked)
 
 Test(run, gives_its_report_as_one_line_of_json)
 {
-    SHELL(TWO_FILES "thea run score a.md b.md --report=json 2>&1 >/dev/null | grep '^{' > line.json; wc -l < line.json");
+    SHELL(
+        TWO_FILES
+        "thea run score a.md b.md --report=json 2>&1 >/dev/null | grep '^{' > line.json; wc -l < line.json");
     expect_status(0);
     expect_in(out(), "1\n");
     struct json_node *report = read_json("line.json");
@@ -159,7 +172,8 @@ Test(run, names_skipped_files_in_a_warning_and_in_the_summary)
 
 Test(run, of_a_wrong_pipeline_shows_every_mistake_and_starts_nothing)
 {
-    SHELL("printf 'stages:\\n  load: {kind: load, pathz: [x]}\\n  write: {kind: wrte, from: load}\\n' > w.yaml; thea run w.yaml; s=$?; [ -e runs ] && echo made; exit $s");
+    SHELL("printf 'stages:\\n  load: {kind: load, pathz: [x]}\\n  write: {kind: wrte, from: load}\\n' > "
+          "w.yaml; thea run w.yaml; s=$?; [ -e runs ] && echo made; exit $s");
     expect_status(78);
     expect_in(err(), "w.yaml:2:22: error[");
     expect_in(err(), "did you mean 'paths'?");
@@ -199,7 +213,8 @@ Test(run, with_options_of_a_later_version_says_so)
 
 Test(run, with_a_directory_that_holds_a_run_is_refused_with_a_hint)
 {
-    SHELL(TWO_FILES "thea run -q score a.md --run-dir here >/dev/null && thea run -q score a.md --run-dir here");
+    SHELL(TWO_FILES
+          "thea run -q score a.md --run-dir here >/dev/null && thea run -q score a.md --run-dir here");
     expect_status(64);
     expect_in(err(), "holds a run that has ended");
     expect_in(err(), "rm -r ");
@@ -232,14 +247,16 @@ Test(generate, prints_the_prompt_and_its_continuation)
 
 Test(generate, prints_the_continuation_alone_without_echo)
 {
-    SHELL("thea generate --greedy --max-tokens 12 'The pipeline reads' > with; thea generate --no-echo --greedy --max-tokens 12 'The pipeline reads' > without;"
+    SHELL("thea generate --greedy --max-tokens 12 'The pipeline reads' > with; thea generate --no-echo "
+          "--greedy --max-tokens 12 'The pipeline reads' > without;"
           "printf 'The pipeline reads' | cat - without | cmp - with");
     expect_status(0);
 }
 
 Test(generate, takes_standard_input_as_the_prompt)
 {
-    SHELL("printf 'The pipeline reads' | thea generate --greedy --max-tokens 12 > piped; thea generate --greedy --max-tokens 12 'The pipeline reads' | cmp - piped");
+    SHELL("printf 'The pipeline reads' | thea generate --greedy --max-tokens 12 > piped; thea generate "
+          "--greedy --max-tokens 12 'The pipeline reads' | cmp - piped");
     expect_status(0);
 }
 
@@ -252,7 +269,8 @@ Test(generate, takes_a_prompt_for_what_it_is_whatever_characters_it_has)
 
 Test(generate, repeats_itself_with_the_same_seed)
 {
-    SHELL("for i in 1 2; do thea generate --seed 7 --temperature 1 --max-tokens 20 'A frame' > $i; done; cmp 1 2");
+    SHELL("for i in 1 2; do thea generate --seed 7 --temperature 1 --max-tokens 20 'A frame' > $i; done; cmp "
+          "1 2");
     expect_status(0);
 }
 

@@ -1,4 +1,5 @@
-/* Running a pipeline: see launch.h. Nothing is started, and no run directory made, before the file is known to be right. */
+/* Running a pipeline: see launch.h. Nothing is started, and no run directory made, before the file is known
+ * to be right. */
 #include "bin/thea/support/launch.h"
 #include "graph/control/supervise.h"
 #include "graph/json.h"
@@ -52,19 +53,22 @@ static bool reads_port(const struct spec *spec, size_t stage, const char *port)
     return false;
 }
 
-/* Lines that a sink prints as it goes would run into the progress line; a table (of records) comes once, at the end. */
+/* Lines that a sink prints as it goes would run into the progress line; a table (of records) comes once, at
+ * the end. */
 static bool prints_as_it_goes(const struct spec *spec)
 {
     for (size_t i = 0; i < spec->stage_count; i++) {
         const struct spec_stage *stage = &spec->stages[i];
         const char *format = value_of(stage, "format", "auto");
-        bool table = strcmp(format, "table") == 0 || (strcmp(format, "auto") == 0 && reads_port(spec, i, "record"));
+        bool table =
+            strcmp(format, "table") == 0 || (strcmp(format, "auto") == 0 && reads_port(spec, i, "record"));
         if (stage->sink && strcmp(value_of(stage, "output", "-"), "-") == 0 && !table) return true;
     }
     return false;
 }
 
-static struct supervise_options make_options(const struct launch *l, struct rundir *run, const struct spec *spec)
+static struct supervise_options make_options(const struct launch *l, struct rundir *run,
+                                             const struct spec *spec)
 {
     bool clash = isatty(STDOUT_FILENO) == 1 && prints_as_it_goes(spec);
     return (struct supervise_options){
@@ -81,11 +85,13 @@ static struct supervise_options make_options(const struct launch *l, struct rund
 
 /* --- afterwards --- */
 
-static void print_end(const struct launch *l, const struct supervise_result *r, const struct plan *plan, const char *json)
+static void print_end(const struct launch *l, const struct supervise_result *r, const struct plan *plan,
+                      const char *json)
 {
     struct buf text = {0};
     if (r->report[0] != '\0') thea_error("%s", r->report);
-    if (l->report || (l->summary && !l->quiet && isatty(STDERR_FILENO) == 1 && r->exit_status <= 1)) supervise_print_times(r, plan, &text);
+    if (l->report || (l->summary && !l->quiet && isatty(STDERR_FILENO) == 1 && r->exit_status <= 1))
+        supervise_print_times(r, plan, &text);
     if (l->report_json) buf_printf(&text, "%s\n", json);
     if (l->summary && !l->quiet && r->first_failed == SIZE_MAX) { /* else the report has told it */
         supervise_print_summary(r, plan, &text);
@@ -99,11 +105,13 @@ static void save_report(struct rundir *run, const struct json_node *report)
 {
     struct thea_err err;
     char *text = json_print(report, 2, 0);
-    if (rundir_write(run, "report.json", text, strlen(text), &err) != THEA_OK) thea_warning("%s", thea_err_message(&err));
+    if (rundir_write(run, "report.json", text, strlen(text), &err) != THEA_OK)
+        thea_warning("%s", thea_err_message(&err));
     free(text);
 }
 
-static int conclude(const struct launch *l, struct rundir *run, const struct supervise_result *r, const struct plan *plan)
+static int conclude(const struct launch *l, struct rundir *run, const struct supervise_result *r,
+                    const struct plan *plan)
 {
     struct json_node *report = supervise_report_json(r, plan);
     char *line = json_print(report, 0, 0);

@@ -1,4 +1,5 @@
-/* Running a pipeline from its file to its exit status: what `thea run` and the fronts (`thea generate`) share. */
+/* Running a pipeline from its file to its exit status: what `thea run` and the fronts (`thea generate`)
+ * share. */
 #ifndef BIN_THEA_LAUNCH_H
 #define BIN_THEA_LAUNCH_H
 
@@ -8,13 +9,14 @@
 typedef enum { LAUNCH_PROGRESS_AUTO, LAUNCH_PROGRESS_PLAIN, LAUNCH_PROGRESS_OFF } launch_progress;
 
 struct launch {
-    const char *pipeline;        /* NAME or path */
+    const char *pipeline; /* NAME or path */
     struct spec_overrides overrides;
-    const char *run_dir;         /* NULL: the default place */
+    const char *run_dir; /* NULL: the default place */
     launch_progress progress;
-    bool quiet, summary;         /* summary: the line at the end */
-    bool report, report_json;    /* where the time went: as a table; as one line of JSON. On stderr */
-    int argc; char **argv;       /* recorded */
+    bool quiet, summary;      /* summary: the line at the end */
+    bool report, report_json; /* where the time went: as a table; as one line of JSON. On stderr */
+    int argc;
+    char **argv; /* recorded */
 };
 
 /* Check, plan, run, report. Everything but the sink's output goes to stderr. Returns the exit status. */

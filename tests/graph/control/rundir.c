@@ -81,7 +81,8 @@ Test(rundir, logs_are_named_after_processes_without_slashes)
 Test(rundir, record_holds_the_command_and_every_processs_command_line)
 {
     struct rundir r;
-    char *load[] = {(char *)"/bin/thea-load", (char *)"--name", (char *)"load", NULL}, *env[] = {(char *)"A=b", NULL};
+    char *load[] = {(char *)"/bin/thea-load", (char *)"--name", (char *)"load", NULL},
+         *env[] = {(char *)"A=b", NULL};
     char *command[] = {(char *)"thea", (char *)"run", (char *)"x.yaml", NULL};
     struct plan_process process = {.name = (char *)"load", .argv = load, .env = env};
     struct plan plan = {.run = 0xabc, .processes = &process, .process_count = 1};

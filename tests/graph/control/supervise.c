@@ -1,4 +1,5 @@
-/* The supervisor over small programs of the system: no stage, no model. Each test hands over a plan made by hand. */
+/* The supervisor over small programs of the system: no stage, no model. Each test hands over a plan made by
+ * hand. */
 #include "graph/control/supervise.h"
 #include "graph/json.h"
 
@@ -40,8 +41,12 @@ static void init_fixture(struct fixture *f)
     setenv("THEA_RUNS", runs, 1);
     cr_assert_eq(rundir_create(&f->run, NULL, "small", &f->err), THEA_OK, "%s", f->err.message);
     f->plan.processes = f->processes;
-    f->options = (struct supervise_options){.run = &f->run, .quiet = true, .stdout_fd = STDOUT_FILENO, .stdin_fd = -1,
-                                            .drain_timeout_ns = 30000000000u, .label = "small"};
+    f->options = (struct supervise_options){.run = &f->run,
+                                            .quiet = true,
+                                            .stdout_fd = STDOUT_FILENO,
+                                            .stdin_fd = -1,
+                                            .drain_timeout_ns = 30000000000u,
+                                            .label = "small"};
 }
 
 static void fini_fixture(struct fixture *f)
@@ -62,7 +67,8 @@ static struct plan_process *add(struct fixture *f, char *name, place where, char
     size_t i = f->plan.process_count++;
     char **argv = f->argv[i];
     argv[0] = (char *)"/bin/sh", argv[1] = (char *)"-c", argv[2] = script, argv[3] = name;
-    f->processes[i] = (struct plan_process){.name = name, .stage = i, .argv = argv, .source = where == SOURCE, .sink = where == SINK};
+    f->processes[i] = (struct plan_process){
+        .name = name, .stage = i, .argv = argv, .source = where == SOURCE, .sink = where == SINK};
     return &f->processes[i];
 }
 
@@ -167,10 +173,12 @@ Test(supervise, adds_the_options_that_only_a_supervisor_gives_and_the_plans_envi
     init_fixture(&f);
     setenv("OPENBLAS_NUM_THREADS", "8", 1);
     char *env[] = {(char *)"OPENBLAS_NUM_THREADS=1", NULL};
-    add(&f, (char *)"look", SOURCE, (char *)"echo \"$@\" >&2; echo threads $OPENBLAS_NUM_THREADS >&2")->env = env;
+    add(&f, (char *)"look", SOURCE, (char *)"echo \"$@\" >&2; echo threads $OPENBLAS_NUM_THREADS >&2")->env =
+        env;
     run(&f);
     char wanted[96], *log = read_log(&f, "look");
-    snprintf(wanted, sizeof wanted, "--parent %d --status 3 --incarnation 1 --epoch 1\nthreads 1\n", (int)getpid());
+    snprintf(wanted, sizeof wanted, "--parent %d --status 3 --incarnation 1 --epoch 1\nthreads 1\n",
+             (int)getpid());
     cr_expect_str_eq(log, wanted);
     fini_fixture(&f);
 }
@@ -220,7 +228,8 @@ Test(supervise, pumps_a_terminal_to_the_source_that_reads_it)
     cr_assert_geq(terminal, 0);
     cr_assert_eq(write(master, "typed\n\004", 7), 7); /* a line and ^D */
     f.options.stdin_fd = terminal;
-    struct plan_process *p = add(&f, (char *)"load", SOURCE, (char *)"test -t 0 && echo terminal >&2; cat >&2");
+    struct plan_process *p =
+        add(&f, (char *)"load", SOURCE, (char *)"test -t 0 && echo terminal >&2; cat >&2");
     p->argv[3] = (char *)"-";
     run(&f);
     cr_expect_str_eq(read_log(&f, "load"), "typed\n");
@@ -233,7 +242,8 @@ Test(supervise, keeps_the_whole_stderr_of_a_process_in_its_log)
 {
     struct fixture f;
     init_fixture(&f);
-    add(&f, (char *)"layers/1", MIDDLE, (char *)"i=0; while [ $i -lt 3000 ]; do echo line $i >&2; i=$((i+1)); done; printf end >&2");
+    add(&f, (char *)"layers/1", MIDDLE,
+        (char *)"i=0; while [ $i -lt 3000 ]; do echo line $i >&2; i=$((i+1)); done; printf end >&2");
     run(&f);
     char *log = read_log(&f, "layers/1");
     expect_holds(log, "line 0\n");
@@ -249,7 +259,8 @@ Test(supervise, forwards_warnings_and_nothing_else)
     f.options.quiet = false;
     snprintf(path, sizeof path, "%s/stderr", f.dir);
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), old = dup(STDERR_FILENO);
-    add(&f, (char *)"load", SOURCE, (char *)"echo 'load: info: fine' >&2; printf 'load: warning: skipped a\\033b\\n' >&2");
+    add(&f, (char *)"load", SOURCE,
+        (char *)"echo 'load: info: fine' >&2; printf 'load: warning: skipped a\\033b\\n' >&2");
     dup2(file, STDERR_FILENO);
     thea_rc rc = supervise_run(&f.result, &f.plan, &f.options, &f.err);
     dup2(old, STDERR_FILENO);
@@ -267,7 +278,8 @@ Test(supervise, passes_on_the_status_of_the_first_that_failed_and_names_it_with_
     struct fixture f;
     init_fixture(&f);
     add(&f, (char *)"load", SOURCE, (char *)"sleep 60");
-    add(&f, (char *)"layers/0", MIDDLE, (char *)"for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo word $i >&2; done; exit 65");
+    add(&f, (char *)"layers/0", MIDDLE,
+        (char *)"for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo word $i >&2; done; exit 65");
     add(&f, (char *)"write", SINK, (char *)"sleep 60");
     run(&f);
     cr_expect_eq(f.result.exit_status, 65);
@@ -363,7 +375,9 @@ Test(supervise, kills_what_left_its_group_and_lost_its_parent)
 {
     struct fixture f;
     init_fixture(&f);
-    add(&f, (char *)"load", SOURCE, in_dir(&f, "setsid sh -c 'echo $$ > left.new; mv left.new left; exec sleep 60' & while ! [ -e left ]; do sleep 0.01; done; exit 0"));
+    add(&f, (char *)"load", SOURCE,
+        in_dir(&f, "setsid sh -c 'echo $$ > left.new; mv left.new left; exec sleep 60' & while ! [ -e left "
+                   "]; do sleep 0.01; done; exit 0"));
     run(&f);
     cr_expect(is_gone(read_pid(&f, "left")));
     fini_fixture(&f);
@@ -395,7 +409,11 @@ Test(supervise, refuses_two_sources_that_both_read_standard_input)
 
 /* --- signals: a thread of the test sends them when a script says that it is ready --- */
 
-struct sender { const char *dir; const char *when[2]; int signals[2]; };
+struct sender {
+    const char *dir;
+    const char *when[2];
+    int signals[2];
+};
 
 static void *send_signals(void *context)
 {
@@ -436,8 +454,11 @@ Test(supervise, drains_at_the_first_SIGINT_by_ending_the_sources_alone)
     struct fixture f;
     init_fixture(&f);
     struct sender sender = {.when = {"ready"}, .signals = {SIGINT}};
-    add(&f, (char *)"load", SOURCE, in_dir(&f, "trap 'echo drained >&2; touch drained; exit 0' TERM; touch ready; while :; do sleep 0.01; done"));
-    add(&f, (char *)"write", SINK, in_dir(&f, "trap 'exit 9' TERM; while ! [ -e drained ]; do sleep 0.01; done; echo whole >&2"));
+    add(&f, (char *)"load", SOURCE,
+        in_dir(&f, "trap 'echo drained >&2; touch drained; exit 0' TERM; touch ready; while :; do sleep "
+                   "0.01; done"));
+    add(&f, (char *)"write", SINK,
+        in_dir(&f, "trap 'exit 9' TERM; while ! [ -e drained ]; do sleep 0.01; done; echo whole >&2"));
     run_with_signals(&f, &sender);
     cr_expect_eq(f.result.exit_status, 130);
     cr_expect_eq(f.result.first_failed, SIZE_MAX, "%s", f.result.report);
@@ -463,7 +484,8 @@ Test(supervise, aborts_at_the_second_SIGINT_within_2_seconds)
     struct fixture f;
     init_fixture(&f);
     struct sender sender = {.when = {"ready", "asked"}, .signals = {SIGINT, SIGINT}};
-    add(&f, (char *)"load", SOURCE, in_dir(&f, "trap 'touch asked' TERM; touch ready; while :; do sleep 0.01; done"));
+    add(&f, (char *)"load", SOURCE,
+        in_dir(&f, "trap 'touch asked' TERM; touch ready; while :; do sleep 0.01; done"));
     run_with_signals(&f, &sender);
     cr_expect_eq(f.result.exit_status, 130);
     cr_expect_eq(f.result.processes[0].signal, SIGKILL);
@@ -500,7 +522,12 @@ static void write_page(struct fixture *f, const char *name, const struct status_
 static void make_link(struct fixture *f, uint64_t sent, uint64_t received)
 {
     static struct plan_link ln;
-    struct status_page a = {.magic = STATUS_MAGIC, .version = STATUS_VERSION, .state = STATUS_DONE, .link_count = 1, .tokens = 1500, .documents_total = 4};
+    struct status_page a = {.magic = STATUS_MAGIC,
+                            .version = STATUS_VERSION,
+                            .state = STATUS_DONE,
+                            .link_count = 1,
+                            .tokens = 1500,
+                            .documents_total = 4};
     struct status_page b = a;
     a.links[0] = (struct status_link){.number = 7, .outgoing = 1, .frames = sent};
     b.links[0] = (struct status_link){.number = 7, .frames = received, .unwanted = 1};
@@ -521,7 +548,8 @@ Test(supervise, fails_a_good_run_whose_link_lost_a_frame)
     make_link(&f, 12, 11);
     run(&f);
     cr_expect_eq(f.result.exit_status, 70);
-    expect_holds(f.result.report, "load.docs to write.tokens: 12 sent, 11 received (of these 1 unwanted, 0 stale)");
+    expect_holds(f.result.report,
+                 "load.docs to write.tokens: 12 sent, 11 received (of these 1 unwanted, 0 stale)");
     fini_fixture(&f);
 }
 
@@ -537,7 +565,8 @@ Test(supervise, reports_a_good_run_in_text_and_json)
     expect_holds(text.data, "run: 4 documents, 1,500 tokens in ");
     buf_clear(&text);
     supervise_print_times(&f.result, &f.plan, &text);
-    expect_holds(text.data, "stage  processes  busy  starved  blocked  peak RSS   starved: waits for input\n");
+    expect_holds(text.data,
+                 "stage  processes  busy  starved  blocked  peak RSS   starved: waits for input\n");
     struct json_node *report = supervise_report_json(&f.result, &f.plan);
     cr_expect(json_bool_or(report, "completed", false));
     cr_expect_eq(json_int_or(report, "tokens", 0), 1500);
@@ -553,7 +582,8 @@ Test(supervise, gives_1_when_documents_failed)
 {
     struct fixture f;
     init_fixture(&f);
-    struct status_page page = {.magic = STATUS_MAGIC, .version = STATUS_VERSION, .state = STATUS_DONE, .documents = 3, .failed = 1};
+    struct status_page page = {
+        .magic = STATUS_MAGIC, .version = STATUS_VERSION, .state = STATUS_DONE, .documents = 3, .failed = 1};
     write_page(&f, "page", &page);
     add(&f, (char *)"write", SINK, in_dir(&f, "dd if=page of=/proc/self/fd/3 conv=notrunc status=none"));
     run(&f);

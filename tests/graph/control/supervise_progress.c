@@ -24,8 +24,10 @@ static void init_scene(struct scene *c)
     static const int busy[COUNT] = {1, 98, 97, 0};
     *c = (struct scene){0};
     for (size_t i = 0; i < COUNT; i++) {
-        c->processes[i] = (struct plan_process){.name = names[i], .stage = stages[i], .argv = argv, .source = i == 0, .sink = i + 1 == COUNT};
-        c->children[i] = (struct child){.process = &c->processes[i], .page = &c->pages[i], .busy_percent = busy[i]};
+        c->processes[i] = (struct plan_process){
+            .name = names[i], .stage = stages[i], .argv = argv, .source = i == 0, .sink = i + 1 == COUNT};
+        c->children[i] =
+            (struct child){.process = &c->processes[i], .page = &c->pages[i], .busy_percent = busy[i]};
     }
     c->pages[0].documents_total = 96;
     c->pages[1].tokens = 159000;
@@ -33,7 +35,8 @@ static void init_scene(struct scene *c)
     c->pages[3].documents = 34;
     c->plan = (struct plan){.processes = c->processes, .process_count = COUNT};
     c->options = (struct supervise_options){.label = "score"};
-    c->s = (struct supervisor){.plan = &c->plan, .o = &c->options, .children = c->children, .count = COUNT, .started_ns = SECOND};
+    c->s = (struct supervisor){
+        .plan = &c->plan, .o = &c->options, .children = c->children, .count = COUNT, .started_ns = SECOND};
 }
 
 static void expect_line(struct scene *c, size_t width, const char *wanted)

@@ -1,0 +1,88 @@
+/* The phases of a run: what each begins with and what its deadline does. They only go forward; see
+ * supervise.c. */
+#include "graph/control/supervisor.h"
+
+#include <signal.h>
+
+void supervisor_enter(struct supervisor *s, supervisor_phase phase, uint64_t deadline_ns)
+{
+    s->phase = phase;
+    s->deadline_ns = deadline_ns;
+}
+
+static void terminate(struct supervisor *s, uint64_t now_ns, uint64_t patience_ms)
+{
+    for (size_t i = 0; i < s->count; i++) s->children[i].stopped_by_us |= !s->children[i].ended;
+    supervisor_signal_all(s, SIGTERM);
+    supervisor_signal_all(s, SIGCONT); /* a stopped process would never see it */
+    supervisor_close_stdin(s);
+    supervisor_enter(s, SUPERVISOR_TERMINATING, now_ns + patience_ms * SUPERVISOR_NS_PER_MS);
+}
+
+static void drain(struct supervisor *s, uint64_t now_ns)
+{
+    if (!s->o->quiet)
+        supervisor_tell(s, "thea: ending: what is in flight is finished first (once more to abort)");
+    for (size_t i = 0; i < s->count; i++) {
+        struct child *c = &s->children[i];
+        if (!c->process->source || c->ended) continue;
+        c->asked = true;
+        kill(-c->pid, SIGTERM);
+    }
+    supervisor_close_stdin(s);
+    supervisor_enter(s, SUPERVISOR_DRAINING, now_ns + s->o->drain_timeout_ns);
+}
+
+void supervisor_interrupt(struct supervisor *s, int sig, uint64_t now_ns)
+{
+    bool first = s->interrupted == 0;
+    if (first) s->interrupted = sig;
+    if (first && s->phase == SUPERVISOR_RUNNING)
+        drain(s, now_ns);
+    else if (!first && s->phase < SUPERVISOR_TERMINATING)
+        terminate(s, now_ns, SUPERVISOR_ABORT_MS);
+}
+
+static void tell_busy(struct supervisor *s)
+{
+    struct buf text = {0};
+    char work[256];
+    buf_printf(&text, "thea: warning: not drained after %g s, ending what is still busy:",
+               (double)s->o->drain_timeout_ns / 1e9);
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->children[i].ended) continue;
+        status_get_work(s->children[i].page, work, sizeof work);
+        buf_printf(&text, "\n  %s (%s)", s->children[i].process->name,
+                   work[0] != '\0' ? work : "no document");
+    }
+    supervisor_tell(s, text.data);
+    buf_fini(&text);
+}
+
+void supervisor_deadline(struct supervisor *s, uint64_t now_ns)
+{
+    if (s->deadline_ns == 0 || now_ns < s->deadline_ns) return;
+    switch (s->phase) {
+    case SUPERVISOR_RUNNING: break;
+    case SUPERVISOR_DRAINING:
+        tell_busy(s);
+        terminate(s, now_ns, SUPERVISOR_ABORT_MS);
+        break;
+    case SUPERVISOR_FAILING: terminate(s, now_ns, SUPERVISOR_TERM_MS); break;
+    case SUPERVISOR_TERMINATING:
+    case SUPERVISOR_KILLING:
+        supervisor_signal_all(s, SIGKILL);
+        supervisor_enter(s, SUPERVISOR_KILLING, now_ns + 1000 * SUPERVISOR_NS_PER_MS);
+        break;
+    }
+}
+
+void supervisor_stop(struct supervisor *s)
+{
+    uint64_t before = status_now_ns();
+    supervisor_progress_erase(s);
+    supervisor_signal_all(s, SIGTSTP);
+    raise(SIGSTOP);
+    supervisor_signal_all(s, SIGCONT);
+    if (s->deadline_ns != 0) s->deadline_ns += status_now_ns() - before;
+}
