@@ -67,7 +67,7 @@ static void compare(const struct kernels *k, size_t N, size_t C, size_t K, bool 
 
 Test(shortconv, agrees_with_the_formula_and_carries_the_last_rows)
 {
-    static const size_t rows[] = {0, 1, 2, 3, 31, 32, 33, 70}, widths[] = {1, 5, 16, 17, 33, 64, 100};
+    static const size_t rows[] = {0, 1, 2, 3, 31, 32, 33, 70}, widths[] = {1, 5, 16, 17, 33, 64, 100, 300};
     FOR_EACH_TABLE (k)
         for (size_t n = 0; n < COUNT(rows); n++)
             for (size_t c = 0; c < COUNT(widths); c++)
