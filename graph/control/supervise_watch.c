@@ -73,6 +73,15 @@ static void note_failure(struct supervisor *s, struct child *c)
         supervisor_enter(s, SUPERVISOR_FAILING, c->ended_ns + SUPERVISOR_GRACE_MS * SUPERVISOR_NS_PER_MS);
 }
 
+/* A source that died of our asking, before it could say eof: nobody behind it will end in order, so nobody is
+ * to blame for that. */
+static void give_up_draining(struct supervisor *s, uint64_t now_ns)
+{
+    for (size_t i = 0; i < s->count; i++) s->children[i].stopped_by_us |= !s->children[i].ended;
+    if (s->phase == SUPERVISOR_DRAINING)
+        supervisor_enter(s, SUPERVISOR_FAILING, now_ns + SUPERVISOR_GRACE_MS * SUPERVISOR_NS_PER_MS);
+}
+
 static void note_end(struct supervisor *s, struct child *c, int status, const struct rusage *usage)
 {
     c->ended = true;
@@ -83,7 +92,10 @@ static void note_end(struct supervisor *s, struct child *c, int status, const st
     s->alive--;
     supervisor_pump_stderr(s, c);
     supervisor_close_stderr(s, c);
-    if (supervisor_child_failed(c)) note_failure(s, c);
+    if (supervisor_child_failed(c))
+        note_failure(s, c);
+    else if (c->asked && c->signal == SIGTERM)
+        give_up_draining(s, c->ended_ns);
 }
 
 void supervisor_reap(struct supervisor *s)

@@ -479,6 +479,20 @@ Test(supervise, gives_143_after_SIGTERM_and_takes_a_source_that_dies_of_it_for_e
     fini_fixture(&f);
 }
 
+Test(supervise, waits_for_nobody_behind_a_source_that_died_of_SIGTERM)
+{
+    struct fixture f;
+    init_fixture(&f);
+    struct sender sender = {.when = {"ready"}, .signals = {SIGINT}};
+    add(&f, (char *)"load", SOURCE, in_dir(&f, "touch ready; exec sleep 60"));
+    add(&f, (char *)"write", SINK, (char *)"trap 'exit 76' TERM; while :; do sleep 0.01; done");
+    run_with_signals(&f, &sender);
+    cr_expect_eq(f.result.exit_status, 130);
+    cr_expect_eq(f.result.first_failed, SIZE_MAX, "%s", f.result.report);
+    cr_expect_lt(f.result.seconds, 20.0); /* not the 30 s of draining */
+    fini_fixture(&f);
+}
+
 Test(supervise, aborts_at_the_second_SIGINT_within_2_seconds)
 {
     struct fixture f;
