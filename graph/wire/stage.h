@@ -2,7 +2,7 @@
  * does the rest: the command line, --help, --describe, links or stdio, credit, ends, the status page. A test
  * calls the table without process or socket (tests/support/harness.h).
  *
- * The loop (fabric.md section 4): wait, pick an input frame, run one op, send its outputs, consume. One call
+ * The loop: wait, pick an input frame, run one op, send its outputs, consume. One call
  * of an op puts at most one frame on each output port, and is made only when every connected output has
  * credit for it. An op that has more to say returns THEA_AGAIN and is called again with the same input. So a
  * stage never waits inside an op, and needs no thread of its own.

@@ -1,4 +1,4 @@
-/* The loop of a stage (fabric.md section 4): pick an input frame, run one op when every forward output has
+/* The loop of a stage: pick an input frame, run one op when every forward output has
  * credit, consume.
  *
  * Why nothing deadlocks: forward links form a graph without cycles that ends in sinks, which always consume;

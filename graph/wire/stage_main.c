@@ -28,9 +28,8 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
         raise(number);
         return;
     }
-    ssize_t ignored = write(STDERR_FILENO, program, strlen(program));
-    ignored = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)ignored;
+    (void)!write(STDERR_FILENO, program, strlen(program)); /* nobody is left to tell that it failed */
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
     _exit(THEA_EIO);
 }
 
@@ -58,7 +57,7 @@ static bool parent_lives(int argc, char *const *argv)
     }
     if (pid == NULL) return true;
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return false;
-    return getppid() == (pid_t)atol(pid);
+    return getppid() == (pid_t)strtol(pid, NULL, 10);
 }
 
 static void init_log(const struct stage *st)

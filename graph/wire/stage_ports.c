@@ -165,6 +165,7 @@ thea_rc stage_ports_emit(struct stage *st, struct thea_err *err)
 {
     if (!stage_writes_stdout(st) || st->command.emit != NULL) return THEA_OK;
     const char *name = default_port(st);
+    assert(name != NULL); /* there are outputs */
     if (stage_find_port(st->ops->outputs, name) < 0)
         return thea_fail(err, THEA_ESOFTWARE, "%s: default output '%s' is no port of its table",
                          st->ops->kind, name);

@@ -1,4 +1,4 @@
-/* What people see of a stage while it runs: its status page (fabric.md section 11) and, with THEA_TRACE=FILE,
+/* What people see of a stage while it runs: its status page and, with THEA_TRACE=FILE,
  * one JSON line an op. */
 #include "graph/wire/stage_core.h"
 

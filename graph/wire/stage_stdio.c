@@ -2,6 +2,7 @@
  * outputs made one frame. */
 #include "graph/wire/stage_io.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,6 +138,7 @@ static size_t sum_tensors(struct frame *const *frames, size_t count)
 /* frames[0] and all later ones of the same place; those are set to NULL. */
 static thea_rc write_group(struct frame_writer *w, struct frame **frames, size_t count, struct thea_err *err)
 {
+    assert(frames[0] != NULL);
     struct attr attrs[FRAME_ATTRS_MAX];
     struct buf ports = {0};
     struct frame merged = *frames[0];
@@ -164,7 +166,7 @@ thea_rc stage_write_merged(struct frame_writer *w, struct frame *const *frames, 
                            struct thea_err *err)
 {
     struct frame *left[STAGE_PORTS_MAX];
-    memcpy(left, frames, count * sizeof *left);
+    for (size_t i = 0; i < count; i++) left[i] = frames[i];
     for (size_t i = 0; i < count; i++) {
         if (left[i] == NULL) continue;
         bool alone = true;

@@ -49,15 +49,20 @@ static void drop_state(struct stage *st, struct stage_stream *s)
     if (st->source_stream == s) st->source_stream = NULL;
 }
 
+static void free_stream(struct stage *st, struct stage_stream *s)
+{
+    drop_state(st, s);
+    if (st->closing == s) st->closing = NULL;
+    if (st->current.stream == s) st->current.stream = NULL;
+    free(s);
+}
+
 void stage_stream_forget(struct stage *st, struct stage_stream *s)
 {
     struct stage_stream **at = bucket_of(st, s->id);
     while (*at != s) at = &(*at)->next;
     *at = s->next;
-    drop_state(st, s);
-    if (st->closing == s) st->closing = NULL;
-    if (st->current.stream == s) st->current.stream = NULL;
-    free(s);
+    free_stream(st, s);
 }
 
 void stage_stream_retire(struct stage *st, struct stage_stream *s)
@@ -72,7 +77,10 @@ void stage_stream_retire(struct stage *st, struct stage_stream *s)
 void stage_streams_drop(struct stage *st)
 {
     for (size_t i = 0; i < STAGE_BUCKETS; i++)
-        while (st->buckets[i] != NULL) stage_stream_forget(st, st->buckets[i]);
+        for (struct stage_stream *s; (s = st->buckets[i]) != NULL;) {
+            st->buckets[i] = s->next;
+            free_stream(st, s);
+        }
 }
 
 bool stage_stream_complete(const struct stage *st, const struct stage_stream *s)
@@ -116,8 +124,7 @@ static bool same_value(const struct stage_attr *mine, const struct attr *a)
 {
     if (mine->type != a->type) return false;
     if (a->type == ATTR_TEXT) return strcmp(mine->text, a->text) == 0;
-    return a->type == ATTR_INT ? mine->integer == a->integer
-                               : memcmp(&mine->number, &a->number, sizeof a->number) == 0;
+    return a->type == ATTR_INT ? mine->integer == a->integer : mine->number == a->number;
 }
 
 thea_rc stage_stream_set(struct stage *st, struct stage_stream *s, const struct attr *a, struct thea_err *err)
