@@ -1,7 +1,8 @@
 /* load: files, globs, directories, stdin and JSON Lines to documents. A source: each document is one stream.
  *
- * Invariant: a file's text is checked to its end before the stream's first frame, so that a document is either whole or left out by name.
- * Only what cannot be read twice (a pipe) is checked as it passes; there a bad byte ends the stage. */
+ * Invariant: a file's text is checked to its end before the stream's first frame, so that a document is
+ * either whole or left out by name. Only what cannot be read twice (a pipe) is checked as it passes; there a
+ * bad byte ends the stage. */
 #include "graph/wire/stage.h"
 #include "stages/support/glob_walk.h"
 #include "stages/support/records.h"
@@ -22,7 +23,10 @@ enum { PIECE_BYTES = 64 << 10, PIECE_TOKENS = 4096, PIPE_WAIT_MS = 100 };
 enum { PORT_DOCS, PORT_TOKENS };
 enum { FORMAT_AUTO, FORMAT_TEXT, FORMAT_JSONL, FORMAT_TOKENS };
 
-struct item { enum { ITEM_FILE, ITEM_STDIN, ITEM_TEXT } kind; const char *text; /* path or text; borrowed */ };
+struct item {
+    enum { ITEM_FILE, ITEM_STDIN, ITEM_TEXT } kind;
+    const char *text; /* path or text; borrowed */
+};
 
 struct load {
     struct value_list paths, exclude, texts;
@@ -34,45 +38,71 @@ struct load {
     struct glob_walk walk;
     struct item *items;
     size_t item_count, next_item, texts_started;
-    uint64_t started;  /* streams so far */
-    int64_t expected;  /* documents that will come; -1: not known */
+    uint64_t started; /* streams so far */
+    int64_t expected; /* documents that will come; -1: not known */
 
     /* What is being read. */
-    int fd;                     /* -1: nothing */
-    const char *path;           /* NULL: stdin */
+    int fd;                      /* -1: nothing */
+    const char *path;            /* NULL: stdin */
     struct stage_stream *stream; /* NULL: between two documents */
     struct text_reader reader;
-    struct records records;     /* name != NULL: fd is JSON Lines */
-    struct record record;       /* the document being sent, when it is one */
-    const char *text;           /* its text (NULL: its tokens), or a prompt's */
+    struct records records; /* name != NULL: fd is JSON Lines */
+    struct record record;   /* the document being sent, when it is one */
+    const char *text;       /* its text (NULL: its tokens), or a prompt's */
     size_t text_len, sent;
 };
 
 static const char *const formats[] = {"auto", "text", "jsonl", "tokens", NULL};
 static const struct stage_option load_options[] = {
-    {.name = "paths", .type = VALUE_PATHS, .meaning = "files, globs (** for any depth), directories, - for stdin; none: stdin",
-     .offset = offsetof(struct load, paths), .flags = STAGE_OPERANDS},
-    {.name = "format", .type = VALUE_CHOICE, .def = "auto", .choices = formats, .offset = offsetof(struct load, format),
-     .meaning = "auto: .jsonl by line, else text; jsonl: {\"id\", \"text\"} a line; tokens: {\"id\", \"tokens\"} a line"},
-    {.name = "exclude", .type = VALUE_NAMES, .def = ".*,build,node_modules", .offset = offsetof(struct load, exclude),
+    {.name = "paths",
+     .type = VALUE_PATHS,
+     .meaning = "files, globs (** for any depth), directories, - for stdin; none: stdin",
+     .offset = offsetof(struct load, paths),
+     .flags = STAGE_OPERANDS},
+    {.name = "format",
+     .type = VALUE_CHOICE,
+     .def = "auto",
+     .choices = formats,
+     .offset = offsetof(struct load, format),
+     .meaning = "auto: .jsonl by line, else text; jsonl: {\"id\", \"text\"} a line; tokens: {\"id\", "
+                "\"tokens\"} a line"},
+    {.name = "exclude",
+     .type = VALUE_NAMES,
+     .def = ".*,build,node_modules",
+     .offset = offsetof(struct load, exclude),
      .meaning = "names passed over while descending or matching, as patterns"},
-    {.name = "base", .type = VALUE_PATH, .offset = offsetof(struct load, base),
+    {.name = "base",
+     .type = VALUE_PATH,
+     .offset = offsetof(struct load, base),
      .meaning = "ids of files below it are relative to it; default: the current directory"},
-    {.name = "max_bytes", .type = VALUE_SIZE, .def = "16MiB", .unit = "bytes", .min = 1, .max = 1e15,
-     .offset = offsetof(struct load, max_bytes), .meaning = "longer documents are left out, each with a warning"},
-    {.name = "text", .type = VALUE_TEXTS, .offset = offsetof(struct load, texts),
+    {.name = "max_bytes",
+     .type = VALUE_SIZE,
+     .def = "16MiB",
+     .unit = "bytes",
+     .min = 1,
+     .max = 1e15,
+     .offset = offsetof(struct load, max_bytes),
+     .meaning = "longer documents are left out, each with a warning"},
+    {.name = "text",
+     .type = VALUE_TEXTS,
+     .offset = offsetof(struct load, texts),
      .meaning = "documents given here: prompt-1, prompt-2, …"},
     {0},
 };
 static const struct stage_port load_outputs[] = {
-    {.name = "docs", .dtype = TENSOR_U8, .shape = "n", .tensor = "text", .flags = STAGE_DEFAULT,
+    {.name = "docs",
+     .dtype = TENSOR_U8,
+     .shape = "n",
+     .tensor = "text",
+     .flags = STAGE_DEFAULT,
      .meaning = "a piece of a document's text, UTF-8"},
     {.name = "tokens", .dtype = TENSOR_I32, .shape = "n", .meaning = "token ids, of records that have them"},
     {0},
 };
 static const char *const load_examples[] = {
     "thea load notes/*.md | thea tokenize -m MODEL | thea layers -m MODEL | thea score | thea write",
-    "thea load --format tokens ids.jsonl | thea layers -m MODEL --emit logits | thea write -o out.safetensors",
+    "thea load --format tokens ids.jsonl | thea layers -m MODEL --emit logits | thea write -o "
+    "out.safetensors",
     NULL,
 };
 
@@ -101,10 +131,13 @@ static void skipped(void *context, const char *path, const char *reason)
 static thea_rc add_stdin(struct load *l, struct thea_err *err)
 {
     if (isatty(STDIN_FILENO) == 1)
-        return thea_fail(err, THEA_EUSAGE, "nothing to load: stdin is a terminal\n  accepted   files, directories, globs, or text piped in\n"
-                                           "  try        thea load notes/*.md | thea tokenize -m MODEL | …");
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "nothing to load: stdin is a terminal\n  accepted   files, directories, globs, or text piped in\n"
+            "  try        thea load notes/*.md | thea tokenize -m MODEL | …");
     for (size_t i = 0; i < l->item_count; i++) {
-        if (l->items[i].kind == ITEM_STDIN) return thea_fail(err, THEA_EUSAGE, "'-' is named twice: stdin can be read once");
+        if (l->items[i].kind == ITEM_STDIN)
+            return thea_fail(err, THEA_EUSAGE, "'-' is named twice: stdin can be read once");
     }
     add_item(l, ITEM_STDIN, "stdin");
     return THEA_OK;
@@ -145,7 +178,9 @@ static thea_rc load_open(struct stage *st, struct thea_err *err)
     struct load *l = stage_state(st);
     l->fd = -1;
     if (l->format == FORMAT_TOKENS && stage_connected(st, PORT_DOCS))
-        return thea_fail(err, THEA_ECONFIG, "with format: tokens there is no text: the port 'docs' is read, but only 'tokens' is made");
+        return thea_fail(
+            err, THEA_ECONFIG,
+            "with format: tokens there is no text: the port 'docs' is read, but only 'tokens' is made");
     const char *base = l->base != NULL ? l->base : ".";
     l->base_dir = realpath(base, NULL);
     if (l->base_dir == NULL) return thea_fail(err, THEA_ENOINPUT, "base '%s': %s", base, strerror(errno));
@@ -266,11 +301,15 @@ static thea_rc check_connected(struct stage *st, const struct load *l, struct th
 {
     unsigned long long line = l->records.line;
     if (l->text != NULL && !stage_connected(st, PORT_DOCS))
-        return thea_fail(err, THEA_EDATA, "%s:%llu: has text, but only the port 'tokens' is read; read 'docs', through a stage 'tokenize'",
-                         l->records.name, line);
+        return thea_fail(
+            err, THEA_EDATA,
+            "%s:%llu: has text, but only the port 'tokens' is read; read 'docs', through a stage 'tokenize'",
+            l->records.name, line);
     if (l->text == NULL && !stage_connected(st, PORT_TOKENS))
-        return thea_fail(err, THEA_EDATA, "%s:%llu: has tokens, but only the port 'docs' is read; use format: tokens, or read 'tokens'",
-                         l->records.name, line);
+        return thea_fail(
+            err, THEA_EDATA,
+            "%s:%llu: has tokens, but only the port 'docs' is read; use format: tokens, or read 'tokens'",
+            l->records.name, line);
     return THEA_OK;
 }
 
@@ -301,7 +340,10 @@ static thea_rc next_record(struct stage *st, struct load *l, struct thea_err *er
 
 static thea_rc begin_records(struct stage *st, struct load *l, const char *name, struct thea_err *err)
 {
-    l->records = (struct records){.fd = l->fd, .name = name, .tokens_only = l->format == FORMAT_TOKENS, .max_bytes = (uint64_t)l->max_bytes};
+    l->records = (struct records){.fd = l->fd,
+                                  .name = name,
+                                  .tokens_only = l->format == FORMAT_TOKENS,
+                                  .max_bytes = (uint64_t)l->max_bytes};
     return next_record(st, l, err);
 }
 
@@ -316,7 +358,8 @@ static thea_rc begin_stdin(struct stage *st, struct load *l, struct thea_err *er
 }
 
 /* A regular file is checked first; a named pipe is text as it comes. */
-static thea_rc begin_text(struct stage *st, struct load *l, const char *name, bool regular, struct thea_err *err)
+static thea_rc begin_text(struct stage *st, struct load *l, const char *name, bool regular,
+                          struct thea_err *err)
 {
     char reason[160];
     uint64_t bytes = 0;
@@ -325,7 +368,8 @@ static thea_rc begin_text(struct stage *st, struct load *l, const char *name, bo
         close_input(l);
         return THEA_OK;
     }
-    l->reader = (struct text_reader){.fd = l->fd, .name = name, .limit = regular ? bytes : (uint64_t)l->max_bytes, .checked = regular};
+    l->reader = (struct text_reader){
+        .fd = l->fd, .name = name, .limit = regular ? bytes : (uint64_t)l->max_bytes, .checked = regular};
     start_stream(st, l, name, regular ? (int64_t)bytes : -1);
     return put_file_piece(st, l, err);
 }

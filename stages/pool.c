@@ -1,4 +1,5 @@
-/* pool: one vector a document from its hidden states. Sums are made in double, in the order of the positions. */
+/* pool: one vector a document from its hidden states. Sums are made in double, in the order of the positions.
+ */
 #include "graph/wire/stage.h"
 #include "nn/model.h"
 #include "nn/weights/find.h"
@@ -24,24 +25,42 @@ struct document {
 
 static const char *const poolings[] = {"mean", "last", "cls", "pooler", NULL};
 static const struct stage_option pool_options[] = {
-    {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct pool, model),
-     .meaning = "whose hidden states these are: fixes the width of the vectors, so that it is checked before a run"},
-    {.name = "pooling", .type = VALUE_CHOICE, .def = "mean", .choices = poolings, .offset = offsetof(struct pool, pooling),
+    {.name = "model",
+     .type = VALUE_MODEL,
+     .offset = offsetof(struct pool, model),
+     .meaning =
+         "whose hidden states these are: fixes the width of the vectors, so that it is checked before a run"},
+    {.name = "pooling",
+     .type = VALUE_CHOICE,
+     .def = "mean",
+     .choices = poolings,
+     .offset = offsetof(struct pool, pooling),
      .meaning = "mean of all positions, the last, the first (cls); pooler: an encoder's own"},
-    {.name = "normalize", .type = VALUE_BOOL, .def = "true", .offset = offsetof(struct pool, normalize),
+    {.name = "normalize",
+     .type = VALUE_BOOL,
+     .def = "true",
+     .offset = offsetof(struct pool, normalize),
      .meaning = "divide the vector by its length (L2)"},
     {0},
 };
 static const struct stage_port pool_inputs[] = {
-    {.name = "final", .dtype = TENSOR_F32, .shape = "n, hidden", .meaning = "hidden states after the final norm"},
+    {.name = "final",
+     .dtype = TENSOR_F32,
+     .shape = "n, hidden",
+     .meaning = "hidden states after the final norm"},
     {0},
 };
 static const struct stage_port pool_outputs[] = {
-    {.name = "vector", .dtype = TENSOR_F32, .shape = "hidden", .flags = STAGE_DEFAULT, .meaning = "one vector a document"},
+    {.name = "vector",
+     .dtype = TENSOR_F32,
+     .shape = "hidden",
+     .flags = STAGE_DEFAULT,
+     .meaning = "one vector a document"},
     {0},
 };
 static const char *const pool_examples[] = {
-    "thea load notes/*.md | thea tokenize -m MODEL | thea layers -m MODEL --emit final | thea pool | thea write -o notes.npy",
+    "thea load notes/*.md | thea tokenize -m MODEL | thea layers -m MODEL --emit final | thea pool | thea "
+    "write -o notes.npy",
     NULL,
 };
 
@@ -49,8 +68,10 @@ static thea_rc pool_describe(struct stage *st, struct stage_describe *d, struct 
 {
     const struct pool *p = stage_state(st);
     if (p->pooling == POOLING_POOLER)
-        return thea_fail(err, THEA_EUSAGE, "pooling 'pooler' needs an encoder with a pooler; this version has causal models alone\n"
-                                           "  accepted   mean, last, cls");
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "pooling 'pooler' needs an encoder with a pooler; this version has causal models alone\n"
+            "  accepted   mean, last, cls");
     if (p->model == NULL) return THEA_OK;
     char *dir = NULL;
     struct model_info info;
@@ -68,10 +89,12 @@ static void take_row(struct document *d, const float *row, int pooling)
 {
     bool first = d->rows++ == 0;
     if (pooling == POOLING_CLS && !first) return;
-    for (size_t i = 0; i < d->hidden; i++) d->sum[i] = pooling == POOLING_MEAN ? d->sum[i] + (double)row[i] : (double)row[i];
+    for (size_t i = 0; i < d->hidden; i++)
+        d->sum[i] = pooling == POOLING_MEAN ? d->sum[i] + (double)row[i] : (double)row[i];
 }
 
-static thea_rc pool_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+static thea_rc pool_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
+                          struct thea_err *err)
 {
     (void)port;
     const struct pool *p = stage_state(st);
@@ -79,12 +102,13 @@ static thea_rc pool_frame(struct stage *st, struct stage_stream *s, int port, co
     const struct tensor *final = frame_tensor(in, "final");
     if (final == NULL || final->shape[0] == 0) return THEA_OK;
     if (d->sum == NULL) {
-        d->hidden = (size_t)final->shape[1];
+        d->hidden = (size_t) final->shape[1];
         d->sum = calloc(d->hidden + 1, sizeof *d->sum);
         if (d->sum == NULL) return thea_fail(err, THEA_EOS, "no memory for a vector of %zu", d->hidden);
     }
     if (final->shape[1] != d->hidden)
-        return thea_fail(err, THEA_EDOC, "hidden states of width %llu follow ones of width %zu", (unsigned long long)final->shape[1], d->hidden);
+        return thea_fail(err, THEA_EDOC, "hidden states of width %llu follow ones of width %zu",
+                         (unsigned long long) final->shape[1], d->hidden);
     const float *rows = final->data;
     for (uint64_t i = 0; i < final->shape[0]; i++) take_row(d, rows + i * d->hidden, p->pooling);
     return THEA_OK;

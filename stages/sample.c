@@ -1,6 +1,8 @@
-/* sample: the next token from the logits of the last position; sent on to the reader and back to the head of the loop.
+/* sample: the next token from the logits of the last position; sent on to the reader and back to the head of
+ * the loop.
  *
- * Invariant: a stream's tokens depend on its logits, the options and (seed, stream, number of the token) alone, never on what else runs. */
+ * Invariant: a stream's tokens depend on its logits, the options and (seed, stream, number of the token)
+ * alone, never on what else runs. */
 #include "graph/wire/stage.h"
 #include "nn/model.h"
 #include "nn/weights/find.h"
@@ -26,33 +28,78 @@ struct sample {
 };
 
 struct document {
-    uint64_t *seen;   /* one bit an id: prompt and continuation */
-    size_t vocab;     /* 0: no logits came yet */
+    uint64_t *seen; /* one bit an id: prompt and continuation */
+    size_t vocab;   /* 0: no logits came yet */
     uint64_t prompt_tokens;
-    int64_t count;    /* tokens sampled */
+    int64_t count; /* tokens sampled */
     struct token_decoder *decoder;
-    struct buf text;  /* end of the continuation: what a stop string may still grow from */
+    struct buf text; /* end of the continuation: what a stop string may still grow from */
 };
 
 #define OPTION(field) offsetof(struct sample, options.field)
 static const struct stage_option sample_options[] = {
-    {.name = "model", .type = VALUE_MODEL, .offset = offsetof(struct sample, model),
-     .meaning = "its generation_config.json goes before the defaults below and gives the tokens that end a document"},
-    {.name = "greedy", .type = VALUE_BOOL, .def = "false", .offset = OPTION(greedy), .meaning = "always the most likely token"},
-    {.name = "temperature", .type = VALUE_NUMBER, .def = "0.8", .min = 0, .max = 100, .offset = OPTION(temperature),
+    {.name = "model",
+     .type = VALUE_MODEL,
+     .offset = offsetof(struct sample, model),
+     .meaning = "its generation_config.json goes before the defaults below and gives the tokens that end a "
+                "document"},
+    {.name = "greedy",
+     .type = VALUE_BOOL,
+     .def = "false",
+     .offset = OPTION(greedy),
+     .meaning = "always the most likely token"},
+    {.name = "temperature",
+     .type = VALUE_NUMBER,
+     .def = "0.8",
+     .min = 0,
+     .max = 100,
+     .offset = OPTION(temperature),
      .meaning = "divides the logits; 0 is greedy"},
-    {.name = "top_k", .type = VALUE_INT, .def = "40", .unit = "tokens", .min = 0, .max = 1e9, .offset = OPTION(top_k),
+    {.name = "top_k",
+     .type = VALUE_INT,
+     .def = "40",
+     .unit = "tokens",
+     .min = 0,
+     .max = 1e9,
+     .offset = OPTION(top_k),
      .meaning = "only the most likely; 0: all"},
-    {.name = "top_p", .type = VALUE_NUMBER, .def = "0.95", .min = 0, .max = 1, .offset = OPTION(top_p),
+    {.name = "top_p",
+     .type = VALUE_NUMBER,
+     .def = "0.95",
+     .min = 0,
+     .max = 1,
+     .offset = OPTION(top_p),
      .meaning = "then the fewest whose probabilities sum to this; 1: all"},
-    {.name = "min_p", .type = VALUE_NUMBER, .def = "0", .min = 0, .max = 1, .offset = OPTION(min_p),
+    {.name = "min_p",
+     .type = VALUE_NUMBER,
+     .def = "0",
+     .min = 0,
+     .max = 1,
+     .offset = OPTION(min_p),
      .meaning = "then those with this share of the highest probability"},
-    {.name = "repetition_penalty", .type = VALUE_NUMBER, .def = "1", .min = 0.01, .max = 100, .offset = OPTION(repetition_penalty),
+    {.name = "repetition_penalty",
+     .type = VALUE_NUMBER,
+     .def = "1",
+     .min = 0.01,
+     .max = 100,
+     .offset = OPTION(repetition_penalty),
      .meaning = "makes tokens of the prompt and the text so far less likely, before all else; 1: none"},
-    {.name = "seed", .type = VALUE_INT, .def = "0", .offset = offsetof(struct sample, seed), .meaning = "of the draws; the same seed gives the same text"},
-    {.name = "max_tokens", .type = VALUE_INT, .def = "200", .unit = "tokens", .min = 1, .max = 1e9,
-     .offset = offsetof(struct sample, max_tokens), .meaning = "stop after this many"},
-    {.name = "stop", .type = VALUE_TEXTS, .offset = offsetof(struct sample, stop),
+    {.name = "seed",
+     .type = VALUE_INT,
+     .def = "0",
+     .offset = offsetof(struct sample, seed),
+     .meaning = "of the draws; the same seed gives the same text"},
+    {.name = "max_tokens",
+     .type = VALUE_INT,
+     .def = "200",
+     .unit = "tokens",
+     .min = 1,
+     .max = 1e9,
+     .offset = offsetof(struct sample, max_tokens),
+     .meaning = "stop after this many"},
+    {.name = "stop",
+     .type = VALUE_TEXTS,
+     .offset = offsetof(struct sample, stop),
      .meaning = "stop when the continuation contains this text (it is still sent on)"},
     {0},
 };
@@ -61,7 +108,11 @@ static const struct stage_port sample_inputs[] = {
     {0},
 };
 static const struct stage_port sample_outputs[] = {
-    {.name = "token", .dtype = TENSOR_I32, .shape = "1", .tensor = "tokens", .flags = STAGE_FEEDBACK | STAGE_DEFAULT,
+    {.name = "token",
+     .dtype = TENSOR_I32,
+     .shape = "1",
+     .tensor = "tokens",
+     .flags = STAGE_FEEDBACK | STAGE_DEFAULT,
      .meaning = "the sampled token, on to the reader and back to layers"},
     {0},
 };
@@ -75,7 +126,8 @@ static thea_rc sample_describe(struct stage *st, struct stage_describe *d, struc
 {
     const struct sample *o = stage_state(st);
     for (size_t i = 0; i < o->stop.count; i++) {
-        if (o->stop.items[i][0] == '\0') return thea_fail(err, THEA_EUSAGE, "stop: an empty text would stop at once");
+        if (o->stop.items[i][0] == '\0')
+            return thea_fail(err, THEA_EUSAGE, "stop: an empty text would stop at once");
     }
     if (o->model == NULL && o->stop.count > 0)
         return thea_fail(err, THEA_EUSAGE, "stop needs the model's tokenizer: give model (-m)");
@@ -101,13 +153,20 @@ static void add_end(struct sample *o, int64_t id)
 static void take_defaults(struct stage *st, struct sample *o, const struct json_node *config)
 {
     double top_k = (double)o->options.top_k;
-    const struct { const char *key; double *value; double min, max; } numbers[] = {
-        {"temperature", &o->options.temperature, 0, 100}, {"top_k", &top_k, 0, 1e9}, {"top_p", &o->options.top_p, 0, 1},
-        {"min_p", &o->options.min_p, 0, 1}, {"repetition_penalty", &o->options.repetition_penalty, 0.01, 100}};
+    const struct {
+        const char *key;
+        double *value;
+        double min, max;
+    } numbers[] = {{"temperature", &o->options.temperature, 0, 100},
+                   {"top_k", &top_k, 0, 1e9},
+                   {"top_p", &o->options.top_p, 0, 1},
+                   {"min_p", &o->options.min_p, 0, 1},
+                   {"repetition_penalty", &o->options.repetition_penalty, 0.01, 100}};
     bool chooses = stage_option_set(st, "greedy") || stage_option_set(st, "temperature");
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         double value = json_number_or(config, numbers[i].key, *numbers[i].value);
-        if (!stage_option_set(st, numbers[i].key) && value >= numbers[i].min && value <= numbers[i].max) *numbers[i].value = value;
+        if (!stage_option_set(st, numbers[i].key) && value >= numbers[i].min && value <= numbers[i].max)
+            *numbers[i].value = value;
     }
     o->options.top_k = (int64_t)top_k;
     if (!chooses && !json_bool_or(config, "do_sample", true)) o->options.greedy = true;
@@ -128,7 +187,8 @@ static thea_rc read_config(struct stage *st, struct sample *o, const char *dir, 
     if (rc != THEA_OK) return rc == THEA_ENOINPUT ? THEA_OK : rc;
     const struct json_node *eos = json_member(config, "eos_token_id");
     if (json_kind(eos) == JSON_INT_) add_end(o, json_int(eos));
-    for (size_t i = 0; json_kind(eos) == JSON_LIST_ && i < json_count(eos); i++) add_end(o, json_int(json_item(eos, i)));
+    for (size_t i = 0; json_kind(eos) == JSON_LIST_ && i < json_count(eos); i++)
+        add_end(o, json_int(json_item(eos, i)));
     take_defaults(st, o, config);
     json_free(config);
     return THEA_OK;
@@ -138,11 +198,14 @@ static thea_rc sample_open(struct stage *st, struct thea_err *err)
 {
     struct sample *o = stage_state(st);
     if (!stage_connected(st, PORT_TOKEN))
-        return thea_fail(err, THEA_EUSAGE, "sample must feed its tokens back to layers: run it from a pipeline with `feedback: sample`\n"
-                                           "  try        thea generate, or thea run generate");
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "sample must feed its tokens back to layers: run it from a pipeline with `feedback: sample`\n"
+            "  try        thea generate, or thea run generate");
     if (o->model == NULL) return THEA_OK;
     char *dir = NULL;
-    thea_rc rc = model_find(&dir, o->model, o->stop.count > 0 ? FIND_CONFIG | FIND_TOKENIZER : FIND_CONFIG, err);
+    thea_rc rc =
+        model_find(&dir, o->model, o->stop.count > 0 ? FIND_CONFIG | FIND_TOKENIZER : FIND_CONFIG, err);
     if (rc == THEA_OK) rc = read_config(st, o, dir, err);
     if (rc == THEA_OK && o->stop.count > 0) rc = tokenizer_open(&o->tokenizer, dir, err);
     free(dir);
@@ -191,8 +254,10 @@ static bool is_end(const struct sample *o, int32_t id)
     return false;
 }
 
-/* Does the continuation, with this token, contain a stop string? Keeps only as much text as one can still begin in. */
-static thea_rc stops(bool *found, const struct sample *o, struct document *d, int32_t id, struct thea_err *err)
+/* Does the continuation, with this token, contain a stop string? Keeps only as much text as one can still
+ * begin in. */
+static thea_rc stops(bool *found, const struct sample *o, struct document *d, int32_t id,
+                     struct thea_err *err)
 {
     *found = false;
     if (d->decoder == NULL) return THEA_OK;
@@ -213,7 +278,8 @@ static void finish(struct stage *st, struct stage_stream *s, const char *reason)
     stage_finish(st, s);
 }
 
-static thea_rc sample_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+static thea_rc sample_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
+                            struct thea_err *err)
 {
     (void)port;
     struct sample *o = stage_state(st);
@@ -221,7 +287,8 @@ static thea_rc sample_frame(struct stage *st, struct stage_stream *s, int port, 
     const struct tensor *next = frame_tensor(in, "next");
     size_t vocab = (size_t)next->shape[1];
     thea_rc rc = d->vocab == 0 ? first_logits(o, d, vocab, err) : THEA_OK;
-    if (rc == THEA_OK && vocab != d->vocab) rc = thea_fail(err, THEA_EDOC, "%zu logits follow %zu", vocab, d->vocab);
+    if (rc == THEA_OK && vocab != d->vocab)
+        rc = thea_fail(err, THEA_EDOC, "%zu logits follow %zu", vocab, d->vocab);
     if (rc == THEA_OK) rc = take_riders(d, in, err);
     if (rc != THEA_OK) return rc;
     if (d->count == 0) stage_put_int(st, s, "prompt_tokens", (int64_t)d->prompt_tokens);

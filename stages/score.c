@@ -1,6 +1,8 @@
-/* score: how well a model predicts a document, as one record: bits per byte, perplexity, its most surprising lines.
+/* score: how well a model predicts a document, as one record: bits per byte, perplexity, its most surprising
+ * lines.
  *
- * Invariant: sums are made in double, in the order of the positions, so the result does not depend on how the frames were cut. */
+ * Invariant: sums are made in double, in the order of the positions, so the result does not depend on how the
+ * frames were cut. */
 #include "graph/wire/stage.h"
 #include "stages/support/surprise.h"
 #include "stages/support/chars.h"
@@ -18,18 +20,30 @@ struct score {
 
 struct document {
     double nats;
-    uint64_t count;          /* predictions */
-    uint64_t first;          /* position of the first of them */
-    uint64_t tokens;         /* token ids that rode along */
+    uint64_t count;  /* predictions */
+    uint64_t first;  /* position of the first of them */
+    uint64_t tokens; /* token ids that rode along */
     uint64_t text_bytes;
     struct buf text, ends, nll; /* kept for the lines, if there are to be any */
 };
 
 static const struct stage_option score_options[] = {
-    {.name = "top", .type = VALUE_INT, .def = "0", .unit = "lines", .min = 0, .max = 10000, .offset = offsetof(struct score, top),
+    {.name = "top",
+     .type = VALUE_INT,
+     .def = "0",
+     .unit = "lines",
+     .min = 0,
+     .max = 10000,
+     .offset = offsetof(struct score, top),
      .meaning = "this many most surprising lines of each document"},
-    {.name = "min_bytes", .type = VALUE_INT, .def = "16", .unit = "bytes", .min = 0, .max = 1e9,
-     .offset = offsetof(struct score, min_bytes), .meaning = "shorter lines do not count (blanks at their ends left out)"},
+    {.name = "min_bytes",
+     .type = VALUE_INT,
+     .def = "16",
+     .unit = "bytes",
+     .min = 0,
+     .max = 1e9,
+     .offset = offsetof(struct score, min_bytes),
+     .meaning = "shorter lines do not count (blanks at their ends left out)"},
     {0},
 };
 static const struct stage_port score_inputs[] = {
@@ -37,7 +51,10 @@ static const struct stage_port score_inputs[] = {
     {0},
 };
 static const struct stage_port score_outputs[] = {
-    {.name = "record", .dtype = TENSOR_U8, .shape = "n", .flags = STAGE_DEFAULT,
+    {.name = "record",
+     .dtype = TENSOR_U8,
+     .shape = "n",
+     .flags = STAGE_DEFAULT,
      .meaning = "{id, tokens, bytes, bits_per_byte, perplexity, top: [{line, bits_per_byte, text}]}, JSON"},
     {0},
 };
@@ -47,9 +64,11 @@ static const char *const score_examples[] = {
 };
 
 /* Text, its tokens' ends and the tokens ride on frames of any kind, the last of them maybe on `end`. */
-static thea_rc take_riders(const struct score *o, struct document *d, const struct frame *in, struct thea_err *err)
+static thea_rc take_riders(const struct score *o, struct document *d, const struct frame *in,
+                           struct thea_err *err)
 {
-    const struct tensor *text = frame_tensor(in, "text"), *ends = frame_tensor(in, "ends"), *tokens = frame_tensor(in, "tokens");
+    const struct tensor *text = frame_tensor(in, "text"), *ends = frame_tensor(in, "ends"),
+                        *tokens = frame_tensor(in, "tokens");
     if ((text != NULL && text->dtype != TENSOR_U8) || (ends != NULL && ends->dtype != TENSOR_I64))
         return thea_fail(err, THEA_EDOC, "text and ends beside nll must be u8 and i64");
     if (tokens != NULL) d->tokens += tensor_elements(tokens);
@@ -60,7 +79,8 @@ static thea_rc take_riders(const struct score *o, struct document *d, const stru
     return THEA_OK;
 }
 
-static thea_rc score_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+static thea_rc score_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
+                           struct thea_err *err)
 {
     (void)port;
     const struct score *o = stage_state(st);
@@ -72,11 +92,12 @@ static thea_rc score_frame(struct stage *st, struct stage_stream *s, int port, c
     uint64_t n = tensor_elements(nll);
     if (d->count == 0) d->first = in->position;
     if (n > 0 && in->position != d->first + d->count)
-        return thea_fail(err, THEA_EDOC, "nll of position %llu follows %llu: frames are missing", (unsigned long long)in->position,
-                         (unsigned long long)(d->first + d->count));
+        return thea_fail(err, THEA_EDOC, "nll of position %llu follows %llu: frames are missing",
+                         (unsigned long long)in->position, (unsigned long long)(d->first + d->count));
     for (uint64_t i = 0; i < n; i++) {
         if (!isfinite(values[i]))
-            return thea_fail(err, THEA_EDOC, "nll of position %llu is not a finite number", (unsigned long long)(in->position + i));
+            return thea_fail(err, THEA_EDOC, "nll of position %llu is not a finite number",
+                             (unsigned long long)(in->position + i));
         d->nats += (double)values[i];
     }
     d->count += n;
@@ -94,7 +115,8 @@ static struct json_node *line_node(const struct surprise_line *line)
     return map;
 }
 
-/* Lines need an end for every token up to the last prediction, and in order; documents of token ids have none. */
+/* Lines need an end for every token up to the last prediction, and in order; documents of token ids have
+ * none. */
 static bool has_lines(const struct document *d)
 {
     size_t ends = d->ends.len / sizeof(int64_t);
@@ -112,15 +134,16 @@ static struct json_node *top_lines(const struct score *o, const struct document 
     if (!has_lines(d)) return list;
     struct surprise_line *lines = calloc((size_t)o->top, sizeof *lines);
     if (lines == NULL) abort();
-    size_t n = surprise_lines(lines, (size_t)o->top, (size_t)o->min_bytes, d->text.data, d->text.len, (const void *)d->nll.data, d->count,
-                              d->first, (const void *)d->ends.data);
+    size_t n = surprise_lines(lines, (size_t)o->top, (size_t)o->min_bytes, d->text.data, d->text.len,
+                              (const void *)d->nll.data, d->count, d->first, (const void *)d->ends.data);
     for (size_t i = 0; i < n; i++) json_append(list, line_node(&lines[i]));
     free(lines);
     return list;
 }
 
 /* A document with nothing predicted has no figures: null, not NaN. */
-static struct json_node *record_of(const struct score *o, const struct document *d, const char *id, int64_t bytes)
+static struct json_node *record_of(const struct score *o, const struct document *d, const char *id,
+                                   int64_t bytes)
 {
     struct json_node *map = json_new_map();
     uint64_t tokens = d->tokens > 0 ? d->tokens : d->count > 0 ? d->first + d->count : 0;
@@ -128,8 +151,10 @@ static struct json_node *record_of(const struct score *o, const struct document 
     json_put(map, "id", json_new_string(id));
     json_put(map, "tokens", json_new_int((int64_t)tokens));
     json_put(map, "bytes", bytes >= 0 ? json_new_int(bytes) : json_new_null());
-    json_put(map, "bits_per_byte", predicted && bytes > 0 ? json_new_number(d->nats / M_LN2 / (double)bytes) : json_new_null());
-    json_put(map, "perplexity", predicted ? json_new_number(exp(d->nats / (double)d->count)) : json_new_null());
+    json_put(map, "bits_per_byte",
+             predicted && bytes > 0 ? json_new_number(d->nats / M_LN2 / (double)bytes) : json_new_null());
+    json_put(map, "perplexity",
+             predicted ? json_new_number(exp(d->nats / (double)d->count)) : json_new_null());
     if (o->top > 0) json_put(map, "top", top_lines(o, d));
     return map;
 }

@@ -1,6 +1,7 @@
 /* write: results out, one kind of them a run, in the order in which the documents began.
  *
- * Lines and text go out as they come. Arrays of numbers (npy, safetensors) make a file that appears whole at the end or not at all. */
+ * Lines and text go out as they come. Arrays of numbers (npy, safetensors) make a file that appears whole at
+ * the end or not at all. */
 #include "graph/wire/stage.h"
 #include "graph/log.h"
 #include "stages/support/formats.h"
@@ -18,7 +19,19 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { PORT_RECORD, PORT_VECTOR, PORT_TOKENS, PORT_TEXT, PORT_NLL, PORT_FINAL, PORT_LOGITS, PORT_HIDDEN, PORT_NEXT, PORT_RESIDUAL, PORT_COUNT };
+enum {
+    PORT_RECORD,
+    PORT_VECTOR,
+    PORT_TOKENS,
+    PORT_TEXT,
+    PORT_NLL,
+    PORT_FINAL,
+    PORT_LOGITS,
+    PORT_HIDDEN,
+    PORT_NEXT,
+    PORT_RESIDUAL,
+    PORT_COUNT
+};
 enum { PAGE_COLUMNS = 96, PAGE_COLUMNS_MIN = 60 };
 
 struct write {
@@ -26,51 +39,106 @@ struct write {
     int format;
     int64_t rows;
 
-    int port;      /* the one input; -1: not known yet (stdin carries any) */
-    int form;      /* format, auto resolved; FORMAT_AUTO: not known yet */
+    int port;          /* the one input; -1: not known yet (stdin carries any) */
+    int form;          /* format, auto resolved; FORMAT_AUTO: not known yet */
     struct outlet out; /* lines, text, table */
     struct npy npy;
     struct safetensors_writer *tensors;
     struct table *table;
     struct turns turns;
     struct lines_columns columns; /* tsv of records */
-    bool headed;   /* tsv: the header is out */
-    bool parted;   /* text: a document is out, the next is set apart from it */
-    char last;     /* text: last byte written */
-    uint64_t width;   /* of the first vector: rows of a tsv and an npy are of one width */
-    uint64_t counted; /* bytes reported to the status page */
+    bool headed;                  /* tsv: the header is out */
+    bool parted;                  /* text: a document is out, the next is set apart from it */
+    char last;                    /* text: last byte written */
+    uint64_t width;               /* of the first vector: rows of a tsv and an npy are of one width */
+    uint64_t counted;             /* bytes reported to the status page */
 };
 
 struct document {
     struct turn *turn;
-    struct buf data;    /* gathered until the end */
-    struct buf names;   /* safetensors: names this document made, NUL after each */
+    struct buf data;  /* gathered until the end */
+    struct buf names; /* safetensors: names this document made, NUL after each */
 };
 
 static const struct stage_option write_options[] = {
-    {.name = "output", .type = VALUE_PATH, .def = "-", .offset = offsetof(struct write, output), .meaning = "file, or - for stdout"},
-    {.name = "format", .type = VALUE_CHOICE, .def = "auto", .choices = format_names, .offset = offsetof(struct write, format),
+    {.name = "output",
+     .type = VALUE_PATH,
+     .def = "-",
+     .offset = offsetof(struct write, output),
+     .meaning = "file, or - for stdout"},
+    {.name = "format",
+     .type = VALUE_CHOICE,
+     .def = "auto",
+     .choices = format_names,
+     .offset = offsetof(struct write, format),
      .meaning = "auto: by the output's extension; a table on a terminal, else jsonl"},
-    {.name = "rows", .type = VALUE_INT, .def = "20", .min = 0, .max = 1e9, .offset = offsetof(struct write, rows),
+    {.name = "rows",
+     .type = VALUE_INT,
+     .def = "20",
+     .min = 0,
+     .max = 1e9,
+     .offset = offsetof(struct write, rows),
      .meaning = "rows of a table: the lowest and the highest half; 0: all"},
     {0},
 };
 static const struct stage_port write_inputs[PORT_COUNT + 1] = {
-    [PORT_RECORD] = {.name = "record", .dtype = TENSOR_U8, .shape = "n", .flags = STAGE_ONE_OF, .meaning = "a JSON object, a line each"},
-    [PORT_VECTOR] = {.name = "vector", .dtype = TENSOR_F32, .shape = "hidden", .flags = STAGE_ONE_OF, .meaning = "{id, embedding}, or a row"},
-    [PORT_TOKENS] = {.name = "tokens", .dtype = TENSOR_I32, .shape = "n", .flags = STAGE_ONE_OF, .meaning = "{id, tokens}"},
-    [PORT_TEXT] = {.name = "text", .dtype = TENSOR_U8, .shape = "n", .flags = STAGE_ONE_OF, .meaning = "text as it comes, or {id, text}"},
-    [PORT_NLL] = {.name = "nll", .dtype = TENSOR_F32, .shape = "n", .flags = STAGE_ONE_OF, .meaning = "{id, nll}, or <id>.nll"},
-    [PORT_FINAL] = {.name = "final", .dtype = TENSOR_F32, .shape = "n, hidden", .flags = STAGE_ONE_OF, .meaning = "<id>.final"},
-    [PORT_LOGITS] = {.name = "logits", .dtype = TENSOR_F32, .shape = "n, vocab", .flags = STAGE_ONE_OF, .meaning = "<id>.logits"},
-    [PORT_HIDDEN] = {.name = "hidden", .dtype = TENSOR_F32, .shape = "n, hidden", .tensor = "hidden.*", .flags = STAGE_ONE_OF,
+    [PORT_RECORD] = {.name = "record",
+                     .dtype = TENSOR_U8,
+                     .shape = "n",
+                     .flags = STAGE_ONE_OF,
+                     .meaning = "a JSON object, a line each"},
+    [PORT_VECTOR] = {.name = "vector",
+                     .dtype = TENSOR_F32,
+                     .shape = "hidden",
+                     .flags = STAGE_ONE_OF,
+                     .meaning = "{id, embedding}, or a row"},
+    [PORT_TOKENS] = {.name = "tokens",
+                     .dtype = TENSOR_I32,
+                     .shape = "n",
+                     .flags = STAGE_ONE_OF,
+                     .meaning = "{id, tokens}"},
+    [PORT_TEXT] = {.name = "text",
+                   .dtype = TENSOR_U8,
+                   .shape = "n",
+                   .flags = STAGE_ONE_OF,
+                   .meaning = "text as it comes, or {id, text}"},
+    [PORT_NLL] = {.name = "nll",
+                  .dtype = TENSOR_F32,
+                  .shape = "n",
+                  .flags = STAGE_ONE_OF,
+                  .meaning = "{id, nll}, or <id>.nll"},
+    [PORT_FINAL] = {.name = "final",
+                    .dtype = TENSOR_F32,
+                    .shape = "n, hidden",
+                    .flags = STAGE_ONE_OF,
+                    .meaning = "<id>.final"},
+    [PORT_LOGITS] = {.name = "logits",
+                     .dtype = TENSOR_F32,
+                     .shape = "n, vocab",
+                     .flags = STAGE_ONE_OF,
+                     .meaning = "<id>.logits"},
+    [PORT_HIDDEN] = {.name = "hidden",
+                     .dtype = TENSOR_F32,
+                     .shape = "n, hidden",
+                     .tensor = "hidden.*",
+                     .flags = STAGE_ONE_OF,
                      .meaning = "<id>.hidden.0, …"},
-    [PORT_NEXT] = {.name = "next", .dtype = TENSOR_F32, .shape = "1, vocab", .flags = STAGE_ONE_OF, .meaning = "<id>.next"},
-    [PORT_RESIDUAL] = {.name = "residual", .dtype = TENSOR_F32, .shape = "n, hidden", .flags = STAGE_ONE_OF, .meaning = "<id>.residual"},
+    [PORT_NEXT] = {.name = "next",
+                   .dtype = TENSOR_F32,
+                   .shape = "1, vocab",
+                   .flags = STAGE_ONE_OF,
+                   .meaning = "<id>.next"},
+    [PORT_RESIDUAL] = {.name = "residual",
+                       .dtype = TENSOR_F32,
+                       .shape = "n, hidden",
+                       .flags = STAGE_ONE_OF,
+                       .meaning = "<id>.residual"},
 };
 static const char *const write_examples[] = {
-    "thea load README.md | thea tokenize -m MODEL | thea layers -m MODEL | thea score | thea write --format tsv",
-    "thea load --format tokens ids.jsonl | thea layers -m MODEL --emit logits | thea write -o out.safetensors",
+    "thea load README.md | thea tokenize -m MODEL | thea layers -m MODEL | thea score | thea write --format "
+    "tsv",
+    "thea load --format tokens ids.jsonl | thea layers -m MODEL --emit logits | thea write -o "
+    "out.safetensors",
     NULL,
 };
 
@@ -83,9 +151,12 @@ static thea_rc start(struct stage *st, struct write *w, int port, struct thea_er
     int form = chosen ? w->format : format_auto(w->output, name, stage_on_terminal(st));
     thea_rc rc = format_check(form, chosen, name, w->output, err);
     if (rc != THEA_OK) return rc;
-    if (form == FORMAT_NPY) rc = npy_open(&w->npy, w->output, err);
-    else if (form == FORMAT_SAFETENSORS) rc = safetensors_writer_open(&w->tensors, w->output, err);
-    else rc = outlet_open(&w->out, w->output, false, err);
+    if (form == FORMAT_NPY)
+        rc = npy_open(&w->npy, w->output, err);
+    else if (form == FORMAT_SAFETENSORS)
+        rc = safetensors_writer_open(&w->tensors, w->output, err);
+    else
+        rc = outlet_open(&w->out, w->output, false, err);
     if (form == FORMAT_TABLE) w->table = table_new();
     w->form = form;
     return rc;
@@ -110,7 +181,8 @@ static thea_rc write_open(struct stage *st, struct thea_err *err)
         connected++;
         port = i;
     }
-    return connected == 1 ? start(st, w, port, err) : THEA_OK; /* on stdin, the first frame says which it is */
+    return connected == 1 ? start(st, w, port, err)
+                          : THEA_OK; /* on stdin, the first frame says which it is */
 }
 
 /* --- putting out what has its turn --- */
@@ -149,7 +221,8 @@ static thea_rc put_turn(void *context, struct turn *turn, struct thea_err *err)
     struct write *w = stage_state(st);
     if (w->form == FORMAT_TEXT) return put_text(st, w, turn, err);
     if (turn->out.len == 0) return THEA_OK;
-    if (w->form == FORMAT_NPY) return npy_add(&w->npy, turn->id, (const void *)turn->out.data, turn->out.len / sizeof(float), err);
+    if (w->form == FORMAT_NPY)
+        return npy_add(&w->npy, turn->id, (const void *)turn->out.data, turn->out.len / sizeof(float), err);
     return out_write(st, w, turn->out.data, turn->out.len, err);
 }
 
@@ -164,7 +237,8 @@ static thea_rc take_record(struct write *w, struct document *d, const struct ten
 {
     struct json_node *record = NULL;
     thea_rc rc = json_parse(&record, t->size_bytes > 0 ? t->data : "", t->size_bytes, "record", err);
-    if (rc == THEA_OK && json_kind(record) != JSON_MAP_) rc = thea_fail(err, THEA_EDOC, "the record is %s, not a map", json_kind_name(json_kind(record)));
+    if (rc == THEA_OK && json_kind(record) != JSON_MAP_)
+        rc = thea_fail(err, THEA_EDOC, "the record is %s, not a map", json_kind_name(json_kind(record)));
     if (rc == THEA_OK && w->form == FORMAT_TABLE) rc = table_add(w->table, record, err);
     if (rc == THEA_OK && w->form == FORMAT_TSV) {
         if (w->columns.count == 0) lines_find_columns(&w->columns, record);
@@ -173,7 +247,8 @@ static thea_rc take_record(struct write *w, struct document *d, const struct ten
     if (rc == THEA_OK && w->form == FORMAT_JSONL) {
         size_t start = d->turn->out.len;
         buf_add(&d->turn->out, t->data, t->size_bytes);
-        for (char *c = d->turn->out.data + start; *c != '\0'; c++) *c = *c == '\n' || *c == '\r' ? ' ' : *c; /* between values: strings cannot hold them */
+        for (char *c = d->turn->out.data + start; *c != '\0'; c++)
+            *c = *c == '\n' || *c == '\r' ? ' ' : *c; /* between values: strings cannot hold them */
         buf_add_char(&d->turn->out, '\n');
     }
     json_free(record);
@@ -188,29 +263,37 @@ static const char *id_of(const struct stage_stream *s, char *fallback, size_t si
 }
 
 /* <id>.<tensor>, gathered over the document's frames. */
-static thea_rc take_array(struct write *w, struct document *d, const char *id, const struct tensor *t, struct thea_err *err)
+static thea_rc take_array(struct write *w, struct document *d, const char *id, const struct tensor *t,
+                          struct thea_err *err)
 {
     char *name = NULL;
     bool mine = false;
     if (asprintf(&name, "%s.%s", id, t->name) < 0) abort();
-    for (const char *at = buf_text(&d->names), *end = at + d->names.len; at < end && !mine; at += strlen(at) + 1) mine = strcmp(at, name) == 0;
+    for (const char *at = buf_text(&d->names), *end = at + d->names.len; at < end && !mine;
+         at += strlen(at) + 1)
+        mine = strcmp(at, name) == 0;
     thea_rc rc = THEA_OK;
-    if (!mine && safetensors_writer_has(w->tensors, name)) rc = thea_fail(err, THEA_EDOC, "an earlier document has the same id: '%s' is taken", name);
-    else if (!mine) buf_add(&d->names, name, strlen(name) + 1);
+    if (!mine && safetensors_writer_has(w->tensors, name))
+        rc = thea_fail(err, THEA_EDOC, "an earlier document has the same id: '%s' is taken", name);
+    else if (!mine)
+        buf_add(&d->names, name, strlen(name) + 1);
     if (rc == THEA_OK) rc = safetensors_writer_add(w->tensors, name, t, err);
     free(name);
     return rc;
 }
 
-static thea_rc take(struct write *w, struct document *d, const char *id, const struct tensor *t, struct thea_err *err)
+static thea_rc take(struct write *w, struct document *d, const char *id, const struct tensor *t,
+                    struct thea_err *err)
 {
     if (w->form == FORMAT_SAFETENSORS) return take_array(w, d, id, t, err);
     if (w->port == PORT_RECORD) return take_record(w, d, t, err);
-    if (w->port == PORT_VECTOR && d->data.len > 0) return thea_fail(err, THEA_EDOC, "a second vector of one document");
+    if (w->port == PORT_VECTOR && d->data.len > 0)
+        return thea_fail(err, THEA_EDOC, "a second vector of one document");
     if (w->port == PORT_VECTOR && w->form != FORMAT_JSONL) {
         if (w->width == 0) w->width = t->shape[0];
         if (w->width != t->shape[0])
-            return thea_fail(err, THEA_EDOC, "a vector of %llu numbers among vectors of %llu", (unsigned long long)t->shape[0], (unsigned long long)w->width);
+            return thea_fail(err, THEA_EDOC, "a vector of %llu numbers among vectors of %llu",
+                             (unsigned long long)t->shape[0], (unsigned long long)w->width);
     }
     buf_add(w->form == FORMAT_TEXT ? &d->turn->out : &d->data, t->data, t->size_bytes);
     return THEA_OK;
@@ -226,8 +309,10 @@ static thea_rc see_port(struct stage *st, struct write *w, int port, struct thea
 {
     if (w->form == FORMAT_AUTO) return start(st, w, port, err);
     if (port == w->port) return THEA_OK;
-    return thea_fail(err, THEA_EUSAGE, "stdin carries '%s' and '%s', and write takes one of them: --emit one from the stage before",
-                     write_inputs[w->port].name, write_inputs[port].name);
+    return thea_fail(
+        err, THEA_EUSAGE,
+        "stdin carries '%s' and '%s', and write takes one of them: --emit one from the stage before",
+        write_inputs[w->port].name, write_inputs[port].name);
 }
 
 static void join_turns(struct write *w, struct stage_stream *s, struct document *d)
@@ -236,14 +321,16 @@ static void join_turns(struct write *w, struct stage_stream *s, struct document 
     if (d->turn == NULL) d->turn = turns_join(&w->turns, id_of(s, fallback, sizeof fallback));
 }
 
-static thea_rc write_begin(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err)
+static thea_rc write_begin(struct stage *st, struct stage_stream *s, const struct frame *in,
+                           struct thea_err *err)
 {
     (void)in, (void)err;
     join_turns(stage_state(st), s, stage_stream_state(s));
     return THEA_OK;
 }
 
-static thea_rc write_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)
+static thea_rc write_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
+                           struct thea_err *err)
 {
     struct write *w = stage_state(st);
     struct document *d = stage_stream_state(s);
@@ -268,8 +355,10 @@ static void render(struct write *w, struct document *d)
     const struct stage_port *port = &write_inputs[w->port];
     const char *key = key_of(w->port);
     struct buf *out = &d->turn->out;
-    if (w->form == FORMAT_JSONL) lines_add_json(out, d->turn->id, key, port->dtype, d->data.data, d->data.len);
-    if (w->form == FORMAT_TSV) lines_add_tsv(out, d->turn->id, port->dtype, d->data.data, d->data.len, w->port != PORT_VECTOR);
+    if (w->form == FORMAT_JSONL)
+        lines_add_json(out, d->turn->id, key, port->dtype, d->data.data, d->data.len);
+    if (w->form == FORMAT_TSV)
+        lines_add_tsv(out, d->turn->id, port->dtype, d->data.data, d->data.len, w->port != PORT_VECTOR);
     if (w->form == FORMAT_NPY) buf_add(out, d->data.data, d->data.len);
 }
 
@@ -278,8 +367,10 @@ static thea_rc put_header(struct stage *st, struct write *w, const struct docume
 {
     struct buf header = {0};
     size_t numbers = w->port == PORT_VECTOR ? d->data.len / sizeof(float) : 0;
-    if (w->port != PORT_RECORD) lines_add_tsv_header(&header, key_of(w->port), numbers);
-    else if (w->columns.count > 0) lines_add_columns(&header, &w->columns);
+    if (w->port != PORT_RECORD)
+        lines_add_tsv_header(&header, key_of(w->port), numbers);
+    else if (w->columns.count > 0)
+        lines_add_columns(&header, &w->columns);
     w->headed = header.len > 0;
     thea_rc rc = out_write(st, w, buf_text(&header), header.len, err);
     buf_fini(&header);
@@ -293,7 +384,8 @@ static thea_rc port_of_end(struct stage *st, struct write *w, struct thea_err *e
     const char *name = in != NULL && in->port != NULL ? in->port : "";
     size_t n = strcspn(name, ",");
     for (int i = 0; i < PORT_COUNT; i++) {
-        if (strlen(write_inputs[i].name) == n && strncmp(write_inputs[i].name, name, n) == 0) return start(st, w, i, err);
+        if (strlen(write_inputs[i].name) == n && strncmp(write_inputs[i].name, name, n) == 0)
+            return start(st, w, i, err);
     }
     return THEA_OK;
 }
@@ -314,12 +406,14 @@ static thea_rc write_end(struct stage *st, struct stage_stream *s, struct thea_e
     return rc == THEA_OK ? flush(st, w, err) : rc;
 }
 
-/* A document that failed (the runtime has said why) leaves nothing behind but the text that is out already. */
+/* A document that failed (the runtime has said why) leaves nothing behind but the text that is out already.
+ */
 static void write_drop(struct stage *st, struct stage_stream *s)
 {
     struct write *w = stage_state(st);
     struct document *d = stage_stream_state(s);
-    for (const char *at = buf_text(&d->names), *end = at + d->names.len; w->tensors != NULL && at < end; at += strlen(at) + 1)
+    for (const char *at = buf_text(&d->names), *end = at + d->names.len; w->tensors != NULL && at < end;
+         at += strlen(at) + 1)
         safetensors_writer_remove(w->tensors, at);
     if (d->turn != NULL) {
         if (w->form != FORMAT_TEXT) buf_clear(&d->turn->out);
@@ -332,14 +426,17 @@ static void write_drop(struct stage *st, struct stage_stream *s)
 static size_t page_width(struct stage *st, const struct write *w)
 {
     struct winsize size;
-    if (!stage_on_terminal(st) || w->out.path != NULL || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return PAGE_COLUMNS;
+    if (!stage_on_terminal(st) || w->out.path != NULL || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 ||
+        size.ws_col == 0)
+        return PAGE_COLUMNS;
     return size.ws_col < PAGE_COLUMNS_MIN ? PAGE_COLUMNS_MIN : size.ws_col;
 }
 
 static thea_rc print_table(struct stage *st, struct write *w, struct thea_err *err)
 {
     struct buf page = {0};
-    if (stage_on_terminal(st) && w->out.path == NULL) buf_add_text(&page, "\r\033[K"); /* a progress line may stand there */
+    if (stage_on_terminal(st) && w->out.path == NULL)
+        buf_add_text(&page, "\r\033[K"); /* a progress line may stand there */
     table_print(w->table, (size_t)w->rows, page_width(st, w), &page);
     thea_rc rc = out_write(st, w, buf_text(&page), page.len, err);
     buf_fini(&page);
@@ -367,14 +464,9 @@ static thea_rc write_finish(struct stage *st, struct thea_err *err)
         rc = npy_finish(&w->npy, err);
         bytes = w->npy.rows.bytes;
         break;
-    case FORMAT_SAFETENSORS:
-        rc = safetensors_writer_finish(w->tensors, &bytes, err);
-        break;
-    case FORMAT_TABLE:
-        rc = print_table(st, w, err);
-        break;
-    default:
-        break;
+    case FORMAT_SAFETENSORS: rc = safetensors_writer_finish(w->tensors, &bytes, err); break;
+    case FORMAT_TABLE: rc = print_table(st, w, err); break;
+    default: break;
     }
     stage_count_bytes(st, bytes);
     return rc == THEA_OK ? outlet_commit(&w->out, err) : rc;

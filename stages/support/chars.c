@@ -68,13 +68,15 @@ uint32_t chars_decode(const char *text, size_t len, size_t *n)
 
 int chars_code_width(uint32_t code)
 {
-    static const struct range { uint32_t first, last; } wide[] = {
-        {0x1100, 0x115F}, {0x2E80, 0x303E}, {0x3041, 0x33FF}, {0x3400, 0x4DBF}, {0x4E00, 0x9FFF}, {0xA000, 0xA4CF},
-        {0xAC00, 0xD7A3}, {0xF900, 0xFAFF}, {0xFE30, 0xFE6F}, {0xFF00, 0xFF60}, {0xFFE0, 0xFFE6}, {0x1F300, 0x1FAFF},
-        {0x20000, 0x3FFFD}};
-    static const struct range none[] = {{0x0300, 0x036F}, {0x0483, 0x0489}, {0x0591, 0x05BD}, {0x064B, 0x065F},
-                                        {0x1AB0, 0x1AFF}, {0x1DC0, 0x1DFF}, {0x200B, 0x200F}, {0x2028, 0x202E},
-                                        {0x20D0, 0x20FF}, {0x3099, 0x309A}, {0xFE00, 0xFE0F}, {0xFE20, 0xFE2F}};
+    static const struct range {
+        uint32_t first, last;
+    } wide[] = {{0x1100, 0x115F}, {0x2E80, 0x303E},   {0x3041, 0x33FF},  {0x3400, 0x4DBF}, {0x4E00, 0x9FFF},
+                {0xA000, 0xA4CF}, {0xAC00, 0xD7A3},   {0xF900, 0xFAFF},  {0xFE30, 0xFE6F}, {0xFF00, 0xFF60},
+                {0xFFE0, 0xFFE6}, {0x1F300, 0x1FAFF}, {0x20000, 0x3FFFD}};
+    static const struct range none[] = {{0x0300, 0x036F}, {0x0483, 0x0489}, {0x0591, 0x05BD},
+                                        {0x064B, 0x065F}, {0x1AB0, 0x1AFF}, {0x1DC0, 0x1DFF},
+                                        {0x200B, 0x200F}, {0x2028, 0x202E}, {0x20D0, 0x20FF},
+                                        {0x3099, 0x309A}, {0xFE00, 0xFE0F}, {0xFE20, 0xFE2F}};
     for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
         if (code >= none[i].first && code <= none[i].last) return 0;
     }
@@ -87,7 +89,8 @@ int chars_code_width(uint32_t code)
 /* Control characters, and the marks that reorder a line, have no business on a terminal. */
 static bool is_unsafe(uint32_t code)
 {
-    return code < 0x20 || (code >= 0x7F && code < 0xA0) || (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+    return code < 0x20 || (code >= 0x7F && code < 0xA0) || (code >= 0x202A && code <= 0x202E) ||
+           (code >= 0x2066 && code <= 0x2069);
 }
 
 size_t chars_width(const char *text, size_t len)
@@ -102,14 +105,18 @@ size_t chars_width(const char *text, size_t len)
 
 size_t chars_add_cell(struct buf *out, const char *text, size_t len, size_t columns)
 {
-    size_t total = chars_width(text, len), room = total <= columns || columns == 0 ? columns : columns - 1, used = 0;
+    size_t total = chars_width(text, len), room = total <= columns || columns == 0 ? columns : columns - 1,
+           used = 0;
     for (size_t i = 0, n = 1; i < len; i += n) {
         uint32_t code = chars_decode(text + i, len - i, &n);
         size_t width = is_unsafe(code) ? 1 : (size_t)chars_code_width(code);
         if (used + width > room) break;
-        if (is_unsafe(code)) buf_add_char(out, ' ');
-        else if (chars_valid(text + i, n, NULL) != n) buf_add_char(out, '?');
-        else buf_add(out, text + i, n);
+        if (is_unsafe(code))
+            buf_add_char(out, ' ');
+        else if (chars_valid(text + i, n, NULL) != n)
+            buf_add_char(out, '?');
+        else
+            buf_add(out, text + i, n);
         used += width;
     }
     if (total <= columns || columns == 0) return used;

@@ -14,7 +14,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-struct names { char **items; size_t count, cap; };
+struct names {
+    char **items;
+    size_t count, cap;
+};
 
 static int by_text(const void *a, const void *b)
 {
@@ -129,10 +132,11 @@ static void step(struct glob_walk *w, char *path, char *const *parts, entry_kind
     free(path);
 }
 
-/* Files below dir that fit the components `parts` (NULL-terminated, not empty). `**` lets the rest fit here or in any directory below. */
+/* Files below dir that fit the components `parts` (NULL-terminated, not empty). `**` lets the rest fit here
+ * or in any directory below. */
 static void match(struct glob_walk *w, const char *dir, char *const *parts)
 {
-    char *const every[] = {(char *)(uintptr_t)"*", NULL};
+    char *const every[] = {(char *)(uintptr_t) "*", NULL};
     bool deep = strcmp(parts[0], "**") == 0;
     char *const *rest = !deep ? parts : parts[1] != NULL ? parts + 1 : every;
     bool literal = strpbrk(rest[0], "*?[") == NULL;
@@ -148,8 +152,10 @@ static void match(struct glob_walk *w, const char *dir, char *const *parts)
         char *path = join(dir, names.items[i]);
         entry_kind kind = kind_of(path);
         if (deep && kind == ENTRY_DIRECTORY) match(w, path, parts);
-        if (fits) step(w, path, rest, kind);
-        else free(path);
+        if (fits)
+            step(w, path, rest, kind);
+        else
+            free(path);
     }
     names_fini(&names);
 }
@@ -160,21 +166,24 @@ static char **split_parts(char *text)
     size_t count = 0;
     char **parts = calloc(strlen(text) + 2, sizeof *parts);
     if (parts == NULL) abort();
-    for (char *save = NULL, *part = strtok_r(text, "/", &save); part != NULL; part = strtok_r(NULL, "/", &save)) {
+    for (char *save = NULL, *part = strtok_r(text, "/", &save); part != NULL;
+         part = strtok_r(NULL, "/", &save)) {
         bool again = count > 0 && strcmp(part, "**") == 0 && strcmp(parts[count - 1], "**") == 0;
         if (!again && strcmp(part, ".") != 0) parts[count++] = part;
     }
     return parts;
 }
 
-static thea_rc matches_nothing(const struct glob_walk *w, const char *operand, const char *where, struct thea_err *err)
+static thea_rc matches_nothing(const struct glob_walk *w, const char *operand, const char *where,
+                               struct thea_err *err)
 {
     struct buf excluded = {0};
     for (size_t i = 0; w->exclude != NULL && i < w->exclude->count; i++)
         buf_printf(&excluded, "%s%s", i > 0 ? ", " : "", w->exclude->items[i]);
     if (w->excluded > 0)
-        thea_fail(err, THEA_ENOINPUT, "no file matches '%s'\n  looked below  %s\n  left out      %zu names, by exclude: %s", operand, where,
-                  w->excluded, buf_text(&excluded));
+        thea_fail(err, THEA_ENOINPUT,
+                  "no file matches '%s'\n  looked below  %s\n  left out      %zu names, by exclude: %s",
+                  operand, where, w->excluded, buf_text(&excluded));
     else
         thea_fail(err, THEA_ENOINPUT, "no file matches '%s'\n  looked below  %s", operand, where);
     buf_fini(&excluded);
@@ -228,7 +237,7 @@ static thea_rc add_directory(struct glob_walk *w, const char *operand, struct th
 {
     char *dir = realpath(operand, NULL);
     if (dir == NULL) return thea_fail(err, THEA_ENOINPUT, "'%s': %s", operand, strerror(errno));
-    char *parts[] = {(char *)(uintptr_t)"**", NULL};
+    char *parts[] = {(char *)(uintptr_t) "**", NULL};
     match(w, dir, parts);
     thea_rc rc = THEA_OK;
     if (w->matched == 0) rc = matches_nothing(w, operand, dir, err);
@@ -241,13 +250,16 @@ static thea_rc add_operand(struct glob_walk *w, const char *operand, struct thea
     struct stat at;
     if (stat(operand, &at) == 0) {
         if (S_ISDIR(at.st_mode)) return add_directory(w, operand, err);
-        char *path = S_ISREG(at.st_mode) ? absolute(operand) : strdup(operand); /* a pipe keeps the name it has in this process: /dev/fd/63 */
+        char *path = S_ISREG(at.st_mode)
+                         ? absolute(operand)
+                         : strdup(operand); /* a pipe keeps the name it has in this process: /dev/fd/63 */
         if (path == NULL) return thea_fail(err, THEA_ENOINPUT, "'%s': %s", operand, strerror(errno));
         add_file(w, path);
         return THEA_OK;
     }
     int why = errno;
-    if (strpbrk(operand, "*?[") != NULL && (why == ENOENT || why == ENOTDIR)) return add_glob(w, operand, err);
+    if (strpbrk(operand, "*?[") != NULL && (why == ENOENT || why == ENOTDIR))
+        return add_glob(w, operand, err);
     if (lstat(operand, &at) == 0 && why == ENOENT)
         return thea_fail(err, THEA_ENOINPUT, "'%s' is a symbolic link to a file that is missing", operand);
     return thea_fail(err, THEA_ENOINPUT, "'%s': %s", operand, strerror(why));

@@ -1,7 +1,8 @@
 /* From what a user names (files, directories, globs) to a list of files: sorted, each once.
  *
- * `**` matches any number of directories. Names found by matching or descending may be excluded; what the user spells out is not. Symbolic
- * links to files are files; links to directories are followed where the user names them, not while descending, so there are no loops. */
+ * `**` matches any number of directories. Names found by matching or descending may be excluded; what the
+ * user spells out is not. Symbolic links to files are files; links to directories are followed where the user
+ * names them, not while descending, so there are no loops. */
 #ifndef STAGES_SUPPORT_GLOB_WALK_H
 #define STAGES_SUPPORT_GLOB_WALK_H
 
@@ -10,7 +11,8 @@
 struct glob_walk {
     /* Set by the caller. */
     const struct value_list *exclude; /* patterns of names, as fnmatch(3): ".*", "build" */
-    void (*skipped)(void *context, const char *path, const char *reason); /* a directory that cannot be read, a socket, … */
+    void (*skipped)(void *context, const char *path,
+                    const char *reason); /* a directory that cannot be read, a socket, … */
     void *context;
     /* Results: absolute paths without "." and "..", in the order of the operands, sorted within each. */
     char **files;
@@ -20,11 +22,12 @@ struct glob_walk {
     void *seen; /* tree of the paths in files */
 };
 
-/* Add the files that one operand stands for. Errors: THEA_ENOINPUT: it is missing, or matches nothing (says where it looked and how many
- * names were excluded); THEA_EOS. */
+/* Add the files that one operand stands for. Errors: THEA_ENOINPUT: it is missing, or matches nothing (says
+ * where it looked and how many names were excluded); THEA_EOS. */
 THEA_CHECK thea_rc glob_walk_add(struct glob_walk *w, const char *operand, struct thea_err *err);
 void glob_walk_fini(struct glob_walk *w);
-/* `path`, made short: relative to base (absolute, no slash at the end) if below it, else path itself. Borrowed from path. */
+/* `path`, made short: relative to base (absolute, no slash at the end) if below it, else path itself.
+ * Borrowed from path. */
 const char *glob_walk_relative(const char *path, const char *base);
 
 #endif

@@ -14,8 +14,10 @@ static void add_number(struct buf *out, tensor_dtype dtype, const void *data, si
         return;
     }
     double value = (double)((const float *)data)[i];
-    if (isfinite(value)) buf_printf(out, "%.*g", DIGITS, value);
-    else buf_add_text(out, missing);
+    if (isfinite(value))
+        buf_printf(out, "%.*g", DIGITS, value);
+    else
+        buf_add_text(out, missing);
 }
 
 static void add_json_text(struct buf *out, const char *text, size_t len)
@@ -27,7 +29,8 @@ static void add_json_text(struct buf *out, const char *text, size_t len)
     json_free(node);
 }
 
-void lines_add_json(struct buf *out, const char *id, const char *key, tensor_dtype dtype, const void *data, size_t bytes)
+void lines_add_json(struct buf *out, const char *id, const char *key, tensor_dtype dtype, const void *data,
+                    size_t bytes)
 {
     buf_add_text(out, "{\"id\": ");
     add_json_text(out, id, strlen(id));
@@ -50,12 +53,15 @@ static void add_cell(struct buf *out, const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         static const char specials[] = "\t\n\r\\";
         const char *special = memchr(specials, text[i], 4);
-        if (special == NULL) buf_add_char(out, text[i]);
-        else buf_printf(out, "\\%c", "tnr\\"[special - specials]);
+        if (special == NULL)
+            buf_add_char(out, text[i]);
+        else
+            buf_printf(out, "\\%c", "tnr\\"[special - specials]);
     }
 }
 
-void lines_add_tsv(struct buf *out, const char *id, tensor_dtype dtype, const void *data, size_t bytes, bool one_cell)
+void lines_add_tsv(struct buf *out, const char *id, tensor_dtype dtype, const void *data, size_t bytes,
+                   bool one_cell)
 {
     add_cell(out, id, strlen(id));
     if (dtype == TENSOR_U8) {

@@ -29,12 +29,16 @@ thea_rc npy_add(struct npy *n, const char *id, const float *row, uint64_t column
 {
     if (n->columns == 0) n->columns = columns;
     if (columns != n->columns || columns == 0)
-        return thea_fail(err, THEA_EDOC, "a vector of %llu numbers among vectors of %llu", (unsigned long long)columns, (unsigned long long)n->columns);
+        return thea_fail(err, THEA_EDOC, "a vector of %llu numbers among vectors of %llu",
+                         (unsigned long long)columns, (unsigned long long)n->columns);
     struct buf line = {0};
     for (const char *c = id; *c != '\0'; c++) {
-        if (*c == '\\') buf_add_text(&line, "\\\\");
-        else if (*c == '\n') buf_add_text(&line, "\\n");
-        else buf_add_char(&line, *c);
+        if (*c == '\\')
+            buf_add_text(&line, "\\\\");
+        else if (*c == '\n')
+            buf_add_text(&line, "\\n");
+        else
+            buf_add_char(&line, *c);
     }
     buf_add_char(&line, '\n');
     thea_rc rc = outlet_write(&n->rows, row, columns * sizeof *row, err);
@@ -51,7 +55,8 @@ thea_rc npy_finish(struct npy *n, struct thea_err *err)
     memcpy(header, "\x93NUMPY\x01\x00", 8);
     header[8] = HEADER_BYTES - 10; /* of the text, little endian */
     header[9] = 0;
-    int len = snprintf(header + 10, sizeof header - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%llu, %llu), }",
+    int len = snprintf(header + 10, sizeof header - 10,
+                       "{'descr': '<f4', 'fortran_order': False, 'shape': (%llu, %llu), }",
                        (unsigned long long)n->count, (unsigned long long)n->columns);
     header[10 + len] = ' ';
     header[HEADER_BYTES - 1] = '\n';

@@ -1,4 +1,5 @@
-/* Output of a sink: see outlet.h. A whole file is an unnamed one (O_TMPFILE) that is linked and renamed at the end. */
+/* Output of a sink: see outlet.h. A whole file is an unnamed one (O_TMPFILE) that is linked and renamed at
+ * the end. */
 #include "stages/support/outlet.h"
 
 #include <errno.h>
@@ -23,7 +24,8 @@ static thea_rc cannot_create(const char *path, int why, struct thea_err *err)
 
 static thea_rc cannot_write(const struct outlet *o, int why, struct thea_err *err)
 {
-    return thea_fail(err, THEA_EIO, "cannot write %s%s%s: %s", o->path != NULL ? "'" : "", name_of(o), o->path != NULL ? "'" : "", strerror(why));
+    return thea_fail(err, THEA_EIO, "cannot write %s%s%s: %s", o->path != NULL ? "'" : "", name_of(o),
+                     o->path != NULL ? "'" : "", strerror(why));
 }
 
 static char *directory_of(const char *path)
@@ -36,7 +38,8 @@ static char *directory_of(const char *path)
     return dir;
 }
 
-/* An unnamed file in dir; where the file system has none (NFS), a named one that is unlinked at once. -1: errno. */
+/* An unnamed file in dir; where the file system has none (NFS), a named one that is unlinked at once. -1:
+ * errno. */
 static int open_unnamed(const char *dir)
 {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
@@ -66,7 +69,8 @@ static thea_rc open_whole(struct outlet *o, struct thea_err *err)
         free(o->path);
         o->path = target;
         if (stat(o->path, &at) == 0 && !S_ISREG(at.st_mode))
-            return thea_fail(err, THEA_ECREATE, "cannot create '%s': it is there and no regular file", o->path);
+            return thea_fail(err, THEA_ECREATE, "cannot create '%s': it is there and no regular file",
+                             o->path);
         if (access(o->path, W_OK) != 0) return cannot_create(o->path, errno, err);
     }
     return outlet_spill(&o->fd, o->path, err);
@@ -138,7 +142,8 @@ thea_rc outlet_commit(struct outlet *o, struct thea_err *err)
 {
     if (o->fd < 0 || o->path == NULL) return THEA_OK;
     /* EINVAL, ENOTSUP: a pipe or a device, which has nothing to flush */
-    if (fsync(o->fd) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS) return cannot_write(o, errno, err);
+    if (fsync(o->fd) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
+        return cannot_write(o, errno, err);
     thea_rc rc = o->whole ? name_file(o, err) : THEA_OK;
     int fd = o->fd;
     o->fd = -1;

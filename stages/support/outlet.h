@@ -8,26 +8,28 @@
 #include <sys/types.h>
 
 struct outlet {
-    int fd;        /* -1: closed */
-    char *path;    /* NULL: stdout */
-    bool whole;    /* the file has no name until outlet_commit */
-    bool enough;   /* the reader of stdout went away; what is written is dropped */
+    int fd;      /* -1: closed */
+    char *path;  /* NULL: stdout */
+    bool whole;  /* the file has no name until outlet_commit */
+    bool enough; /* the reader of stdout went away; what is written is dropped */
     uint64_t bytes;
 };
 
-/* path: "-" or a file. whole: an existing file stays as it is until outlet_commit; a process that dies before leaves nothing. A whole file
- * that is there must be a regular one. Errors: THEA_ECREATE. */
+/* path: "-" or a file. whole: an existing file stays as it is until outlet_commit; a process that dies before
+ * leaves nothing. A whole file that is there must be a regular one. Errors: THEA_ECREATE. */
 THEA_CHECK thea_rc outlet_open(struct outlet *o, const char *path, bool whole, struct thea_err *err);
 /* All of it, or THEA_EIO (disk full, …). A reader of stdout that went away is no error: enough is set. */
 THEA_CHECK thea_rc outlet_write(struct outlet *o, const void *bytes, size_t n, struct thea_err *err);
 /* Overwrite bytes written before (whole files only). */
-THEA_CHECK thea_rc outlet_rewrite(struct outlet *o, uint64_t at, const void *bytes, size_t n, struct thea_err *err);
+THEA_CHECK thea_rc outlet_rewrite(struct outlet *o, uint64_t at, const void *bytes, size_t n,
+                                  struct thea_err *err);
 /* Flush to the disk, close, and give a whole file its name. Errors: THEA_EIO, THEA_ECREATE. */
 THEA_CHECK thea_rc outlet_commit(struct outlet *o, struct thea_err *err);
 /* Close; a whole file that was not committed is gone. May be called after commit, and twice. */
 void outlet_close(struct outlet *o);
 
-/* A file without a name in the directory of `path`, for what is too large for memory. Errors: THEA_ECREATE. */
+/* A file without a name in the directory of `path`, for what is too large for memory. Errors: THEA_ECREATE.
+ */
 THEA_CHECK thea_rc outlet_spill(int *fd, const char *path, struct thea_err *err);
 
 #endif

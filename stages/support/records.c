@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ACCEPTED "\n  accepted   {\"id\": \"a\", \"text\": \"…\"} or {\"id\": \"a\", \"tokens\": [1, 2, 3]}, one a line"
+#define ACCEPTED                                                                                             \
+    "\n  accepted   {\"id\": \"a\", \"text\": \"…\"} or {\"id\": \"a\", \"tokens\": [1, 2, 3]}, one a line"
 #define ACCEPTED_TOKENS "\n  accepted   {\"id\": \"a\", \"tokens\": [1, 2, 3]}, one a line"
 
 static const char *accepted(const struct records *r)
@@ -17,7 +18,8 @@ static const char *accepted(const struct records *r)
 
 static thea_rc bad_record(const struct records *r, const char *what, struct thea_err *err)
 {
-    return thea_fail(err, THEA_EDATA, "%s:%llu: %s%s", r->name, (unsigned long long)r->line, what, accepted(r));
+    return thea_fail(err, THEA_EDATA, "%s:%llu: %s%s", r->name, (unsigned long long)r->line, what,
+                     accepted(r));
 }
 
 /* Read more bytes behind those not used yet. */
@@ -37,7 +39,8 @@ static thea_rc fill(struct records *r, struct thea_err *err)
     return THEA_OK;
 }
 
-/* The next line, without its newline, borrowed until the next fill. OK, DONE, AGAIN (too long, passed over) or an error. */
+/* The next line, without its newline, borrowed until the next fill. OK, DONE, AGAIN (too long, passed over)
+ * or an error. */
 static thea_rc next_line(struct records *r, const char **line, size_t *len, struct thea_err *err)
 {
     bool too_long = false;
@@ -77,7 +80,8 @@ static bool is_blank(const char *line, size_t len)
     return true;
 }
 
-static thea_rc parse(const struct records *r, const char *line, size_t len, struct json_node **node, struct thea_err *err)
+static thea_rc parse(const struct records *r, const char *line, size_t len, struct json_node **node,
+                     struct thea_err *err)
 {
     struct thea_err bad = {0};
     if (json_parse(node, line, len, "", &bad) == THEA_OK) return THEA_OK;
@@ -85,7 +89,8 @@ static thea_rc parse(const struct records *r, const char *line, size_t len, stru
     unsigned column = 0;
     int used = 0;
     if (sscanf(message, ":%*u:%u: %n", &column, &used) == 1 && used > 0)
-        return thea_fail(err, THEA_EDATA, "%s:%llu:%u: %s%s", r->name, (unsigned long long)r->line, column, message + used, accepted(r));
+        return thea_fail(err, THEA_EDATA, "%s:%llu:%u: %s%s", r->name, (unsigned long long)r->line, column,
+                         message + used, accepted(r));
     return bad_record(r, message, err);
 }
 
@@ -95,20 +100,27 @@ static thea_rc read_id(const struct records *r, struct record *out, struct thea_
     size_t len = 0;
     const char *text = json_text(id, &len);
     int n = 0;
-    if (text != NULL && (len == 0 || strlen(text) != len)) return bad_record(r, "the id must not be empty or hold U+0000", err);
-    if (text != NULL) n = asprintf(&out->id, "%s", text);
-    else if (id == NULL) n = asprintf(&out->id, "%s:%llu", r->name, (unsigned long long)r->line);
-    else if (json_kind(id) == JSON_INT_) n = asprintf(&out->id, "%lld", (long long)json_int(id));
-    else return bad_record(r, "the id must be a string or an integer", err);
+    if (text != NULL && (len == 0 || strlen(text) != len))
+        return bad_record(r, "the id must not be empty or hold U+0000", err);
+    if (text != NULL)
+        n = asprintf(&out->id, "%s", text);
+    else if (id == NULL)
+        n = asprintf(&out->id, "%s:%llu", r->name, (unsigned long long)r->line);
+    else if (json_kind(id) == JSON_INT_)
+        n = asprintf(&out->id, "%lld", (long long)json_int(id));
+    else
+        return bad_record(r, "the id must be a string or an integer", err);
     if (n < 0) abort();
     return THEA_OK;
 }
 
-static thea_rc read_tokens(const struct records *r, struct record *out, const struct json_node *list, struct thea_err *err)
+static thea_rc read_tokens(const struct records *r, struct record *out, const struct json_node *list,
+                           struct thea_err *err)
 {
     char what[160];
     if (json_kind(list) != JSON_LIST_) {
-        snprintf(what, sizeof what, "tokens must be a list of integers, this is %s", json_kind_name(json_kind(list)));
+        snprintf(what, sizeof what, "tokens must be a list of integers, this is %s",
+                 json_kind_name(json_kind(list)));
         return bad_record(r, what, err);
     }
     out->count = json_count(list);
@@ -153,7 +165,8 @@ thea_rc records_next(struct records *r, struct record *out, struct thea_err *err
     do rc = next_line(r, &line, &len, err);
     while (rc == THEA_OK && is_blank(line, len));
     if (rc != THEA_OK) return rc;
-    if (r->line == 1 && len >= 3 && memcmp(line, "\xEF\xBB\xBF", 3) == 0) { /* a byte order mark, as Windows' editors write */
+    if (r->line == 1 && len >= 3 &&
+        memcmp(line, "\xEF\xBB\xBF", 3) == 0) { /* a byte order mark, as Windows' editors write */
         line += 3;
         len -= 3;
     }

@@ -27,9 +27,9 @@ struct record { /* owned by the caller: record_fini */
     size_t count;
 };
 
-/* The next record; blank lines are passed over. THEA_DONE: no more. THEA_AGAIN: line r->line is over max_bytes and was passed over.
- * Members besides id, text, tokens are ignored; a record without id is called "<name>:<line>".
- * Errors: THEA_EDATA with name:line and what is accepted, THEA_EIO. */
+/* The next record; blank lines are passed over. THEA_DONE: no more. THEA_AGAIN: line r->line is over
+ * max_bytes and was passed over. Members besides id, text, tokens are ignored; a record without id is called
+ * "<name>:<line>". Errors: THEA_EDATA with name:line and what is accepted, THEA_EIO. */
 THEA_CHECK thea_rc records_next(struct records *r, struct record *out, struct thea_err *err);
 void records_fini(struct records *r);
 void record_fini(struct record *record);

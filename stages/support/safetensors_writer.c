@@ -12,7 +12,9 @@
 
 enum { COPY_BYTES = 1 << 20 };
 
-struct extent { uint64_t at, bytes; };
+struct extent {
+    uint64_t at, bytes;
+};
 
 struct gathered {
     char *name; /* first: compared by the tree */
@@ -48,8 +50,10 @@ thea_rc safetensors_writer_open(struct safetensors_writer **out, const char *pat
         if (w->spill.path == NULL) abort();
         rc = outlet_spill(&w->spill.fd, path, err);
     }
-    if (rc == THEA_OK) *out = w;
-    else safetensors_writer_close(w);
+    if (rc == THEA_OK)
+        *out = w;
+    else
+        safetensors_writer_close(w);
     return rc;
 }
 
@@ -118,14 +122,18 @@ static void add_extent(struct gathered *g, uint64_t at, uint64_t bytes)
     g->extents[g->count++] = (struct extent){at, bytes};
 }
 
-thea_rc safetensors_writer_add(struct safetensors_writer *w, const char *name, const struct tensor *t, struct thea_err *err)
+thea_rc safetensors_writer_add(struct safetensors_writer *w, const char *name, const struct tensor *t,
+                               struct thea_err *err)
 {
     char what[128];
     if (dtype_name(t->dtype) == NULL || t->rank == 0)
-        return thea_fail(err, THEA_EDOC, "'%s' is %s, which safetensors cannot hold in rows", name, tensor_describe(what, t));
+        return thea_fail(err, THEA_EDOC, "'%s' is %s, which safetensors cannot hold in rows", name,
+                         tensor_describe(what, t));
     struct gathered *g = find(w, name);
     if (g == NULL) g = add_tensor(w, name, t);
-    if (!same_rows(g, t)) return thea_fail(err, THEA_EDOC, "'%s': %s does not continue what came before", name, tensor_describe(what, t));
+    if (!same_rows(g, t))
+        return thea_fail(err, THEA_EDOC, "'%s': %s does not continue what came before", name,
+                         tensor_describe(what, t));
     uint64_t at = w->spill.bytes;
     thea_rc rc = outlet_write(&w->spill, t->data, t->size_bytes, err);
     if (rc != THEA_OK) return rc;
@@ -175,13 +183,16 @@ static thea_rc write_header(struct safetensors_writer *w, struct thea_err *err)
     return rc;
 }
 
-static thea_rc copy_extent(struct safetensors_writer *w, const struct extent *e, char *buffer, struct thea_err *err)
+static thea_rc copy_extent(struct safetensors_writer *w, const struct extent *e, char *buffer,
+                           struct thea_err *err)
 {
     for (uint64_t done = 0; done < e->bytes;) {
         size_t want = e->bytes - done < COPY_BYTES ? (size_t)(e->bytes - done) : COPY_BYTES;
         ssize_t got = pread(w->spill.fd, buffer, want, (off_t)(e->at + done));
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return thea_fail(err, THEA_EIO, "cannot read back what '%s' is made from: %s", w->spill.path, got < 0 ? strerror(errno) : "it is shorter");
+        if (got <= 0)
+            return thea_fail(err, THEA_EIO, "cannot read back what '%s' is made from: %s", w->spill.path,
+                             got < 0 ? strerror(errno) : "it is shorter");
         thea_rc rc = outlet_write(&w->file, buffer, (size_t)got, err);
         if (rc != THEA_OK) return rc;
         done += (uint64_t)got;
@@ -196,7 +207,8 @@ thea_rc safetensors_writer_finish(struct safetensors_writer *w, uint64_t *bytes,
     if (buffer == NULL) abort();
     for (size_t i = 0; rc == THEA_OK && i < w->count; i++) {
         const struct gathered *g = w->tensors[i];
-        for (size_t k = 0; rc == THEA_OK && !g->removed && k < g->count; k++) rc = copy_extent(w, &g->extents[k], buffer, err);
+        for (size_t k = 0; rc == THEA_OK && !g->removed && k < g->count; k++)
+            rc = copy_extent(w, &g->extents[k], buffer, err);
     }
     free(buffer);
     if (bytes != NULL) *bytes = w->file.bytes;

@@ -25,7 +25,8 @@ static thea_rc check(const float *logits, size_t n, struct thea_err *err)
     bool any = false;
     for (size_t i = 0; i < n; i++) {
         if (isnan(logits[i])) return thea_fail(err, THEA_EDOC, "the logit of token %zu is not a number", i);
-        if (isinf(logits[i]) && logits[i] > 0) return thea_fail(err, THEA_EDOC, "the logit of token %zu is infinite", i);
+        if (isinf(logits[i]) && logits[i] > 0)
+            return thea_fail(err, THEA_EDOC, "the logit of token %zu is infinite", i);
         any = any || !isinf(logits[i]);
     }
     return any ? THEA_OK : thea_fail(err, THEA_EDOC, "no token is possible: all %zu logits are -infinity", n);
@@ -72,7 +73,8 @@ static void sift(struct sampler_candidate *heap, size_t n, size_t at)
 }
 
 /* The k first in rank, sorted; k = 0 means all. Returns how many. */
-static size_t rank(struct sampler_candidate *out, const struct sampler_options *o, const float *logits, size_t n, const uint64_t *seen)
+static size_t rank(struct sampler_candidate *out, const struct sampler_options *o, const float *logits,
+                   size_t n, const uint64_t *seen)
 {
     size_t k = o->top_k > 0 && (uint64_t)o->top_k < n ? (size_t)o->top_k : n;
     for (size_t i = 0; i < n; i++) {
@@ -111,8 +113,9 @@ static size_t filter(const struct sampler_options *o, const struct sampler_candi
     return left;
 }
 
-thea_rc sampler_choose(int32_t *id, const struct sampler_options *o, const float *logits, size_t n, const uint64_t *seen, double uniform,
-                       struct sampler_candidate *scratch, struct thea_err *err)
+thea_rc sampler_choose(int32_t *id, const struct sampler_options *o, const float *logits, size_t n,
+                       const uint64_t *seen, double uniform, struct sampler_candidate *scratch,
+                       struct thea_err *err)
 {
     assert(n > 0 && n <= INT32_MAX && uniform >= 0 && uniform < 1);
     thea_rc rc = check(logits, n, err);

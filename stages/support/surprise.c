@@ -59,8 +59,8 @@ static size_t keep(struct surprise_line *out, size_t have, size_t top, const str
     return kept;
 }
 
-size_t surprise_lines(struct surprise_line *out, size_t top, size_t min_bytes, const char *text, size_t len, const float *nll,
-                      size_t count, size_t first, const int64_t *ends)
+size_t surprise_lines(struct surprise_line *out, size_t top, size_t min_bytes, const char *text, size_t len,
+                      const float *nll, size_t count, size_t first, const int64_t *ends)
 {
     struct cursor c = {.nll = nll, .ends = ends, .count = count, .first = first};
     size_t have = 0, number = 0;
@@ -68,7 +68,10 @@ size_t surprise_lines(struct surprise_line *out, size_t top, size_t min_bytes, c
         const char *newline = memchr(text + start, '\n', len - start);
         size_t end = newline != NULL ? (size_t)(newline - text) + 1 : len;
         double bits = bits_between(&c, start, end, len);
-        struct surprise_line line = {.number = ++number, .bits_per_byte = bits / (double)(end - start), .text = text + start, .len = end - start};
+        struct surprise_line line = {.number = ++number,
+                                     .bits_per_byte = bits / (double)(end - start),
+                                     .text = text + start,
+                                     .len = end - start};
         trim(&line);
         if (line.len > 0 && line.len >= min_bytes) have = keep(out, have, top, &line);
         start = end;

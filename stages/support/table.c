@@ -11,9 +11,21 @@
 
 enum { COLUMNS_MAX = 8, LINES_MAX = 10, CELL_BYTES = 40, TITLE_MIN = 9, WHERE_MAX = 40, DOCUMENT_MIN = 20 };
 
-struct column { char *key; const char *title; bool real; size_t width; };
-struct row { char *id; size_t order; double values[COLUMNS_MAX]; }; /* NAN: null */
-struct line { double bits; char *where, *text; };
+struct column {
+    char *key;
+    const char *title;
+    bool real;
+    size_t width;
+};
+struct row {
+    char *id;
+    size_t order;
+    double values[COLUMNS_MAX];
+}; /* NAN: null */
+struct line {
+    double bits;
+    char *where, *text;
+};
 
 struct table {
     struct column columns[COLUMNS_MAX];
@@ -67,7 +79,8 @@ static void find_columns(struct table *t, const struct json_node *record)
     for (struct json_iter it = json_iter(record); json_next(&it);) {
         json_kind_t kind = json_kind(it.value);
         bool number = kind == JSON_INT_ || kind == JSON_NUMBER_ || kind == JSON_NULL_;
-        bool shown = strcmp(it.key, "bits_per_byte") != 0 && strcmp(it.key, "perplexity") != 0 && strcmp(it.key, "id") != 0;
+        bool shown = strcmp(it.key, "bits_per_byte") != 0 && strcmp(it.key, "perplexity") != 0 &&
+                     strcmp(it.key, "id") != 0;
         if (number && shown) add_column(t, it.key);
     }
 }
@@ -94,7 +107,8 @@ static void keep_line(struct table *t, const char *id, const struct json_node *e
 thea_rc table_add(struct table *t, const struct json_node *record, struct thea_err *err)
 {
     const char *id = json_text_or(record, "id", NULL);
-    if (json_kind(record) != JSON_MAP_ || id == NULL) return thea_fail(err, THEA_EDOC, "the record is no map with an \"id\"");
+    if (json_kind(record) != JSON_MAP_ || id == NULL)
+        return thea_fail(err, THEA_EDOC, "the record is no map with an \"id\"");
     if (t->count == 0) find_columns(t, record);
     if (t->count == t->cap) {
         t->cap = t->cap == 0 ? 64 : t->cap * 2;
@@ -125,10 +139,14 @@ static int by_first_value(const void *a, const void *b)
 
 static const char *cell(char *to, const struct column *c, double value)
 {
-    if (isnan(value)) snprintf(to, CELL_BYTES, "-");
-    else if (c->real) snprintf(to, CELL_BYTES, fabs(value) < 1e15 ? "%.3f" : "%.3g", value);
-    else if (value < 0) snprintf(to, CELL_BYTES, "%.0f", value);
-    else value_format_count(to, (uint64_t)value);
+    if (isnan(value))
+        snprintf(to, CELL_BYTES, "-");
+    else if (c->real)
+        snprintf(to, CELL_BYTES, fabs(value) < 1e15 ? "%.3f" : "%.3g", value);
+    else if (value < 0)
+        snprintf(to, CELL_BYTES, "%.0f", value);
+    else
+        value_format_count(to, (uint64_t)value);
     return to;
 }
 
@@ -209,19 +227,23 @@ static void print_gap(const struct table *t, size_t shown, struct buf *out)
     size_t first = t->column_count > 0 ? t->columns[0].width : 1, used = 0;
     for (size_t i = 0; i < t->column_count; i++) used += t->columns[i].width + 2;
     add_right(out, "…", first);
-    buf_printf(out, "%*s(%zu of %zu shown, --set write.rows=0 for all)\n", (int)(used > first ? used - first : 2), "", shown, t->count);
+    buf_printf(out, "%*s(%zu of %zu shown, --set write.rows=0 for all)\n",
+               (int)(used > first ? used - first : 2), "", shown, t->count);
 }
 
 static void print_lines(const struct table *t, size_t width, struct buf *out)
 {
-    static const char *const counts[] = {"", "", "two ", "three ", "four ", "five ", "six ", "seven ", "eight ", "nine ", "ten "};
-    size_t where = strlen("where"), limit = width / 2 - TITLE_MIN < WHERE_MAX ? width / 2 - TITLE_MIN : WHERE_MAX;
+    static const char *const counts[] = {"",     "",       "two ",   "three ", "four ", "five ",
+                                         "six ", "seven ", "eight ", "nine ",  "ten "};
+    size_t where = strlen("where"),
+           limit = width / 2 - TITLE_MIN < WHERE_MAX ? width / 2 - TITLE_MIN : WHERE_MAX;
     for (size_t i = 0; i < t->line_count; i++) {
         size_t n = chars_width(t->lines[i].where, strlen(t->lines[i].where));
         where = n > where ? n : where;
     }
     if (where > limit) where = limit;
-    buf_printf(out, "\nthe %smost surprising line%s\nbits/byte  %-*s  line\n", counts[t->line_count], t->line_count == 1 ? "" : "s", (int)where, "where");
+    buf_printf(out, "\nthe %smost surprising line%s\nbits/byte  %-*s  line\n", counts[t->line_count],
+               t->line_count == 1 ? "" : "s", (int)where, "where");
     for (size_t i = 0; i < t->line_count; i++) {
         buf_printf(out, "%9.2f  ", t->lines[i].bits);
         size_t used = add_path(out, t->lines[i].where, where);
@@ -249,8 +271,10 @@ void table_print(const struct table *table, size_t rows, size_t width, struct bu
         used += t.columns[i].width + 2;
     }
     size_t room = used + DOCUMENT_MIN < width ? width - used : DOCUMENT_MIN;
-    buf_printf(out, "document%s\n", t.sorted && room >= 54 ? "              how well the model predicts it; low is easy" : "");
-    size_t shown = rows == 0 || rows > t.count ? t.count : rows, head = shown == t.count ? shown : (shown + 1) / 2;
+    buf_printf(out, "document%s\n",
+               t.sorted && room >= 54 ? "              how well the model predicts it; low is easy" : "");
+    size_t shown = rows == 0 || rows > t.count ? t.count : rows,
+           head = shown == t.count ? shown : (shown + 1) / 2;
     print_rows(&t, 0, head, room, out);
     if (shown < t.count) print_gap(&t, shown, out);
     print_rows(&t, t.count - (shown - head), t.count, room, out);

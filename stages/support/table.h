@@ -1,8 +1,10 @@
-/* Records of documents as a table for people: the lowest, the highest, the totals; and the most surprising lines over all of them.
+/* Records of documents as a table for people: the lowest, the highest, the totals; and the most surprising
+ * lines over all of them.
  *
- * A record is a map with "id"; its numbers are the columns (those of the first record; `perplexity`, which tokenizers do not share, is left
- * out). With bits_per_byte the rows are sorted by it and its total is weighted by bytes; else they stay in order. The lists of maps called
- * "top" ({line, bits_per_byte, text}) make the second table. Only what is printed is kept in memory of the latter. */
+ * A record is a map with "id"; its numbers are the columns (those of the first record; `perplexity`, which
+ * tokenizers do not share, is left out). With bits_per_byte the rows are sorted by it and its total is
+ * weighted by bytes; else they stay in order. The lists of maps called "top" ({line, bits_per_byte, text})
+ * make the second table. Only what is printed is kept in memory of the latter. */
 #ifndef STAGES_SUPPORT_TABLE_H
 #define STAGES_SUPPORT_TABLE_H
 

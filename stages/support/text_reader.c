@@ -73,7 +73,8 @@ bool text_reader_check(int fd, uint64_t max_bytes, uint64_t *bytes, char *reason
 static thea_rc bad_text(const struct text_reader *r, uint64_t at, const char *what, struct thea_err *err)
 {
     return thea_fail(err, THEA_EDATA, "%s: byte %llu: %s%s", r->name, (unsigned long long)at, what,
-                     r->checked ? " (the file changed while it was read)" : "; text must be UTF-8 without zero bytes");
+                     r->checked ? " (the file changed while it was read)"
+                                : "; text must be UTF-8 without zero bytes");
 }
 
 thea_rc text_reader_next(struct text_reader *r, char *to, size_t room, size_t *n, struct thea_err *err)
@@ -89,9 +90,11 @@ thea_rc text_reader_next(struct text_reader *r, char *to, size_t room, size_t *n
         size_t len = r->carry_len + (size_t)got;
         char limit[TEXT_READER_LIMIT];
         if (r->offset + len > r->limit)
-            return thea_fail(err, THEA_EDATA, "%s: over %s (max_bytes)", r->name, text_reader_limit(limit, r->limit));
+            return thea_fail(err, THEA_EDATA, "%s: over %s (max_bytes)", r->name,
+                             text_reader_limit(limit, r->limit));
         const char *zero = memchr(to, '\0', len);
-        if (zero != NULL) return bad_text(r, r->offset + (uint64_t)(zero - to), "a zero byte: this is not text", err);
+        if (zero != NULL)
+            return bad_text(r, r->offset + (uint64_t)(zero - to), "a zero byte: this is not text", err);
         bool cut = false;
         size_t good = chars_valid(to, len, &cut);
         r->carry_len = len - good;
@@ -101,8 +104,8 @@ thea_rc text_reader_next(struct text_reader *r, char *to, size_t room, size_t *n
         if (got == 0) {
             r->ended = true;
             if (r->checked && r->offset < r->limit)
-                return thea_fail(err, THEA_EDATA, "%s: became shorter while it was read (%llu of %llu bytes)", r->name,
-                                 (unsigned long long)r->offset, (unsigned long long)r->limit);
+                return thea_fail(err, THEA_EDATA, "%s: became shorter while it was read (%llu of %llu bytes)",
+                                 r->name, (unsigned long long)r->offset, (unsigned long long)r->limit);
         }
         if (good > 0) {
             *n = good;

@@ -8,8 +8,10 @@ struct turn *turns_join(struct turns *t, const char *id)
 {
     struct turn *turn = calloc(1, sizeof *turn);
     if (turn == NULL || (turn->id = strdup(id)) == NULL) abort();
-    if (t->last != NULL) t->last->next = turn;
-    else t->first = turn;
+    if (t->last != NULL)
+        t->last->next = turn;
+    else
+        t->first = turn;
     t->last = turn;
     return turn;
 }

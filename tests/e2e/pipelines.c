@@ -1,4 +1,5 @@
-/* Every file in pipelines/ runs, found by its name; and typed as a shell pipe it gives the same. Stages' failures, as their users see them. */
+/* Every file in pipelines/ runs, found by its name; and typed as a shell pipe it gives the same. Stages'
+ * failures, as their users see them. */
 #include "graph/json.h"
 #include "tests/support/run.h"
 
@@ -13,7 +14,9 @@
 #define FILES "docs/architecture.md graph/err.c graph/buf.c"
 
 /* How each pipeline is tried; a new file in pipelines/ without a line here fails the test. */
-static const struct trial { const char *name, *arguments, *expected; } trials[] = {
+static const struct trial {
+    const char *name, *arguments, *expected;
+} trials[] = {
     {"score", "--set write.format=jsonl " FILES, "\"bits_per_byte\": "},
     {"embed", FILES, "\"embedding\": ["},
     {"generate", "--set load.text='The pipeline' --set sample.greedy=true --set sample.max_tokens=8", " "},
@@ -40,7 +43,8 @@ static void run_trial(const char *name)
     struct run_result r;
     for (size_t i = 0; i < sizeof trials / sizeof trials[0]; i++) {
         if (strcmp(trials[i].name, name) != 0) continue;
-        run_shell(&r, NULL, 60, "thea check pipelines/%s.yaml && thea run -q %s %s", name, name, trials[i].arguments);
+        run_shell(&r, NULL, 60, "thea check pipelines/%s.yaml && thea run -q %s %s", name, name,
+                  trials[i].arguments);
         cr_assert_eq(r.status, 0, "%s: %s", name, buf_text(&r.err));
         cr_assert_not_null(strstr(buf_text(&r.out), trials[i].expected), "%s: %s", name, buf_text(&r.out));
         run_result_fini(&r);
@@ -80,7 +84,8 @@ static struct json_node *line_of(const char **rest)
     return node;
 }
 
-static void expect_close(const struct json_node *a, const struct json_node *b, double relative, const char *what)
+static void expect_close(const struct json_node *a, const struct json_node *b, double relative,
+                         const char *what)
 {
     double x = json_number(a), y = json_number(b);
     cr_assert(fabs(x - y) <= relative * fabs(x), "%s: %.9g and %.9g", what, x, y);
@@ -95,20 +100,23 @@ static void expect_same_scores(const struct json_node *a, const struct json_node
         free(x);
         free(y);
     }
-    expect_close(json_member(a, "bits_per_byte"), json_member(b, "bits_per_byte"), 1e-5, json_text_or(a, "id", ""));
+    expect_close(json_member(a, "bits_per_byte"), json_member(b, "bits_per_byte"), 1e-5,
+                 json_text_or(a, "id", ""));
     expect_close(json_member(a, "perplexity"), json_member(b, "perplexity"), 1e-5, json_text_or(a, "id", ""));
     cr_assert_eq(json_count(json_member(a, "top")), 10);
     for (size_t i = 0; i < 10; i++)
-        expect_close(json_path(json_item(json_member(a, "top"), i), "bits_per_byte"), json_path(json_item(json_member(b, "top"), i), "bits_per_byte"),
-                     1e-4, "a line");
+        expect_close(json_path(json_item(json_member(a, "top"), i), "bits_per_byte"),
+                     json_path(json_item(json_member(b, "top"), i), "bits_per_byte"), 1e-4, "a line");
 }
 
 Test(pipelines, scores_of_yaml_and_of_a_shell_pipe_are_equal, .timeout = 200)
 {
     struct run_result yaml, typed;
     run_shell(&yaml, NULL, 60, "thea run -q score --set write.format=jsonl " FILES);
-    run_shell(&typed, NULL, 60, "thea load " FILES " | thea tokenize -m " MODEL " | thea layers -m " MODEL " --blocks 0-2 --chunk 64 | "
-                                "thea layers -m " MODEL " --blocks 3- | thea score --top 10 | thea write");
+    run_shell(&typed, NULL, 60,
+              "thea load " FILES " | thea tokenize -m " MODEL " | thea layers -m " MODEL
+              " --blocks 0-2 --chunk 64 | "
+              "thea layers -m " MODEL " --blocks 3- | thea score --top 10 | thea write");
     cr_assert_eq(yaml.status, 0, "%s", buf_text(&yaml.err));
     cr_assert_eq(typed.status, 0, "%s", buf_text(&typed.err));
     cr_assert_str_empty(buf_text(&typed.err), "a pipe that succeeds says nothing");
@@ -129,7 +137,9 @@ Test(pipelines, vectors_of_yaml_and_of_a_shell_pipe_are_equal_and_of_length_1, .
 {
     struct run_result yaml, typed;
     run_shell(&yaml, NULL, 60, "thea run -q embed " FILES);
-    run_shell(&typed, NULL, 60, "thea load " FILES " | thea tokenize -m " MODEL " | thea layers -m " MODEL " --emit final --chunk 100 | thea pool | thea write");
+    run_shell(&typed, NULL, 60,
+              "thea load " FILES " | thea tokenize -m " MODEL " | thea layers -m " MODEL
+              " --emit final --chunk 100 | thea pool | thea write");
     cr_assert_eq(typed.status, 0, "%s", buf_text(&typed.err));
     const char *a = buf_text(&yaml.out), *b = buf_text(&typed.out);
     for (int i = 0; i < 3; i++) {
@@ -165,17 +175,21 @@ Test(pipelines, token_ids_go_in_and_logits_come_out, .timeout = 60)
 {
     char command[4096];
     snprintf(command, sizeof command,
-             "cd %s && echo '{\"id\": \"a\", \"tokens\": [1, 2, 3]}' > ids.jsonl && thea load --format tokens ids.jsonl | thea layers -m %s/" MODEL
-             " --emit logits | thea write --format safetensors -o out.safetensors && head -c 200 out.safetensors | tr -d '\\0'",
+             "cd %s && echo '{\"id\": \"a\", \"tokens\": [1, 2, 3]}' > ids.jsonl && thea load --format "
+             "tokens ids.jsonl | thea layers -m %s/" MODEL
+             " --emit logits | thea write --format safetensors -o out.safetensors && head -c 200 "
+             "out.safetensors | tr -d '\\0'",
              scratch, run_source_dir());
-    expect_run(0, "{\"a.logits\": {\"dtype\": \"F32\", \"shape\": [3, 4096], \"data_offsets\": [0, 49152]}}", NULL, command);
+    expect_run(0, "{\"a.logits\": {\"dtype\": \"F32\", \"shape\": [3, 4096], \"data_offsets\": [0, 49152]}}",
+               NULL, command);
 }
 
 Test(pipelines, texts_become_tokens_and_text_again, .timeout = 60)
 {
     expect_run(0, "{\"id\": \"a\", \"text\": \"The pipeline\\nreads é 🌲.\"}", NULL,
-               "printf '{\"id\": \"a\", \"text\": \"The pipeline\\\\nreads é 🌲.\"}\\n' | thea load --format jsonl - | thea tokenize -m " MODEL
-               " --no-special | thea detokenize -m " MODEL " | thea write --format jsonl");
+               "printf '{\"id\": \"a\", \"text\": \"The pipeline\\\\nreads é 🌲.\"}\\n' | thea load --format "
+               "jsonl - | thea tokenize -m " MODEL " --no-special | thea detokenize -m " MODEL
+               " | thea write --format jsonl");
 }
 
 Test(pipelines, a_missing_file_is_status_66_in_a_pipe_and_in_a_run, .timeout = 60)
@@ -187,15 +201,19 @@ Test(pipelines, a_missing_file_is_status_66_in_a_pipe_and_in_a_run, .timeout = 6
 Test(pipelines, a_document_that_cannot_be_embedded_is_named_and_the_run_ends_with_1, .timeout = 60)
 {
     char command[4096];
-    snprintf(command, sizeof command, "echo '{\"id\": \"none\", \"tokens\": []}' > %s/i.jsonl && echo '{\"id\": \"some\", \"tokens\": [5]}' >> %s/i.jsonl && "
-                                      "thea load --format tokens %s/i.jsonl | thea layers -m " MODEL " --emit final | thea pool | thea write",
+    snprintf(command, sizeof command,
+             "echo '{\"id\": \"none\", \"tokens\": []}' > %s/i.jsonl && echo '{\"id\": \"some\", \"tokens\": "
+             "[5]}' >> %s/i.jsonl && "
+             "thea load --format tokens %s/i.jsonl | thea layers -m " MODEL
+             " --emit final | thea pool | thea write",
              scratch, scratch, scratch);
     expect_run(1, "{\"id\": \"some\"", "none: an empty document has no vector", command);
 }
 
 Test(pipelines, a_full_disk_is_status_74, .timeout = 60)
 {
-    expect_run(74, NULL, "cannot write '/dev/full': No space left on device", "thea load LICENSE | thea write --format text -o /dev/full");
+    expect_run(74, NULL, "cannot write '/dev/full': No space left on device",
+               "thea load LICENSE | thea write --format text -o /dev/full");
 }
 
 Test(pipelines, a_directory_that_is_not_there_is_status_73, .timeout = 60)

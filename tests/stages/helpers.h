@@ -29,7 +29,8 @@ __attribute__((unused)) static void scratch_make(void)
     cr_assert_eq(chdir(scratch), 0);
 }
 
-__attribute__((unused)) static int scratch_remove_one(const char *path, const struct stat *at, int kind, struct FTW *walk)
+__attribute__((unused)) static int scratch_remove_one(const char *path, const struct stat *at, int kind,
+                                                      struct FTW *walk)
 {
     (void)at, (void)kind, (void)walk;
     return remove(path);
@@ -98,16 +99,24 @@ __attribute__((unused)) static void feed(struct harness *h, const char *port, co
 }
 
 /* One tensor of a stream whose id attribute is `id` (NULL: none). */
-__attribute__((unused)) static void feed_tensors(struct harness *h, const char *port, uint64_t stream, const char *id, uint64_t position,
-                                                 struct tensor *tensors, size_t count)
+__attribute__((unused)) static void feed_tensors(struct harness *h, const char *port, uint64_t stream,
+                                                 const char *id, uint64_t position, struct tensor *tensors,
+                                                 size_t count)
 {
     struct attr attr = {.key = "id", .type = ATTR_TEXT, .text = id};
-    struct frame f = {.kind = FRAME_DATA, .stream = stream, .position = position, .port = port, .tensors = tensors, .tensor_count = count,
-                      .attrs = &attr, .attr_count = id != NULL};
+    struct frame f = {.kind = FRAME_DATA,
+                      .stream = stream,
+                      .position = position,
+                      .port = port,
+                      .tensors = tensors,
+                      .tensor_count = count,
+                      .attrs = &attr,
+                      .attr_count = id != NULL};
     feed(h, port, &f);
 }
 
-__attribute__((unused)) static void feed_kind(struct harness *h, const char *port, uint64_t stream, frame_kind kind)
+__attribute__((unused)) static void feed_kind(struct harness *h, const char *port, uint64_t stream,
+                                              frame_kind kind)
 {
     struct frame f = {.kind = kind, .stream = stream, .port = port};
     feed(h, port, &f);

@@ -8,7 +8,13 @@ extern const struct stage_ops load_ops;
 TestSuite(load, .init = scratch_make, .fini = scratch_remove);
 
 /* Documents of one run: ids and texts, gathered from the frames. */
-struct loaded { size_t count; char ids[64][256]; struct buf text[64]; bool ended[64]; struct harness *h; };
+struct loaded {
+    size_t count;
+    char ids[64][256];
+    struct buf text[64];
+    bool ended[64];
+    struct harness *h;
+};
 
 static void gather(struct loaded *l, const char *port)
 {
@@ -23,13 +29,15 @@ static void gather(struct loaded *l, const char *port)
             snprintf(l->ids[d], sizeof l->ids[d], "%s", frame_attr_text(f, "id", "(none)"));
         }
         const struct tensor *t = frame_tensor(f, strcmp(port, "docs") == 0 ? "text" : "tokens");
-        if (t != NULL && strcmp(port, "docs") == 0) cr_assert_eq(f->position, l->text[d].len, "positions are byte offsets");
+        if (t != NULL && strcmp(port, "docs") == 0)
+            cr_assert_eq(f->position, l->text[d].len, "positions are byte offsets");
         if (t != NULL) buf_add(&l->text[d], t->data, t->size_bytes);
         l->ended[d] = l->ended[d] || f->kind == FRAME_END;
     }
 }
 
-static thea_rc load_ports(struct loaded *l, const char *const *args, const char *const *ports, struct thea_err *err)
+static thea_rc load_ports(struct loaded *l, const char *const *args, const char *const *ports,
+                          struct thea_err *err)
 {
     *l = (struct loaded){0};
     thea_rc rc = harness_open(&l->h, &load_ops, args, ports, err);
@@ -63,7 +71,8 @@ static void expect_failure(const char *const *args, thea_rc expected, const char
 
 static void make_tree(void)
 {
-    mkdir("notes", 0755), mkdir("notes/deep", 0755), mkdir("notes/deep/er", 0755), mkdir("notes/.git", 0755), mkdir("notes/build", 0755);
+    mkdir("notes", 0755), mkdir("notes/deep", 0755), mkdir("notes/deep/er", 0755), mkdir("notes/.git", 0755),
+        mkdir("notes/build", 0755);
     put_text_file("notes/b.md", "b\n");
     put_text_file("notes/a.md", "a\n");
     put_text_file("notes/c.txt", "c\n");
@@ -77,7 +86,9 @@ static void make_tree(void)
 static void expect_ids(const struct loaded *l, const char *const *ids)
 {
     size_t n = 0;
-    for (; ids[n] != NULL; n++) cr_assert(n < l->count && strcmp(l->ids[n], ids[n]) == 0, "document %zu is %s, not %s", n, l->ids[n], ids[n]);
+    for (; ids[n] != NULL; n++)
+        cr_assert(n < l->count && strcmp(l->ids[n], ids[n]) == 0, "document %zu is %s, not %s", n, l->ids[n],
+                  ids[n]);
     cr_assert_eq(l->count, n, "%zu documents, not %zu; the next is %s", l->count, n, l->ids[n]);
 }
 
@@ -168,7 +179,8 @@ Test(load, a_loop_of_symbolic_links_ends)
     cr_assert_eq(symlink("self", "notes/self"), 0);
     cr_assert_eq(symlink("../a.md", "notes/deep/linked.md"), 0);
     load(&l, ARGS("notes/**/*.md"));
-    expect_ids(&l, ARGS("notes/a.md", "notes/b.md", "notes/deep/d.md", "notes/deep/er/e.md", "notes/deep/linked.md"));
+    expect_ids(&l, ARGS("notes/a.md", "notes/b.md", "notes/deep/d.md", "notes/deep/er/e.md",
+                        "notes/deep/linked.md"));
     done(&l);
 }
 
@@ -196,7 +208,8 @@ Test(load, text_goes_in_pieces_cut_at_characters)
         const struct tensor *t = frame_tensor(harness_frame(l.h, "docs", i), "text");
         if (t == NULL) continue;
         cr_assert_leq(t->size_bytes, 65536);
-        cr_assert_neq(((const unsigned char *)t->data)[0] & 0xC0, 0x80, "piece %zu begins inside a character", i);
+        cr_assert_neq(((const unsigned char *)t->data)[0] & 0xC0, 0x80, "piece %zu begins inside a character",
+                      i);
     }
     buf_fini(&text);
     done(&l);
@@ -223,13 +236,14 @@ Test(load, binary_broken_and_long_files_are_left_out_whole_and_counted)
     put_file("c.txt", "caf\xE9 au lait", 12);
     put_file("d.txt", "cut \xF0\x9F\x8C", 7); /* ends inside a character */
     put_file("e.txt", big, sizeof big);
-    put_file("f.txt", "\xED\xA0\x80", 3);     /* a surrogate */
-    put_file("g.txt", "\xC0\xAF", 2);         /* overlong */
+    put_file("f.txt", "\xED\xA0\x80", 3); /* a surrogate */
+    put_file("g.txt", "\xC0\xAF", 2);     /* overlong */
     load(&l, ARGS("--max-bytes", "1KiB", "."));
     expect_ids(&l, ARGS("a.txt"));
     cr_assert_eq(harness_page(l.h)->skipped, 6);
     cr_assert_eq(harness_page(l.h)->documents_total, 1);
-    cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "not UTF-8"), "%s", harness_page(l.h)->skipped_reasons);
+    cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "not UTF-8"), "%s",
+                       harness_page(l.h)->skipped_reasons);
     cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "binary"));
     cr_assert_not_null(strstr(harness_page(l.h)->skipped_reasons, "over 1 KiB"));
     done(&l);
@@ -370,7 +384,8 @@ Test(load, a_terminal_is_refused)
 Test(load, json_lines_are_documents_with_their_own_ids)
 {
     struct loaded l;
-    put_text_file("r.jsonl", "{\"id\": \"a\", \"text\": \"one\"}\n\n{\"text\": \"two\\u0000\", \"more\": [1]}\r\n{\"id\": 7, \"text\": \"\"}");
+    put_text_file("r.jsonl", "{\"id\": \"a\", \"text\": \"one\"}\n\n{\"text\": \"two\\u0000\", \"more\": "
+                             "[1]}\r\n{\"id\": 7, \"text\": \"\"}");
     load(&l, ARGS("r.jsonl"));
     expect_ids(&l, ARGS("a", "r.jsonl:3", "7"));
     cr_assert_str_eq(buf_text(&l.text[0]), "one");
@@ -397,7 +412,8 @@ Test(load, token_records_leave_on_tokens_in_pieces)
     for (int i = 1; i < 5000; i++) buf_printf(&text, ", %d", i);
     buf_add_text(&text, "]}\n{\"id\": \"none\", \"tokens\": []}\n");
     put_file("ids.jsonl", text.data, text.len);
-    cr_assert_eq(load_ports(&l, ARGS("--format", "tokens", "ids.jsonl"), ARGS("tokens"), &err), THEA_OK, "%s", err.message);
+    cr_assert_eq(load_ports(&l, ARGS("--format", "tokens", "ids.jsonl"), ARGS("tokens"), &err), THEA_OK, "%s",
+                 err.message);
     expect_ids(&l, ARGS("t", "none"));
     cr_assert_eq(l.text[0].len, 5000 * sizeof(int32_t));
     const int32_t *ids = (const void *)l.text[0].data;
@@ -423,7 +439,9 @@ Test(load, a_record_of_tokens_does_not_vanish_when_docs_are_read)
 
 Test(load, bad_json_lines_are_errors_with_file_and_line)
 {
-    static const struct { const char *text, *part; } bad[] = {
+    static const struct {
+        const char *text, *part;
+    } bad[] = {
         {"{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"b\", text}\n", "r.jsonl:2:16: not valid JSON"},
         {"[1, 2]\n", "r.jsonl:1: a line must be a map, this is a list"},
         {"{\"id\": \"a\"}\n", "r.jsonl:1: neither text nor tokens"},

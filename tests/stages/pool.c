@@ -34,7 +34,8 @@ static void expect_vector(const char *const *args, const double *expected, doubl
         const struct tensor *t = frame_tensor(harness_frame(h, "vector", 0), "vector");
         cr_assert(t != NULL && t->rank == 1 && t->shape[0] == WIDTH);
         for (size_t i = 0; i < WIDTH; i++)
-            cr_assert_float_eq((double)((const float *)t->data)[i], expected[i], tolerance, "element %zu, chunk %zu", i, chunk);
+            cr_assert_float_eq((double)((const float *)t->data)[i], expected[i], tolerance,
+                               "element %zu, chunk %zu", i, chunk);
         cr_assert_str_eq(frame_attr_text(harness_frame(h, "vector", 0), "id", ""), "d");
         harness_close(h);
     }
@@ -72,7 +73,8 @@ Test(pool, a_vector_of_zeros_stays_one)
 Test(pool, streams_do_not_mix)
 {
     struct harness *h = open_pool(ARGS("--no-normalize"));
-    struct tensor a = tensor_2d("final", TENSOR_F32, rows[0], 1, WIDTH), b = tensor_2d("final", TENSOR_F32, rows[2], 1, WIDTH);
+    struct tensor a = tensor_2d("final", TENSOR_F32, rows[0], 1, WIDTH),
+                  b = tensor_2d("final", TENSOR_F32, rows[2], 1, WIDTH);
     feed_tensors(h, "final", 1, "a", 0, &a, 1);
     feed_tensors(h, "final", 2, "b", 0, &b, 1);
     feed_kind(h, "final", 2, FRAME_END);
@@ -105,7 +107,8 @@ Test(pool, rows_that_are_not_finite_are_the_documents_error)
 Test(pool, rows_of_two_widths_are_the_documents_error)
 {
     struct harness *h = open_pool(NULL);
-    struct tensor a = tensor_2d("final", TENSOR_F32, rows[0], 1, 3), b = tensor_2d("final", TENSOR_F32, rows[0], 1, 2);
+    struct tensor a = tensor_2d("final", TENSOR_F32, rows[0], 1, 3),
+                  b = tensor_2d("final", TENSOR_F32, rows[0], 1, 2);
     feed_tensors(h, "final", 1, "w", 0, &a, 1);
     feed_tensors(h, "final", 1, NULL, 1, &b, 1);
     cr_assert_not_null(error_of(h, "vector", 0));
@@ -124,7 +127,9 @@ Test(pool, a_model_fixes_the_width)
 {
     struct harness *h = NULL;
     struct thea_err err = {0};
-    cr_assert_eq(harness_open(&h, &pool_ops, ARGS("--model", THEA_SOURCE_DIR "/models/thea-mini"), NULL, &err), THEA_OK, "%s", err.message);
+    cr_assert_eq(
+        harness_open(&h, &pool_ops, ARGS("--model", THEA_SOURCE_DIR "/models/thea-mini"), NULL, &err),
+        THEA_OK, "%s", err.message);
     struct tensor t = tensor_2d("final", TENSOR_F32, rows, ROWS, WIDTH);
     struct frame f = {.kind = FRAME_DATA, .stream = 1, .port = "final", .tensors = &t, .tensor_count = 1};
     cr_assert_neq(harness_feed(h, "final", &f, &err), THEA_OK, "a width of 3 is not thea-mini's 128");

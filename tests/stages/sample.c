@@ -13,7 +13,8 @@ static const char mini[] = THEA_SOURCE_DIR "/models/thea-mini";
 
 static const struct sampler_options all = {.temperature = 1, .top_p = 1, .repetition_penalty = 1};
 
-static int32_t choose(const struct sampler_options *o, const float *logits, size_t n, const uint64_t *seen, double uniform)
+static int32_t choose(const struct sampler_options *o, const float *logits, size_t n, const uint64_t *seen,
+                      double uniform)
 {
     struct sampler_candidate room[64];
     struct thea_err err = {0};
@@ -51,7 +52,8 @@ Test(sampler, top_k_1_is_greedy_at_any_temperature)
     struct sampler_options o = all;
     o.temperature = 50;
     o.top_k = 1;
-    cr_assert_eq(possible(&o, (const float[]){1, 3, 3, 2}, 4, NULL), 1U << 1, "the lower id of two equal ones");
+    cr_assert_eq(possible(&o, (const float[]){1, 3, 3, 2}, 4, NULL), 1U << 1,
+                 "the lower id of two equal ones");
 }
 
 Test(sampler, top_k_keeps_exactly_k_ties_by_id)
@@ -129,7 +131,8 @@ Test(sampler, draws_follow_the_probabilities)
     int counts[4] = {0};
     double chi = 0;
     for (uint64_t i = 0; i < DRAWS; i++) counts[choose(&all, logits, 4, NULL, sampler_uniform(11, 4, i))]++;
-    for (int i = 0; i < 4; i++) chi += (counts[i] - p[i] * DRAWS) * (counts[i] - p[i] * DRAWS) / (p[i] * DRAWS);
+    for (int i = 0; i < 4; i++)
+        chi += (counts[i] - p[i] * DRAWS) * (counts[i] - p[i] * DRAWS) / (p[i] * DRAWS);
     cr_assert_lt(chi, 16.27, "chi-square %.2f of 3 degrees: less likely than 0.001", chi);
     cr_assert_gt(chi, 0.0001, "too good to be true");
 }
@@ -160,8 +163,12 @@ Test(sampler, uniforms_are_in_range_and_differ_by_seed_stream_and_count)
 
 Test(sampler, bad_logits_are_refused)
 {
-    static const struct { float logits[3]; const char *part; } bad[] = {
-        {{1, NAN, 2}, "token 1 is not a number"}, {{1, 2, INFINITY}, "token 2 is infinite"}, {{-INFINITY, -INFINITY, -INFINITY}, "no token is possible"}};
+    static const struct {
+        float logits[3];
+        const char *part;
+    } bad[] = {{{1, NAN, 2}, "token 1 is not a number"},
+               {{1, 2, INFINITY}, "token 2 is infinite"},
+               {{-INFINITY, -INFINITY, -INFINITY}, "no token is possible"}};
     for (size_t i = 0; i < 3; i++) {
         for (int greedy = 0; greedy < 2; greedy++) {
             struct sampler_candidate room[3];
@@ -185,9 +192,11 @@ static struct harness *open_sample(const char *const *args)
     return h;
 }
 
-static void feed_logits(struct harness *h, uint64_t stream, uint64_t position, const float *logits, size_t vocab, const int32_t *ids, size_t n)
+static void feed_logits(struct harness *h, uint64_t stream, uint64_t position, const float *logits,
+                        size_t vocab, const int32_t *ids, size_t n)
 {
-    struct tensor t[] = {tensor_2d("next", TENSOR_F32, logits, 1, vocab), tensor_1d("tokens", TENSOR_I32, ids, n)};
+    struct tensor t[] = {tensor_2d("next", TENSOR_F32, logits, 1, vocab),
+                         tensor_1d("tokens", TENSOR_I32, ids, n)};
     feed_tensors(h, "next", stream, position == 0 ? "p" : NULL, position, t, n > 0 ? 2 : 1);
 }
 
@@ -205,7 +214,8 @@ static const char *finish_reason(const struct harness *h)
     size_t n = harness_count(h, "token");
     const char *reason = "none";
     if (harness_frame(h, "token", n - 1)->kind != FRAME_END) return "not ended";
-    for (size_t i = n - (n > 1 ? 2 : 1); i < n; i++) reason = frame_attr_text(harness_frame(h, "token", i), "finish_reason", reason);
+    for (size_t i = n - (n > 1 ? 2 : 1); i < n; i++)
+        reason = frame_attr_text(harness_frame(h, "token", i), "finish_reason", reason);
     return reason;
 }
 
@@ -250,7 +260,8 @@ Test(sample, a_stop_string_ends_the_document_even_over_several_tokens)
     cr_assert_eq(tokenizer_open(&tokenizer, mini, &err), THEA_OK, "%s", err.message);
     cr_assert_eq(tokenizer_encode(tokenizer, "one two three four", 18, false, &list, &err), THEA_OK);
     cr_assert_gt(list.count, 3);
-    struct harness *h = open_sample(ARGS("--greedy", "--model", mini, "--stop", "nowhere", "--stop", "o thr"));
+    struct harness *h =
+        open_sample(ARGS("--greedy", "--model", mini, "--stop", "nowhere", "--stop", "o thr"));
     float *logits = calloc(4096, sizeof *logits);
     size_t fed = 0;
     for (; fed < list.count && strcmp(fed > 0 ? finish_reason(h) : "", "stop") != 0; fed++) {
@@ -259,7 +270,8 @@ Test(sample, a_stop_string_ends_the_document_even_over_several_tokens)
         logits[list.ids[fed]] = 0;
     }
     cr_assert_str_eq(finish_reason(h), "stop");
-    cr_assert(list.ends[fed - 1] >= 11 && list.ends[fed - 2] < 11, "stopped after byte %d, 'o thr' ends at 11", (int)list.ends[fed - 1]);
+    cr_assert(list.ends[fed - 1] >= 11 && list.ends[fed - 2] < 11,
+              "stopped after byte %d, 'o thr' ends at 11", (int)list.ends[fed - 1]);
     free(logits);
     token_list_fini(&list);
     tokenizer_close(tokenizer);
@@ -295,13 +307,16 @@ static void expect_token(const char *const *args, int32_t expected)
     logits[5] = 9;
     logits[6] = 8;
     feed_logits(h, 1, 0, logits, 4096, (const int32_t[]){5}, 1);
-    if (expected >= 0) cr_assert_eq(token_at(h, 0), expected);
-    else cr_assert_eq(harness_frame(h, "token", 0)->kind, FRAME_END);
+    if (expected >= 0)
+        cr_assert_eq(token_at(h, 0), expected);
+    else
+        cr_assert_eq(harness_frame(h, "token", 0)->kind, FRAME_END);
     free(logits);
     harness_close(h);
 }
 
-Test(sample, the_models_generation_config_goes_before_the_defaults_and_after_the_options, .init = scratch_make, .fini = scratch_remove)
+Test(sample, the_models_generation_config_goes_before_the_defaults_and_after_the_options,
+     .init = scratch_make, .fini = scratch_remove)
 {
     make_model("{\"do_sample\": false, \"repetition_penalty\": 1.5}");
     expect_token(ARGS("--model", "./model"), 6);
@@ -328,7 +343,8 @@ Test(sample, a_broken_generation_config_is_an_error, .init = scratch_make, .fini
 static void sample_many(int32_t *out, size_t n, const char *seed, uint64_t stream, bool with_others)
 {
     float logits[50];
-    struct harness *h = open_sample(ARGS("--seed", seed, "--temperature", "1.5", "--top-k", "0", "--top-p", "1"));
+    struct harness *h =
+        open_sample(ARGS("--seed", seed, "--temperature", "1.5", "--top-k", "0", "--top-p", "1"));
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
         for (int k = 0; k < 50; k++) logits[k] = (float)((k * 7 + (int)i) % 11) / 4;

@@ -5,7 +5,8 @@
 
 extern const struct stage_ops score_ops;
 
-/* A document: 12 tokens, the first a special one that stands for no text; three lines, of 10, 20 and 3 bytes. */
+/* A document: 12 tokens, the first a special one that stands for no text; three lines, of 10, 20 and 3 bytes.
+ */
 static const char text[] = "aaaa bbbb\ncccc dddd eeee ffff\ngg";
 enum { TEXT = 32, TOKENS = 9 };
 static const int32_t tokens[TOKENS] = {1, 10, 11, 12, 13, 14, 15, 16, 17};
@@ -32,14 +33,17 @@ static struct json_node *record_of(struct harness *h, size_t i)
     return node;
 }
 
-/* Feed the document with `chunk` predictions a frame; text and ends ride in `cuts` pieces with the first frames. */
+/* Feed the document with `chunk` predictions a frame; text and ends ride in `cuts` pieces with the first
+ * frames. */
 static void feed_document(struct harness *h, uint64_t stream, size_t chunk, bool with_text)
 {
     for (size_t at = 0; at < TOKENS - 1; at += chunk) {
         size_t n = TOKENS - 1 - at < chunk ? TOKENS - 1 - at : chunk;
         size_t first = at == 0 ? 0 : at + 1; /* the first frame has the first token too */
-        struct tensor t[] = {tensor_1d("nll", TENSOR_F32, nll + at, n), tensor_1d("tokens", TENSOR_I32, tokens + first, at + 1 + n - first),
-                             tensor_1d("ends", TENSOR_I64, ends, TOKENS), tensor_1d("text", TENSOR_U8, text, TEXT)};
+        struct tensor t[] = {tensor_1d("nll", TENSOR_F32, nll + at, n),
+                             tensor_1d("tokens", TENSOR_I32, tokens + first, at + 1 + n - first),
+                             tensor_1d("ends", TENSOR_I64, ends, TOKENS),
+                             tensor_1d("text", TENSOR_U8, text, TEXT)};
         feed_tensors(h, "nll", stream, "doc", at + 1, t, at == 0 && with_text ? 4 : 2);
     }
     feed_kind(h, "nll", stream, FRAME_END);
@@ -92,7 +96,8 @@ Test(score, lines_are_ranked_by_the_bits_of_their_bytes)
     struct json_node *r = record_of(h, 0);
     const struct json_node *top = json_member(r, "top");
     cr_assert_eq(json_count(top), 2);
-    /* line 3, "gg": token 8 covers its 2 bytes; line 2: tokens 3 (4 of its 5 bytes), 4, 5, 6, 7; the newline before is line 1's */
+    /* line 3, "gg": token 8 covers its 2 bytes; line 2: tokens 3 (4 of its 5 bytes), 4, 5, 6, 7; the newline
+     * before is line 1's */
     cr_assert_eq(json_int_or(json_item(top, 0), "line", 0), 3);
     cr_assert_float_eq(json_number_or(json_item(top, 0), "bits_per_byte", 0), 4.0 / M_LN2 / 2, 1e-8);
     cr_assert_eq(json_int_or(json_item(top, 1), "line", 0), 2);
@@ -122,7 +127,9 @@ Test(score, a_line_is_trimmed_and_cut_at_a_character)
     buf_add_text(&line, "  \r\n");
     int64_t to[2] = {0, (int64_t)line.len};
     float one = 1;
-    struct tensor t[] = {tensor_1d("nll", TENSOR_F32, &one, 1), tensor_1d("text", TENSOR_U8, line.data, line.len), tensor_1d("ends", TENSOR_I64, to, 2)};
+    struct tensor t[] = {tensor_1d("nll", TENSOR_F32, &one, 1),
+                         tensor_1d("text", TENSOR_U8, line.data, line.len),
+                         tensor_1d("ends", TENSOR_I64, to, 2)};
     feed_tensors(h, "nll", 1, "d", 1, t, 3);
     feed_kind(h, "nll", 1, FRAME_END);
     struct json_node *r = record_of(h, 0);
@@ -150,9 +157,16 @@ Test(score, documents_of_ids_alone_have_no_byte_figures)
 Test(score, a_document_of_one_token_has_nulls)
 {
     struct harness *h = open_score(ARGS("--top", "3"));
-    struct tensor riders[] = {tensor_1d("tokens", TENSOR_I32, tokens, 1), tensor_1d("text", TENSOR_U8, "x", 1), tensor_1d("ends", TENSOR_I64, ends, 1)};
+    struct tensor riders[] = {tensor_1d("tokens", TENSOR_I32, tokens, 1),
+                              tensor_1d("text", TENSOR_U8, "x", 1), tensor_1d("ends", TENSOR_I64, ends, 1)};
     struct attr id = {.key = "id", .type = ATTR_TEXT, .text = "one"};
-    struct frame end = {.kind = FRAME_END, .stream = 1, .port = "nll", .tensors = riders, .tensor_count = 3, .attrs = &id, .attr_count = 1};
+    struct frame end = {.kind = FRAME_END,
+                        .stream = 1,
+                        .port = "nll",
+                        .tensors = riders,
+                        .tensor_count = 3,
+                        .attrs = &id,
+                        .attr_count = 1};
     feed(h, "nll", &end);
     struct json_node *r = record_of(h, 0);
     cr_assert_eq(json_int_or(r, "tokens", 0), 1);
@@ -168,7 +182,8 @@ Test(score, riders_of_the_end_frame_count)
     struct harness *h = open_score(ARGS("--top", "1", "--min-bytes", "1"));
     struct tensor t = tensor_1d("nll", TENSOR_F32, nll, TOKENS - 1);
     feed_tensors(h, "nll", 1, "late", 1, &t, 1);
-    struct tensor riders[] = {tensor_1d("text", TENSOR_U8, text, TEXT), tensor_1d("ends", TENSOR_I64, ends, TOKENS)};
+    struct tensor riders[] = {tensor_1d("text", TENSOR_U8, text, TEXT),
+                              tensor_1d("ends", TENSOR_I64, ends, TOKENS)};
     struct frame end = {.kind = FRAME_END, .stream = 1, .port = "nll", .tensors = riders, .tensor_count = 2};
     feed(h, "nll", &end);
     struct json_node *r = record_of(h, 0);
@@ -183,7 +198,14 @@ Test(score, the_size_that_load_gave_counts)
     struct harness *h = open_score(NULL);
     struct attr bytes = {.key = "bytes", .type = ATTR_INT, .integer = 1000};
     struct tensor t = tensor_1d("nll", TENSOR_F32, nll, TOKENS - 1);
-    struct frame f = {.kind = FRAME_DATA, .stream = 1, .position = 1, .port = "nll", .tensors = &t, .tensor_count = 1, .attrs = &bytes, .attr_count = 1};
+    struct frame f = {.kind = FRAME_DATA,
+                      .stream = 1,
+                      .position = 1,
+                      .port = "nll",
+                      .tensors = &t,
+                      .tensor_count = 1,
+                      .attrs = &bytes,
+                      .attr_count = 1};
     feed(h, "nll", &f);
     feed_kind(h, "nll", 1, FRAME_END);
     struct json_node *r = record_of(h, 0);
@@ -228,8 +250,9 @@ Test(score, ends_that_fall_or_are_too_few_give_no_lines_and_no_crash)
     static const int64_t falling[TOKENS] = {0, 9, 4, 14, 1000000, -5, 29, 30, 32};
     for (int few = 0; few < 2; few++) {
         struct harness *h = open_score(ARGS("--top", "3", "--min-bytes", "1"));
-        struct tensor t[] = {tensor_1d("nll", TENSOR_F32, nll, TOKENS - 1), tensor_1d("text", TENSOR_U8, text, TEXT),
-                             few ? tensor_1d("ends", TENSOR_I64, ends, 3) : tensor_1d("ends", TENSOR_I64, falling, TOKENS)};
+        struct tensor t[] = {
+            tensor_1d("nll", TENSOR_F32, nll, TOKENS - 1), tensor_1d("text", TENSOR_U8, text, TEXT),
+            few ? tensor_1d("ends", TENSOR_I64, ends, 3) : tensor_1d("ends", TENSOR_I64, falling, TOKENS)};
         feed_tensors(h, "nll", 1, "d", 1, t, 3);
         feed_kind(h, "nll", 1, FRAME_END);
         struct json_node *r = record_of(h, 0);
@@ -243,7 +266,8 @@ Test(score, ends_beyond_the_text_are_held_to_it)
 {
     static const int64_t beyond[3] = {0, 4, 1000};
     struct harness *h = open_score(ARGS("--top", "3", "--min-bytes", "1"));
-    struct tensor t[] = {tensor_1d("nll", TENSOR_F32, nll, 2), tensor_1d("text", TENSOR_U8, "aaaa\nbb", 7), tensor_1d("ends", TENSOR_I64, beyond, 3)};
+    struct tensor t[] = {tensor_1d("nll", TENSOR_F32, nll, 2), tensor_1d("text", TENSOR_U8, "aaaa\nbb", 7),
+                         tensor_1d("ends", TENSOR_I64, beyond, 3)};
     feed_tensors(h, "nll", 1, "d", 1, t, 3);
     feed_kind(h, "nll", 1, FRAME_END);
     struct json_node *r = record_of(h, 0);

@@ -14,17 +14,20 @@ static struct harness *open_write(const char *const *args, const char *port)
 {
     struct harness *h = NULL;
     struct thea_err err = {0};
-    cr_assert_eq(harness_open_ports(&h, &write_ops, args, ARGS(port), NULL, &err), THEA_OK, "%s", err.message);
+    cr_assert_eq(harness_open_ports(&h, &write_ops, args, ARGS(port), NULL, &err), THEA_OK, "%s",
+                 err.message);
     return h;
 }
 
 static void feed_text(struct harness *h, const char *port, uint64_t stream, const char *id, const char *text)
 {
-    struct tensor t = tensor_1d(strcmp(port, "record") == 0 ? "record" : "text", TENSOR_U8, text, strlen(text));
+    struct tensor t =
+        tensor_1d(strcmp(port, "record") == 0 ? "record" : "text", TENSOR_U8, text, strlen(text));
     feed_tensors(h, port, stream, id, 0, &t, 1);
 }
 
-static void feed_floats(struct harness *h, const char *port, uint64_t stream, const char *id, const float *values, size_t n)
+static void feed_floats(struct harness *h, const char *port, uint64_t stream, const char *id,
+                        const float *values, size_t n)
 {
     struct tensor t = tensor_1d(port, TENSOR_F32, values, n);
     feed_tensors(h, port, stream, id, 0, &t, 1);
@@ -128,13 +131,15 @@ Test(write, vectors_tokens_and_texts_are_json_lines)
     cr_assert_eq(strtof("0.100000001", NULL), v[0], "nine digits give the float back");
 
     h = open_write(ARGS("-o", "t.jsonl"), "tokens");
-    struct tensor one = tensor_1d("tokens", TENSOR_I32, (const int32_t[]){1, 2}, 2), two = tensor_1d("tokens", TENSOR_I32, (const int32_t[]){3}, 1);
+    struct tensor one = tensor_1d("tokens", TENSOR_I32, (const int32_t[]){1, 2}, 2),
+                  two = tensor_1d("tokens", TENSOR_I32, (const int32_t[]){3}, 1);
     feed_tensors(h, "tokens", 1, "t", 0, &one, 1);
     feed_tensors(h, "tokens", 1, NULL, 2, &two, 1);
     feed_kind(h, "tokens", 1, FRAME_END);
     feed_kind(h, "tokens", 2, FRAME_END);
     finish(h, "tokens");
-    expect_file("t.jsonl", "{\"id\": \"t\", \"tokens\": [1, 2, 3]}\n{\"id\": \"stream-2\", \"tokens\": []}\n");
+    expect_file("t.jsonl",
+                "{\"id\": \"t\", \"tokens\": [1, 2, 3]}\n{\"id\": \"stream-2\", \"tokens\": []}\n");
 
     h = open_write(ARGS("-o", "x.jsonl"), "text");
     feed_text(h, "text", 1, "x", "one\n");
@@ -206,10 +211,11 @@ static void feed_scores(struct harness *h, size_t n)
     for (size_t i = 0; i < n; i++) {
         char record[512], id[32];
         snprintf(id, sizeof id, "d%02u.md", (unsigned)i % 100);
-        snprintf(record, sizeof record,
-                 "{\"id\": \"%s\", \"tokens\": %zu, \"bytes\": %zu, \"bits_per_byte\": %.2f, \"perplexity\": 9.5, "
-                 "\"top\": [{\"line\": %zu, \"bits_per_byte\": %.2f, \"text\": \"line of %s \\u001b[31m\"}]}",
-                 id, 1000 + i, 2000 * (i + 1), 2.0 - (double)i * 0.01, i + 1, 5.0 + (double)i * 0.1, id);
+        snprintf(
+            record, sizeof record,
+            "{\"id\": \"%s\", \"tokens\": %zu, \"bytes\": %zu, \"bits_per_byte\": %.2f, \"perplexity\": 9.5, "
+            "\"top\": [{\"line\": %zu, \"bits_per_byte\": %.2f, \"text\": \"line of %s \\u001b[31m\"}]}",
+            id, 1000 + i, 2000 * (i + 1), 2.0 - (double)i * 0.01, i + 1, 5.0 + (double)i * 0.1, id);
         feed_text(h, "record", i, id, record);
         feed_kind(h, "record", i, FRAME_END);
     }
@@ -230,7 +236,8 @@ Test(write, a_table_shows_lowest_highest_totals_and_lines)
         "    1.890   1,011   24,000  d11.md\n    1.900   1,010   22,000  d10.md\n"
         "        …                   (4 of 12 shown, --set write.rows=0 for all)\n"
         "    1.990   1,001    4,000  d01.md\n    2.000   1,000    2,000  d00.md\n",
-        "\nthe ten most surprising lines\nbits/byte  where      line\n     6.10  d11.md:12  line of d11.md  [31m\n     6.00  d10.md:11  line of d10.md"};
+        "\nthe ten most surprising lines\nbits/byte  where      line\n     6.10  d11.md:12  line of d11.md  "
+        "[31m\n     6.00  d10.md:11  line of d10.md"};
     cr_assert_not_null(strstr(page, parts[0]), "%s", page);
     cr_assert_not_null(strstr(page, parts[1]), "%s", page);
     cr_assert_not_null(strstr(page, total), "%s\n%s", total, page);
@@ -260,7 +267,8 @@ Test(write, no_line_of_a_table_is_wider_than_the_page)
     struct buf record = {0};
     buf_add_text(&record, "{\"id\": \"");
     for (int i = 0; i < 60; i++) buf_add_text(&record, "directory/");
-    buf_add_text(&record, "file.c\", \"tokens\": 123456789, \"bytes\": null, \"bits_per_byte\": null, \"top\": [{\"line\": 123456, \"bits_per_byte\": 1, \"text\": \"");
+    buf_add_text(&record, "file.c\", \"tokens\": 123456789, \"bytes\": null, \"bits_per_byte\": null, "
+                          "\"top\": [{\"line\": 123456, \"bits_per_byte\": 1, \"text\": \"");
     for (int i = 0; i < 60; i++) buf_add_text(&record, "文字 é ");
     buf_add_text(&record, "\"}]}");
     feed_text(h, "record", 1, "long", buf_text(&record));
@@ -302,7 +310,10 @@ Test(write, npy_has_a_row_a_document_and_the_ids_beside_it)
     size_t size = 0;
     char *npy = get_file("v.npy", &size);
     cr_assert_eq(size, 128 + 24);
-    cr_assert_eq(memcmp(npy, "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 61), 0);
+    cr_assert_eq(
+        memcmp(npy, "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }",
+               61),
+        0);
     cr_assert_eq(npy[127], '\n');
     cr_assert_eq(memcmp(npy + 128, a, 12), 0);
     cr_assert_eq(memcmp(npy + 140, b, 12), 0);
@@ -339,7 +350,8 @@ static struct json_node *header_of(const char *path, const char **data)
     return header;
 }
 
-static const void *array_of(const struct json_node *header, const char *data, const char *name, const char *shape)
+static const void *array_of(const struct json_node *header, const char *data, const char *name,
+                            const char *shape)
 {
     const struct json_node *entry = json_member(header, name);
     cr_assert_not_null(entry, "no tensor %s", name);
@@ -373,7 +385,8 @@ Test(write, safetensors_has_every_hidden_state_and_nothing_that_rides_beside)
 {
     struct harness *h = open_write(ARGS("-o", "out.safetensors"), "hidden");
     static const float x[] = {1, 2};
-    struct tensor t[] = {tensor_2d("hidden.0", TENSOR_F32, x, 1, 2), tensor_2d("hidden.1", TENSOR_F32, x, 1, 2), tensor_1d("tokens", TENSOR_I32, x, 1)};
+    struct tensor t[] = {tensor_2d("hidden.0", TENSOR_F32, x, 1, 2),
+                         tensor_2d("hidden.1", TENSOR_F32, x, 1, 2), tensor_1d("tokens", TENSOR_I32, x, 1)};
     feed_tensors(h, "hidden", 1, "a", 0, t, 3);
     feed_kind(h, "hidden", 1, FRAME_END);
     finish(h, "hidden");
@@ -421,7 +434,8 @@ Test(write, formats_that_do_not_fit_the_input_are_refused_with_those_that_do)
 {
     expect_refused(ARGS("-o", "x.npy"), "record", THEA_EUSAGE, "accepted   table, jsonl, tsv");
     expect_refused(ARGS("--format", "text"), "vector", THEA_EUSAGE, "jsonl, tsv, npy, safetensors");
-    expect_refused(ARGS("--format", "jsonl"), "logits", THEA_EUSAGE, "safetensors, into a file: -o NAME.safetensors");
+    expect_refused(ARGS("--format", "jsonl"), "logits", THEA_EUSAGE,
+                   "safetensors, into a file: -o NAME.safetensors");
     stdout_is_file("stdout");
     expect_refused(NULL, "logits", THEA_EUSAGE, "'auto' gives");
     expect_refused(ARGS("--format", "npy"), "vector", THEA_EUSAGE, "needs a file: -o NAME.npy");
@@ -430,7 +444,8 @@ Test(write, formats_that_do_not_fit_the_input_are_refused_with_those_that_do)
 Test(write, an_output_that_cannot_be_created_is_status_73)
 {
     mkdir("there", 0755);
-    expect_refused(ARGS("-o", "no/such/dir/out.jsonl"), "record", THEA_ECREATE, "cannot create 'no/such/dir/out.jsonl': No such file");
+    expect_refused(ARGS("-o", "no/such/dir/out.jsonl"), "record", THEA_ECREATE,
+                   "cannot create 'no/such/dir/out.jsonl': No such file");
     expect_refused(ARGS("-o", "there"), "record", THEA_ECREATE, "Is a directory");
     expect_refused(ARGS("-o", "no/such/dir/v.npy"), "vector", THEA_ECREATE, "cannot create");
     expect_refused(ARGS("--format", "npy", "-o", "/dev/full"), "vector", THEA_ECREATE, "no regular file");
@@ -440,13 +455,16 @@ static thea_rc write_a_lot(const char *const *args, const char *port, struct the
 {
     static float row[1 << 16];
     struct harness *h = open_write(args, port);
-    struct tensor t = strcmp(port, "text") == 0 ? tensor_1d("text", TENSOR_U8, "full", 4) : tensor_2d(port, TENSOR_F32, row, 1, 1 << 16);
+    struct tensor t = strcmp(port, "text") == 0 ? tensor_1d("text", TENSOR_U8, "full", 4)
+                                                : tensor_2d(port, TENSOR_F32, row, 1, 1 << 16);
     thea_rc rc = THEA_OK;
     for (uint64_t i = 0; rc == THEA_OK && i < 10; i++) {
-        struct frame f = {.kind = FRAME_DATA, .stream = 1, .position = i, .port = port, .tensors = &t, .tensor_count = 1};
+        struct frame f = {
+            .kind = FRAME_DATA, .stream = 1, .position = i, .port = port, .tensors = &t, .tensor_count = 1};
         rc = harness_feed(h, port, &f, err);
     }
-    struct frame end = {.kind = FRAME_END, .stream = 1, .port = port}, eof = {.kind = FRAME_EOF, .port = port};
+    struct frame end = {.kind = FRAME_END, .stream = 1, .port = port},
+                 eof = {.kind = FRAME_EOF, .port = port};
     if (rc == THEA_OK) rc = harness_feed(h, port, &end, err);
     if (rc == THEA_OK) rc = harness_feed(h, port, &eof, err);
     harness_close(h);
@@ -493,8 +511,10 @@ Test(write, stdin_says_by_its_first_frame_what_it_carries)
 {
     struct harness *h = NULL;
     struct thea_err err = {0};
-    cr_assert_eq(harness_open(&h, &write_ops, ARGS("-o", "out.jsonl"), NULL, &err), THEA_OK, "%s", err.message);
-    struct tensor t = tensor_1d("tokens", TENSOR_I32, (const int32_t[]){5}, 1), x = tensor_1d("nll", TENSOR_F32, (const float[]){5}, 1);
+    cr_assert_eq(harness_open(&h, &write_ops, ARGS("-o", "out.jsonl"), NULL, &err), THEA_OK, "%s",
+                 err.message);
+    struct tensor t = tensor_1d("tokens", TENSOR_I32, (const int32_t[]){5}, 1),
+                  x = tensor_1d("nll", TENSOR_F32, (const float[]){5}, 1);
     feed_tensors(h, "tokens", 1, "a", 0, &t, 1);
     feed_kind(h, "tokens", 1, FRAME_END);
     expect_file("out.jsonl", "{\"id\": \"a\", \"tokens\": [5]}\n");
