@@ -93,11 +93,11 @@ static thea_rc score_frame(struct stage *st, struct stage_stream *s, int port, c
     if (d->count == 0) d->first = in->position;
     if (n > 0 && in->position != d->first + d->count)
         return thea_fail(err, THEA_EDOC, "nll of position %llu follows %llu: frames are missing",
-                         (unsigned long long)in->position, (unsigned long long)(d->first + d->count));
+                         (unsigned long long)in->position, (unsigned long long)d->first + d->count);
     for (uint64_t i = 0; i < n; i++) {
         if (!isfinite(values[i]))
             return thea_fail(err, THEA_EDOC, "nll of position %llu is not a finite number",
-                             (unsigned long long)(in->position + i));
+                             (unsigned long long)in->position + i);
         d->nats += (double)values[i];
     }
     d->count += n;
@@ -170,8 +170,8 @@ static thea_rc score_end(struct stage *st, struct stage_stream *s, struct thea_e
     struct json_node *record = record_of(o, d, stage_stream_text(s, "id", NULL), bytes);
     char *text = json_print(record, 0, DIGITS);
     size_t len = strlen(text);
-    char *to = stage_buffer(st, PORT_RECORD, len);
-    memcpy(to, text, len);
+    char *to = stage_buffer(st, PORT_RECORD, len + 1);
+    memcpy(to, text, len + 1);
     struct tensor t = tensor_1d("record", TENSOR_U8, to, len);
     stage_put(st, s, PORT_RECORD, &t);
     stage_put_position(st, PORT_RECORD, 0);

@@ -52,7 +52,7 @@ static void add_cell(struct buf *out, const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         static const char specials[] = "\t\n\r\\";
-        const char *special = memchr(specials, text[i], 4);
+        const char *special = text[i] != '\0' ? strchr(specials, text[i]) : NULL;
         if (special == NULL)
             buf_add_char(out, text[i]);
         else

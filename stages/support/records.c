@@ -85,13 +85,12 @@ static thea_rc parse(const struct records *r, const char *line, size_t len, stru
 {
     struct thea_err bad = {0};
     if (json_parse(node, line, len, "", &bad) == THEA_OK) return THEA_OK;
-    const char *message = bad.message; /* ":1:20: not valid JSON: …": the line is ours to say */
-    unsigned column = 0;
-    int used = 0;
-    if (sscanf(message, ":%*u:%u: %n", &column, &used) == 1 && used > 0)
-        return thea_fail(err, THEA_EDATA, "%s:%llu:%u: %s%s", r->name, (unsigned long long)r->line, column,
-                         message + used, accepted(r));
-    return bad_record(r, message, err);
+    char *at = bad.message; /* ":1:20: not valid JSON: …": the line is ours to say */
+    if (strncmp(at, ":1:", 3) != 0) return bad_record(r, bad.message, err);
+    unsigned long column = strtoul(at + 3, &at, 10);
+    at += strspn(at, ": ");
+    return thea_fail(err, THEA_EDATA, "%s:%llu:%lu: %s%s", r->name, (unsigned long long)r->line, column, at,
+                     accepted(r));
 }
 
 static thea_rc read_id(const struct records *r, struct record *out, struct thea_err *err)

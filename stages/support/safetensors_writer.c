@@ -4,6 +4,7 @@
 #include "graph/json.h"
 #include "stages/support/outlet.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
@@ -25,12 +26,12 @@ struct gathered {
     size_t count, cap;
     uint64_t bytes;
     bool removed;
+    struct gathered *next;
 };
 
 struct safetensors_writer {
     struct outlet file, spill;
-    struct gathered **tensors;
-    size_t count, cap;
+    struct gathered *first, *last; /* in the order of their first pieces */
     void *by_name;
 };
 
@@ -91,12 +92,12 @@ static struct gathered *add_tensor(struct safetensors_writer *w, const char *nam
     g->rank = t->rank;
     memcpy(g->shape, t->shape, sizeof g->shape);
     g->shape[0] = 0;
-    if (w->count == w->cap) {
-        w->cap = w->cap == 0 ? 32 : w->cap * 2;
-        w->tensors = reallocarray(w->tensors, w->cap, sizeof *w->tensors);
-    }
-    if (w->tensors == NULL || tsearch(g, &w->by_name, compare) == NULL) abort();
-    w->tensors[w->count++] = g;
+    if (tsearch(g, &w->by_name, compare) == NULL) abort();
+    if (w->last != NULL)
+        w->last->next = g;
+    else
+        w->first = g;
+    w->last = g;
     return g;
 }
 
@@ -119,6 +120,7 @@ static void add_extent(struct gathered *g, uint64_t at, uint64_t bytes)
         g->extents = reallocarray(g->extents, g->cap, sizeof *g->extents);
         if (g->extents == NULL) abort();
     }
+    assert(g->extents != NULL);
     g->extents[g->count++] = (struct extent){at, bytes};
 }
 
@@ -166,10 +168,10 @@ static thea_rc write_header(struct safetensors_writer *w, struct thea_err *err)
 {
     struct json_node *header = json_new_map();
     uint64_t offset = 0;
-    for (size_t i = 0; i < w->count; i++) {
-        if (w->tensors[i]->removed) continue;
-        json_put(header, w->tensors[i]->name, entry(w->tensors[i], offset));
-        offset += w->tensors[i]->bytes;
+    for (const struct gathered *g = w->first; g != NULL; g = g->next) {
+        if (g->removed) continue;
+        json_put(header, g->name, entry(g, offset));
+        offset += g->bytes;
     }
     char *text = json_print(header, 0, 0);
     uint64_t len = strlen(text), padded = (len + 7) / 8 * 8; /* so that the data is aligned */
@@ -205,8 +207,7 @@ thea_rc safetensors_writer_finish(struct safetensors_writer *w, uint64_t *bytes,
     thea_rc rc = write_header(w, err);
     char *buffer = malloc(COPY_BYTES);
     if (buffer == NULL) abort();
-    for (size_t i = 0; rc == THEA_OK && i < w->count; i++) {
-        const struct gathered *g = w->tensors[i];
+    for (const struct gathered *g = w->first; rc == THEA_OK && g != NULL; g = g->next) {
         for (size_t k = 0; rc == THEA_OK && !g->removed && k < g->count; k++)
             rc = copy_extent(w, &g->extents[k], buffer, err);
     }
@@ -226,11 +227,11 @@ void safetensors_writer_close(struct safetensors_writer *w)
     outlet_close(&w->file);
     outlet_close(&w->spill);
     tdestroy(w->by_name, keep);
-    for (size_t i = 0; i < w->count; i++) {
-        free(w->tensors[i]->name);
-        free(w->tensors[i]->extents);
-        free(w->tensors[i]);
+    for (struct gathered *g = w->first, *next = NULL; g != NULL; g = next) {
+        next = g->next;
+        free(g->name);
+        free(g->extents);
+        free(g);
     }
-    free(w->tensors);
     free(w);
 }
