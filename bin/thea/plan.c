@@ -36,7 +36,7 @@ static const struct command_option options[] = {
 static const char *const examples[] = {
     "thea plan score                            the processes of pipelines/score.yaml",
     "thea plan score --set layers.split=4       cut in four, blocks shared out by cost",
-    "thea plan generate \"The pipeline reads\"    what `thea generate` would start",
+    "thea plan score ~/notes -m DIR             other inputs, another model",
     NULL,
 };
 

@@ -4,6 +4,7 @@
 #include "graph/control/kinds.h"
 #include "graph/log.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,8 +226,8 @@ void tables_print_kind(const struct json_node *table, struct buf *out)
 static void add_cell(struct buf *out, const char *text)
 {
     for (; *text != '\0'; text++) {
-        if (*text == '|') buf_add_text(out, "\\|");
-        else buf_add_char(out, *text);
+        if (strchr("|*<", *text) != NULL) buf_add_char(out, '\\');
+        buf_add_char(out, *text);
     }
 }
 
@@ -271,7 +272,9 @@ void tables_print_markdown(const struct tables *t, struct buf *out)
 {
     for (size_t i = 0; i < t->count; i++) {
         const struct json_node *table = t->tables[i], *examples = json_member(table, "examples");
-        buf_printf(out, "%s### %s\n\n%s.\n\n| | port | type | meaning |\n|---|---|---|---|\n", i > 0 ? "\n" : "", t->names[i], json_text_or(table, "summary", ""));
+        const char *summary = json_text_or(table, "summary", "");
+        buf_printf(out, "%s### %s\n\n%c%s.\n\n| | port | type | meaning |\n|---|---|---|---|\n", i > 0 ? "\n" : "", t->names[i],
+                   toupper((unsigned char)summary[0]), summary[0] != '\0' ? summary + 1 : "");
         markdown_ports(json_member(table, "inputs"), "in", out);
         markdown_ports(json_member(table, "outputs"), "out", out);
         markdown_options(json_member(table, "options"), out);
