@@ -99,9 +99,13 @@ thea_rc decode_shape(struct tensor *out, const Where &where, const wire::Tensor 
 {
     uint32_t rank = t->shape() != nullptr ? t->shape()->size() : 0;
     if (rank > TENSOR_RANK_MAX) return thea_fail(err, THEA_EFRAME, "%s: %u dimensions, at most %d", where.text, rank, TENSOR_RANK_MAX);
+    if (t->dtype() > wire::DType::MAX) return thea_fail(err, THEA_EFRAME, "%s: unknown dtype %d", where.text, static_cast<int>(t->dtype()));
     out->dtype = static_cast<tensor_dtype>(t->dtype());
     out->rank = rank;
-    for (uint32_t i = 0; i < TENSOR_RANK_MAX; i++) out->shape[i] = i < rank ? t->shape()->Get(i) : 0;
+    memset(out->shape, 0, sizeof out->shape);
+    // The Verifier does not look at the alignment of a vector's elements: copy bytes, do not load words.
+    if (rank > 0) memcpy(out->shape, t->shape()->Data(), rank * sizeof *out->shape);
+    for (uint32_t i = 0; i < rank; i++) out->shape[i] = fb::EndianScalar(out->shape[i]);
     return check_shape(where.text, out->dtype, rank, out->shape, t->bytes()->size(), err);
 }
 
@@ -402,8 +406,10 @@ thea_rc bound_attrs(const struct frame *f, size_t *bound, thea_err *err)
         const struct attr *a = &f->attrs[i];
         thea_rc rc = check_out_name("attribute", i, a->key, err);
         if (rc != THEA_OK) return rc;
-        if (a->type < ATTR_TEXT || a->type > ATTR_FLOAT)
-            return thea_fail(err, THEA_EFRAME, "frame: attribute %zu '%s': unknown type %d", i, a->key, static_cast<int>(a->type));
+        int type; // not loaded as an enum: a C caller may have put anything there
+        memcpy(&type, &a->type, sizeof type);
+        if (type < ATTR_TEXT || type > ATTR_FLOAT)
+            return thea_fail(err, THEA_EFRAME, "frame: attribute %zu '%s': unknown type %d", i, a->key, type);
         size_t text = a->type == ATTR_TEXT ? length_of(a->text) : 0;
         if (text > ATTR_TEXT_MAX)
             return thea_fail(err, THEA_EFRAME, "frame: attribute %zu '%s': its text has %zu bytes, at most %d", i, a->key, text, ATTR_TEXT_MAX);

@@ -360,7 +360,8 @@ Test(link, two_links_that_form_a_loop_close_without_waiting_for_each_other)
     ends_listen(&b);
     ends_dial(&b);
     pthread_t thread;
-    cr_assert_eq(pthread_create(&thread, NULL, ends_loop_far, &(struct ends *[2]){&a, &b}), 0);
+    struct ends *both[2] = {&a, &b};
+    cr_assert_eq(pthread_create(&thread, NULL, ends_loop_far, both), 0);
     ends_wait_ready(&a, 0);
     cr_assert_eq(link_send(a.tx, &(struct frame){.kind = FRAME_EOF}, NULL), THEA_OK);
     ends_close_tx(&a);
