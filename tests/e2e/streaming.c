@@ -76,7 +76,7 @@ Test(streaming, a_diamond_with_window_2_and_64_chunks_finishes, .timeout = 120)
               "  layers: {kind: layers, from: load, chunk: 32, window: 2}\n"
               "  pool:   {kind: pool, from: layers, window: 2}\n"
               "  center: {kind: %s/tests/thea-center, from: {final: layers.final, vector: pool.vector}, window: 2}\n"
-              "  write:  {kind: write, from: center, format: safetensors, output: out.safetensors}\n"
+              "  write:  {kind: write, from: {final: center}, format: safetensors, output: out.safetensors}\n"
               "END\nthea run %s/diamond.yaml --run-dir %s/run -q && ls -l %s/out.safetensors",
               dir, dir, run_bin_dir(), dir, dir, dir);
     cr_assert_eq(r.status, 0, "status %d\n%s", r.status, buf_text(&r.err));
