@@ -251,9 +251,12 @@ static thea_rc layers_open(struct stage *st, struct thea_err *err)
     struct layers *l = stage_state(st);
     size_t first, last;
     range_of(l, &first, &last);
+    const struct kernels *kernels = kernels_select(NULL);
+    if (kernels == NULL)
+        return thea_fail(err, THEA_EUSAGE, "THEA_KERNELS=%s: this CPU has no such kernels; there are plain, avx2 and avx512 (thea doctor)", getenv("THEA_KERNELS"));
     thea_rc rc = model_find(&l->dir, l->model_name, FIND_CONFIG | FIND_WEIGHTS, err);
     if (rc == THEA_OK) rc = workers_new(&l->workers, stage_threads(st), err);
-    if (rc == THEA_OK) rc = model_open(&l->model, l->dir, first, last, l->workers, kernels_select(NULL), err);
+    if (rc == THEA_OK) rc = model_open(&l->model, l->dir, first, last, l->workers, kernels, err);
     if (rc == THEA_OK) rc = check_inputs(st, l, err);
     if (rc == THEA_OK) rc = check_outputs(st, l, err);
     if (rc == THEA_OK) rc = make_buffers(st, l, err);

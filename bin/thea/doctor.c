@@ -41,6 +41,10 @@ static void check_cpu(struct report *r)
     const struct kernels *k = kernels_select(NULL);
     say(r, true, "cpu", kernels_cpu_name(name, sizeof name));
     say(r, true, "features", kernels_cpu_features(features, sizeof features));
+    if (k == NULL) {
+        say(r, false, "kernels", "THEA_KERNELS names none that this CPU runs: unset it, or plain, avx2, avx512");
+        return;
+    }
     snprintf(text, sizeof text, "%s%s", k->name, strcmp(k->name, "plain") == 0 ? " (slow: this CPU has no AVX2, or THEA_KERNELS says so)" : "");
     say(r, true, "kernels", text);
     say(r, true, "BLAS", kernels_blas_config());

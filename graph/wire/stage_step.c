@@ -69,11 +69,27 @@ static void pass_over(struct stage *st, struct stage_stream *s, uint32_t ports, 
     if (stage_stream_complete(st, s)) stage_stream_forget(st, s);
 }
 
+/* An edge may join ports of different names (`from: {final: center.centered}`). The sender's port names the frame and its main tensor: an op finds
+ * that tensor under the name that its own port's table says. */
+static void rename_main_tensor(const struct stage *st, uint32_t ports, const struct frame *in)
+{
+    if (ports == 0 || (ports & (ports - 1)) != 0) return;
+    const struct stage_port *port = st->in[__builtin_ctz(ports)].port;
+    const char *name = port->tensor != NULL ? port->tensor : port->name;
+    struct tensor *sent = NULL;
+    for (size_t t = 0; t < in->tensor_count; t++) {
+        if (stage_port_takes(port, in->tensors[t].name)) return;
+        if (strcmp(in->tensors[t].name, in->port) == 0) sent = &in->tensors[t];
+    }
+    if (sent != NULL && strchr(name, '*') == NULL) sent->name = name;
+}
+
 thea_rc stage_take(struct stage *st, uint32_t ports, const struct frame *in, struct thea_err *err)
 {
     st->current = (struct stage_current){.frame = in, .ports = ports, .todo = ports};
     atomic_fetch_add_explicit(&st->page->progress, 1, memory_order_relaxed);
     if (in->kind == FRAME_EOF || in->kind == FRAME_CANCEL || in->kind == FRAME_GRAD) return THEA_OK;
+    rename_main_tensor(st, ports, in);
     thea_rc rc = stage_check_frame(st, ports, in, err);
     if (rc != THEA_OK) return rc;
     atomic_fetch_add_explicit(&st->page->frames_in, 1, memory_order_relaxed);

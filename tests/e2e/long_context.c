@@ -59,7 +59,7 @@ static struct memory score(int tokens)
     snprintf(path, sizeof path, "%s/run/run.json", dir);
     cr_assert_eq(json_read_file(&run, path, 1 << 20, &err), THEA_OK, "%s", err.message);
     for (int p = 0; p < PARTS; p++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "layers/%d", p);
         m.peak[p] = json_int_or(process(report, name), "peak_rss_bytes", -1);
         m.attention_blocks[p] = attention_blocks(run, name);
