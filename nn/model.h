@@ -34,8 +34,8 @@ struct model;       /* one part, loaded */
 struct model_state; /* one stream's KV caches and convolution states in that part */
 
 /* Blocks first..last inclusive, from 0; last may be SIZE_MAX for "to the end". workers and kernels are
- * borrowed. Errors: as model_read_info; THEA_EDATA for a weight that is missing or has another shape (all of
- * them listed); THEA_EUSAGE for blocks that do not exist; THEA_EOS. */
+ * borrowed. Errors: as model_read_info; THEA_EDATA for weights that are missing or have another shape (the
+ * first dozen by name, and how many more); THEA_EUSAGE for blocks that do not exist; THEA_EOS. */
 THEA_CHECK thea_rc model_open(struct model **out, const char *dir, size_t first, size_t last,
                               struct workers *workers, const struct kernels *kernels, struct thea_err *err);
 void model_close(struct model *m);

@@ -360,7 +360,7 @@ Test(config, rope_scaling_that_is_not_known_or_not_whole)
     expect_bad_config("{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":4.0}}",
                       "low_freq_factor: missing");
     expect_bad_config("{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":4.0,\"low_freq_"
-                                "factor\":4,\"high_freq_factor\":4,\"original_max_position_embeddings\":9}}",
+                      "factor\":4,\"high_freq_factor\":4,\"original_max_position_embeddings\":9}}",
                       "must be more than low_freq_factor");
     expect_bad_config("{" LLAMA ",\"rope_scaling\":[]}", "rope_scaling: expected an object, found a list");
     expect_bad_config("{" LLAMA ",\"rope_parameters\":{\"rope_theta\":-1}}", "rope_theta: -1 is impossible");
