@@ -39,7 +39,8 @@ static void check_yaml(struct check *c, const char *file)
     thea_rc rc = spec_load(&spec, file, c->overrides, c->diags, &err);
     if (rc == THEA_OK) rc = count_processes(spec, &processes, &err);
     if (rc == THEA_OK) {
-        buf_printf(&c->notes, "%s: ok, %zu stage%s, %zu process%s\n", file, spec->stage_count, spec->stage_count == 1 ? "" : "s", processes, processes == 1 ? "" : "es");
+        buf_printf(&c->notes, "%s: ok, %zu stage%s, %zu process%s\n", file, spec->stage_count,
+                   spec->stage_count == 1 ? "" : "s", processes, processes == 1 ? "" : "es");
     } else {
         bool told = diag_count(c->diags) > before && (rc == THEA_ECONFIG || rc == THEA_EDATA);
         add_status(c, told ? thea_exit_status(rc) : thea_log_failure(&err));
@@ -50,7 +51,8 @@ static void check_yaml(struct check *c, const char *file)
 static thea_rc read_file(struct buf *out, const char *path, struct thea_err *err)
 {
     FILE *file = fopen(path, "rbe");
-    if (file == NULL) return thea_fail(err, errno == ENOENT ? THEA_ENOINPUT : THEA_EIO, "%s: %s", path, strerror(errno));
+    if (file == NULL)
+        return thea_fail(err, errno == ENOENT ? THEA_ENOINPUT : THEA_EIO, "%s: %s", path, strerror(errno));
     size_t got = 0;
     do {
         got = fread(buf_reserve(out, 1 << 16), 1, 1 << 16, file);
@@ -77,7 +79,8 @@ static void check_markdown(struct check *c, const char *file)
     size_t at = 0, line = 1, count = 0, bad = 0;
     while (markdown_next(&block, buf_text(&text), &at, &line)) {
         struct spec *spec = NULL;
-        thea_rc rc = spec_parse(&spec, block.text, block.len, file, block.first_line, c->overrides, c->diags, &err);
+        thea_rc rc =
+            spec_parse(&spec, block.text, block.len, file, block.first_line, c->overrides, c->diags, &err);
         if (rc != THEA_OK && rc != THEA_ECONFIG && rc != THEA_EDATA) thea_log_failure(&err);
         if (rc != THEA_OK) add_status(c, thea_exit_status(rc)), bad++;
         count++;
@@ -97,12 +100,16 @@ static int run_check(const struct command_args *args)
     struct buf out = {0};
     for (size_t i = 0; i < args->operand_count; i++) {
         size_t before = diag_count(c.diags);
-        if (markdown_is(args->operands[i])) check_markdown(&c, args->operands[i]);
-        else check_yaml(&c, args->operands[i]);
+        if (markdown_is(args->operands[i]))
+            check_markdown(&c, args->operands[i]);
+        else
+            check_yaml(&c, args->operands[i]);
         pipeline_add_count(&c.notes, c.diags, before, args->operands[i]);
     }
-    if (json) diag_print_json(c.diags, &out);
-    else diag_print_text(c.diags, &out, thea_log_colors(STDOUT_FILENO));
+    if (json)
+        diag_print_json(c.diags, &out);
+    else
+        diag_print_text(c.diags, &out, thea_log_colors(STDOUT_FILENO));
     if (!json) buf_add_text(&out, buf_text(&c.notes));
     fputs(buf_text(&out), stdout);
     buf_fini(&out);
@@ -130,9 +137,18 @@ static const char *const examples[] = {
 };
 
 const struct command command_check = {
-    .name = "check", .operands = "FILE…", .summary = "all mistakes of pipeline files, each at its place",
-    .description = "Reads pipeline files as `run` would, and starts nothing. Every mistake is told in one go, with file,\n"
-                   "line and column, the nearest valid name and what is accepted; `thea explain CODE` says more. Markdown\n"
-                   "files are searched for ```yaml blocks that have a `stages:` key. `-` is stdin. Exits 78 on mistakes.",
-    .options = options, .examples = examples, .min_operands = 1, .max_operands = SIZE_MAX, .run = run_check,
+    .name = "check",
+    .operands = "FILE…",
+    .summary = "all mistakes of pipeline files, each at its place",
+    .description = "Reads pipeline files as `run` would, and starts nothing. Every mistake is told in one "
+                   "go, with file,\n"
+                   "line and column, the nearest valid name and what is accepted; `thea explain CODE` says "
+                   "more. Markdown\n"
+                   "files are searched for ```yaml blocks that have a `stages:` key. `-` is stdin. Exits 78 "
+                   "on mistakes.",
+    .options = options,
+    .examples = examples,
+    .min_operands = 1,
+    .max_operands = SIZE_MAX,
+    .run = run_check,
 };

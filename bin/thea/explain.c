@@ -23,7 +23,8 @@ static void normal_code(char *out, size_t size, const char *word)
 static int run_explain(const struct command_args *args)
 {
     if (args->operand_count == 0) {
-        for (size_t i = 0; diag_code(i) != NULL; i++) printf("%s  %s\n", diag_code(i), diag_title(diag_code(i)));
+        for (size_t i = 0; diag_code(i) != NULL; i++)
+            printf("%s  %s\n", diag_code(i), diag_title(diag_code(i)));
         return 0;
     }
     char code[32];
@@ -45,7 +46,13 @@ static const char *const examples[] = {
 };
 
 const struct command command_explain = {
-    .name = "explain", .operands = "[CODE]", .summary = "the page of an error code",
-    .description = "Diagnostics of pipeline files carry a code, such as E061. Codes never change their meaning.",
-    .examples = examples, .min_operands = 0, .max_operands = 1, .run = run_explain,
+    .name = "explain",
+    .operands = "[CODE]",
+    .summary = "the page of an error code",
+    .description =
+        "Diagnostics of pipeline files carry a code, such as E061. Codes never change their meaning.",
+    .examples = examples,
+    .min_operands = 0,
+    .max_operands = 1,
+    .run = run_explain,
 };

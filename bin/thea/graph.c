@@ -16,14 +16,19 @@ static void add_label(struct buf *b, const struct spec_stage *st, const char *ne
 static void add_escaped(struct buf *out, const struct buf *text, const char *quote)
 {
     for (size_t i = 0; i < text->len; i++) {
-        if (text->data[i] == '"') buf_add_text(out, quote);
-        else buf_add_char(out, text->data[i]);
+        if (text->data[i] == '"')
+            buf_add_text(out, quote);
+        else
+            buf_add_char(out, text->data[i]);
     }
 }
 
 static void print_dot(const struct spec *s, struct buf *out)
 {
-    buf_printf(out, "digraph \"%s\" {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", fontsize=10];\n", s->name);
+    buf_printf(out,
+               "digraph \"%s\" {\n  rankdir=LR;\n  node [shape=box, style=rounded, "
+               "fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", fontsize=10];\n",
+               s->name);
     for (size_t i = 0; i < s->stage_count; i++) {
         struct buf label = {0};
         add_label(&label, &s->stages[i], "\\n");
@@ -34,7 +39,8 @@ static void print_dot(const struct spec *s, struct buf *out)
     }
     for (size_t i = 0; i < s->edge_count; i++) {
         const struct spec_edge *e = &s->edges[i];
-        buf_printf(out, "  \"%s\" -> \"%s\" [label=\"%s\\n%s\"%s];\n", s->stages[e->from].name, s->stages[e->to].name, e->from_port, e->pattern,
+        buf_printf(out, "  \"%s\" -> \"%s\" [label=\"%s\\n%s\"%s];\n", s->stages[e->from].name,
+                   s->stages[e->to].name, e->from_port, e->pattern,
                    e->feedback ? ", style=dashed, constraint=false" : "");
     }
     buf_add_text(out, "}\n");
@@ -53,7 +59,8 @@ static void print_mermaid(const struct spec *s, struct buf *out)
     }
     for (size_t i = 0; i < s->edge_count; i++) {
         const struct spec_edge *e = &s->edges[i];
-        buf_printf(out, "  s%zu %s|\"%s<br>%s\"| s%zu\n", e->from, e->feedback ? "-.->" : "-->", e->from_port, e->pattern, e->to);
+        buf_printf(out, "  s%zu %s|\"%s<br>%s\"| s%zu\n", e->from, e->feedback ? "-.->" : "-->", e->from_port,
+                   e->pattern, e->to);
     }
 }
 
@@ -66,8 +73,10 @@ static int run_graph(const struct command_args *args)
     pipeline_overrides(&overrides, args, 1);
     int status = pipeline_load(&spec, args->operands[0], &overrides);
     if (status == 0) {
-        if (format != NULL && strcmp(format, "mermaid") == 0) print_mermaid(spec, &out);
-        else print_dot(spec, &out);
+        if (format != NULL && strcmp(format, "mermaid") == 0)
+            print_mermaid(spec, &out);
+        else
+            print_dot(spec, &out);
         fputs(buf_text(&out), stdout);
     }
     buf_fini(&out);
@@ -91,7 +100,14 @@ static const char *const examples[] = {
 };
 
 const struct command command_graph = {
-    .name = "graph", .operands = "FILE|NAME", .summary = "a pipeline as a picture: DOT or Mermaid",
-    .description = "Prints the graph of stages; edges carry the port, its dtype and its shape, feedback is dashed.",
-    .options = options, .examples = examples, .min_operands = 1, .max_operands = 1, .run = run_graph,
+    .name = "graph",
+    .operands = "FILE|NAME",
+    .summary = "a pipeline as a picture: DOT or Mermaid",
+    .description =
+        "Prints the graph of stages; edges carry the port, its dtype and its shape, feedback is dashed.",
+    .options = options,
+    .examples = examples,
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run_graph,
 };

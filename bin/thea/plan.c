@@ -41,8 +41,16 @@ static const char *const examples[] = {
 };
 
 const struct command command_plan = {
-    .name = "plan", .operands = "FILE|NAME [INPUT…]", .summary = "every process's command line, as shell",
-    .description = "Prints what `run` would start: one command line a process, with the addresses of its links. Type each into\n"
-                   "a terminal of its own, in any order, and the pipeline runs. Each call makes new addresses.",
-    .options = options, .examples = examples, .min_operands = 1, .max_operands = SIZE_MAX, .run = run_plan,
+    .name = "plan",
+    .operands = "FILE|NAME [INPUT…]",
+    .summary = "every process's command line, as shell",
+    .description =
+        "Prints what `run` would start: one command line a process, with the addresses of its links. Type "
+        "each into\n"
+        "a terminal of its own, in any order, and the pipeline runs. Each call makes new addresses.",
+    .options = options,
+    .examples = examples,
+    .min_operands = 1,
+    .max_operands = SIZE_MAX,
+    .run = run_plan,
 };

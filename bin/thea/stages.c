@@ -23,8 +23,10 @@ static int print_one(const char *kind, bool json, struct buf *out)
     if (rc == THEA_OK) rc = kind_describe(&table, program, NULL, &err);
     free(program);
     if (rc != THEA_OK) return thea_log_failure(&err);
-    if (json) add_json_line(out, table, 0);
-    else tables_print_kind(table, out);
+    if (json)
+        add_json_line(out, table, 0);
+    else
+        tables_print_kind(table, out);
     return 0;
 }
 
@@ -51,8 +53,10 @@ static int run_stages(const struct command_args *args)
     struct buf out = {0};
     int status = 0;
     bool json = command_flag(args, "json", false);
-    if (args->operand_count > 0) status = print_one(args->operands[0], json, &out);
-    else print_all(args, json, &out);
+    if (args->operand_count > 0)
+        status = print_one(args->operands[0], json, &out);
+    else
+        print_all(args, json, &out);
     fputs(buf_text(&out), stdout);
     buf_fini(&out);
     return status;
@@ -73,8 +77,16 @@ static const char *const examples[] = {
 };
 
 const struct command command_stages = {
-    .name = "stages", .operands = "[KIND]", .summary = "kinds of stages, their ports and options",
-    .description = "A kind is a program thea-KIND in THEA_STAGE_PATH, beside thea, or in its libexec folder. What is printed is\n"
-                   "what the program says of itself (thea-KIND --describe), so kinds of your own are shown as well.",
-    .options = options, .examples = examples, .min_operands = 0, .max_operands = 1, .run = run_stages,
+    .name = "stages",
+    .operands = "[KIND]",
+    .summary = "kinds of stages, their ports and options",
+    .description =
+        "A kind is a program thea-KIND in THEA_STAGE_PATH, beside thea, or in its libexec folder. What is "
+        "printed is\n"
+        "what the program says of itself (thea-KIND --describe), so kinds of your own are shown as well.",
+    .options = options,
+    .examples = examples,
+    .min_operands = 0,
+    .max_operands = 1,
+    .run = run_stages,
 };

@@ -1,4 +1,5 @@
-/* Diagnostics: see diag.h. Invariant: nothing that came from a file reaches the terminal unfiltered (control characters are shown as '?'). */
+/* Diagnostics: see diag.h. Invariant: nothing that came from a file reaches the terminal unfiltered (control
+ * characters are shown as '?'). */
 #include "graph/control/diag.h"
 
 #include "graph/json.h"
@@ -76,7 +77,8 @@ void diag_source(struct diag_list *list, const char *file, const char *text, siz
     f->text = must(strndup(text + (marked ? 3 : 0), len - (marked ? 3 : 0)));
 }
 
-void diag_add(struct diag_list *list, const char *code, struct diag_place place, const char *details, const char *fmt, ...)
+void diag_add(struct diag_list *list, const char *code, struct diag_place place, const char *details,
+              const char *fmt, ...)
 {
     struct diag_file *file = file_of(list, place.file);
     if (file->kept == DIAG_MAX) {
@@ -91,7 +93,8 @@ void diag_add(struct diag_list *list, const char *code, struct diag_place place,
     if (vasprintf(&message, fmt, args) < 0) abort();
     va_end(args);
     list->items = must(realloc(list->items, (list->count + 1) * sizeof *list->items));
-    list->items[list->count] = (struct diag){must(strdup(code)), message, details != NULL ? must(strdup(details)) : NULL, place, list->count};
+    list->items[list->count] = (struct diag){
+        must(strdup(code)), message, details != NULL ? must(strdup(details)) : NULL, place, list->count};
     list->count++;
 }
 
@@ -142,7 +145,8 @@ size_t diag_last(const struct diag_list *list, size_t first)
 
 /* --- text --- */
 
-/* Control characters (C0 but the newline, DEL, C1) become '?': a file cannot drive the terminal through a message. */
+/* Control characters (C0 but the newline, DEL, C1) become '?': a file cannot drive the terminal through a
+ * message. */
 static void add_clean(struct buf *out, const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -193,7 +197,8 @@ static void add_caret(struct buf *out, size_t margin, size_t column, size_t leng
 }
 
 /* The line with a caret under the place; of a long line the part around it. */
-static void add_excerpt(struct buf *out, const struct diag_file *file, const struct diag_place *place, bool color)
+static void add_excerpt(struct buf *out, const struct diag_file *file, const struct diag_place *place,
+                        bool color)
 {
     size_t len = 0;
     const char *line = place->line > 0 ? find_line(file->text, place->line, &len) : NULL;
@@ -243,7 +248,8 @@ void diag_print_text(const struct diag_list *list, struct buf *out, bool color)
         const struct diag_file *file = file_of((struct diag_list *)(uintptr_t)list, order[i]->place.file);
         print_one(order[i], file, out, color);
         bool last = i + 1 == list->count || strcmp(order[i + 1]->place.file, file->name) != 0;
-        if (last && file->dropped > 0) buf_printf(out, "%s: %zu more errors are not shown\n", file->name, file->dropped);
+        if (last && file->dropped > 0)
+            buf_printf(out, "%s: %zu more errors are not shown\n", file->name, file->dropped);
     }
     free(order);
 }
@@ -285,7 +291,8 @@ static struct json_node *as_json(const struct diag *d)
     json_put(node, "line", json_new_int((int64_t)d->place.line));
     json_put(node, "column", json_new_int((int64_t)d->place.column));
     json_put(node, "length", json_new_int((int64_t)d->place.length));
-    size_t line = d->place.line > 0 ? d->place.line - 1 : 0, column = d->place.column > 0 ? d->place.column - 1 : 0;
+    size_t line = d->place.line > 0 ? d->place.line - 1 : 0,
+           column = d->place.column > 0 ? d->place.column - 1 : 0;
     json_put(range, "start", lsp_position(line, column));
     json_put(range, "end", lsp_position(line, column + d->place.length));
     json_put(node, "range", range);

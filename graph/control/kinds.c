@@ -56,7 +56,8 @@ const char *kind_prefix(void)
 /* Call visit for each folder that holds stage programs, in the order of the search, until it returns true. */
 static bool each_folder(bool (*visit)(const char *folder, void *context), void *context)
 {
-    char *list = must(strdup(getenv("THEA_STAGE_PATH") != NULL ? getenv("THEA_STAGE_PATH") : "")), *rest = list, *folder;
+    char *list = must(strdup(getenv("THEA_STAGE_PATH") != NULL ? getenv("THEA_STAGE_PATH") : "")),
+         *rest = list, *folder;
     bool done = false;
     while (!done && (folder = strsep(&rest, ":")) != NULL) done = folder[0] != '\0' && visit(folder, context);
     free(list);
@@ -74,7 +75,10 @@ static bool is_program(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-struct search { const char *kind; char *found; };
+struct search {
+    const char *kind;
+    char *found;
+};
 
 static bool look_in(const char *folder, void *context)
 {
@@ -96,7 +100,8 @@ static thea_rc find_path(char **program, const char *kind, const char *base_dir,
     if (stat(buf_text(&path), &st) != 0) {
         rc = thea_fail(err, THEA_ENOINPUT, "no program %s: %s", buf_text(&path), strerror(errno));
     } else if (!is_program(buf_text(&path))) {
-        rc = thea_fail(err, THEA_ENOINPUT, "%s is not a program\n  chmod +x %s", buf_text(&path), buf_text(&path));
+        rc = thea_fail(err, THEA_ENOINPUT, "%s is not a program\n  chmod +x %s", buf_text(&path),
+                       buf_text(&path));
     } else {
         *program = must(realpath(buf_text(&path), NULL));
     }
@@ -110,8 +115,11 @@ static thea_rc unknown_kind(const char *kind, struct thea_err *err)
     const char *near = value_nearest(kind, (const char *const *)all);
     struct buf names = {0};
     for (size_t i = 0; all[i] != NULL; i++) buf_printf(&names, "%s%s", i > 0 ? ", " : "", all[i]);
-    if (near != NULL) thea_fail(err, THEA_ENOINPUT, "unknown kind '%s' (did you mean '%s'?)\n  kinds: %s", kind, near, buf_text(&names));
-    else thea_fail(err, THEA_ENOINPUT, "unknown kind '%s'\n  kinds: %s", kind, buf_text(&names));
+    if (near != NULL)
+        thea_fail(err, THEA_ENOINPUT, "unknown kind '%s' (did you mean '%s'?)\n  kinds: %s", kind, near,
+                  buf_text(&names));
+    else
+        thea_fail(err, THEA_ENOINPUT, "unknown kind '%s'\n  kinds: %s", kind, buf_text(&names));
     buf_fini(&names);
     kind_list_free(all);
     return THEA_ENOINPUT;
@@ -128,7 +136,10 @@ thea_rc kind_find(char **program, const char *kind, const char *base_dir, struct
 
 /* --- every kind --- */
 
-struct names { char **items; size_t count; };
+struct names {
+    char **items;
+    size_t count;
+};
 
 static bool collect(const char *folder, void *context)
 {
@@ -140,7 +151,8 @@ static bool collect(const char *folder, void *context)
         buf_printf(&path, "%s/%s", folder, entry->d_name);
         bool known = !is_program(buf_text(&path));
         buf_fini(&path);
-        for (size_t i = 0; i < names->count && !known; i++) known = strcmp(names->items[i], entry->d_name + 5) == 0;
+        for (size_t i = 0; i < names->count && !known; i++)
+            known = strcmp(names->items[i], entry->d_name + 5) == 0;
         if (known) continue;
         names->items = must(realloc(names->items, (names->count + 2) * sizeof(char *)));
         names->items[names->count++] = must(strdup(entry->d_name + 5));
@@ -179,14 +191,16 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* The environment without the defaults that would change what a table says. A NULL-terminated array of borrowed strings; free the array. */
+/* The environment without the defaults that would change what a table says. A NULL-terminated array of
+ * borrowed strings; free the array. */
 static char **plain_environment(void)
 {
     size_t n = 0, kept = 0;
     while (environ[n] != NULL) n++;
     char **env = must(calloc(n + 1, sizeof(char *)));
     for (size_t i = 0; i < n; i++)
-        if (strncmp(environ[i], "THEA_MODEL=", 11) != 0 && strncmp(environ[i], "THEA_THREADS=", 13) != 0) env[kept++] = environ[i];
+        if (strncmp(environ[i], "THEA_MODEL=", 11) != 0 && strncmp(environ[i], "THEA_THREADS=", 13) != 0)
+            env[kept++] = environ[i];
     return env;
 }
 
@@ -199,7 +213,8 @@ static thea_rc spawn(pid_t *pid, int out_fd, int err_fd, char *const *argv, stru
     posix_spawn_file_actions_adddup2(&actions, err_fd, 2);
     posix_spawnattr_t attributes;
     posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP); /* so that a deadline ends its children too */
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETPGROUP); /* so that a deadline ends its children too */
     char **env = plain_environment();
     int failed = posix_spawn(pid, argv[0], &actions, &attributes, argv, env);
     free(env);
@@ -230,7 +245,11 @@ static bool drain(int out_fd, int err_fd, struct buf *out, struct buf *errors)
     return true;
 }
 
-struct answer { struct buf out, errors; int status; bool in_time; };
+struct answer {
+    struct buf out, errors;
+    int status;
+    bool in_time;
+};
 
 static thea_rc ask(struct answer *a, char *const *argv, struct thea_err *err)
 {
@@ -246,8 +265,7 @@ static thea_rc ask(struct answer *a, char *const *argv, struct thea_err *err)
     if (rc == THEA_OK) {
         a->in_time = drain(out[0], errors[0], &a->out, &a->errors);
         if (!a->in_time) kill(-pid, SIGKILL);
-        while (waitpid(pid, &a->status, 0) < 0 && errno == EINTR) {
-        }
+        while (waitpid(pid, &a->status, 0) < 0 && errno == EINTR) {}
     }
     close(out[0]), close(errors[0]);
     return rc;
@@ -265,11 +283,16 @@ static thea_rc failed_answer(const struct answer *a, const char *program, struct
     const char *message = own_message(&a->errors);
     int n = (int)strlen(message);
     while (n > 0 && message[n - 1] == '\n') n--;
-    if (!a->in_time) return thea_fail(err, THEA_ESOFTWARE, "%s --describe did not end within %d s", program, DESCRIBE_TIMEOUT_MS / 1000);
-    if (WIFSIGNALED(a->status)) return thea_fail(err, THEA_ESOFTWARE, "%s --describe was killed by signal %d (%s)", program, WTERMSIG(a->status), strsignal(WTERMSIG(a->status)));
+    if (!a->in_time)
+        return thea_fail(err, THEA_ESOFTWARE, "%s --describe did not end within %d s", program,
+                         DESCRIBE_TIMEOUT_MS / 1000);
+    if (WIFSIGNALED(a->status))
+        return thea_fail(err, THEA_ESOFTWARE, "%s --describe was killed by signal %d (%s)", program,
+                         WTERMSIG(a->status), strsignal(WTERMSIG(a->status)));
     int status = WEXITSTATUS(a->status);
     thea_rc rc = status >= THEA_EUSAGE && status <= THEA_ECONFIG ? (thea_rc)status : THEA_ESOFTWARE;
-    if (n == 0) return thea_fail(err, rc, "%s --describe ended with status %d and no message", program, status);
+    if (n == 0)
+        return thea_fail(err, rc, "%s --describe ended with status %d and no message", program, status);
     return thea_fail(err, rc, "%.*s", n, message);
 }
 
@@ -295,10 +318,12 @@ static const char *bad_port(const struct json_node *port)
     return json_kind(json_member(port, "shape")) == JSON_LIST_ ? NULL : "a port whose shape is not a list";
 }
 
-static const char *bad_list(const struct json_node *table, const char *key, const char *(*bad)(const struct json_node *))
+static const char *bad_list(const struct json_node *table, const char *key,
+                            const char *(*bad)(const struct json_node *))
 {
     const struct json_node *list = json_member(table, key);
-    if (list != NULL && json_kind(list) != JSON_LIST_ && json_kind(list) != JSON_NULL_) return "options, inputs and outputs must be lists";
+    if (list != NULL && json_kind(list) != JSON_LIST_ && json_kind(list) != JSON_NULL_)
+        return "options, inputs and outputs must be lists";
     const char *what = NULL;
     for (size_t i = 0; i < json_count(list) && what == NULL; i++) what = bad(json_item(list, i));
     return what;
@@ -311,18 +336,23 @@ static const char *bad_table(const struct json_node *table)
     const char *what = bad_list(table, "options", bad_option);
     if (what == NULL) what = bad_list(table, "inputs", bad_port);
     if (what == NULL) what = bad_list(table, "outputs", bad_port);
-    if (what == NULL && json_count(json_member(table, "inputs")) + json_count(json_member(table, "outputs")) == 0) what = "neither inputs nor outputs";
+    if (what == NULL &&
+        json_count(json_member(table, "inputs")) + json_count(json_member(table, "outputs")) == 0)
+        what = "neither inputs nor outputs";
     return what;
 }
 
-static thea_rc read_table(struct json_node **out, const struct answer *a, const char *program, struct thea_err *err)
+static thea_rc read_table(struct json_node **out, const struct answer *a, const char *program,
+                          struct thea_err *err)
 {
-    if (!a->in_time || !WIFEXITED(a->status) || WEXITSTATUS(a->status) != 0) return failed_answer(a, program, err);
+    if (!a->in_time || !WIFEXITED(a->status) || WEXITSTATUS(a->status) != 0)
+        return failed_answer(a, program, err);
     struct buf what = {0};
     buf_printf(&what, "%s --describe", program);
     thea_rc rc = json_parse(out, buf_text(&a->out), a->out.len, buf_text(&what), err);
     buf_fini(&what);
-    if (rc != THEA_OK) return err != NULL ? (err->rc = THEA_ESOFTWARE) : THEA_ESOFTWARE; /* its bug, not a damaged input */
+    if (rc != THEA_OK)
+        return err != NULL ? (err->rc = THEA_ESOFTWARE) : THEA_ESOFTWARE; /* its bug, not a damaged input */
     const char *bad = bad_table(*out);
     if (bad == NULL) return THEA_OK;
     json_free(*out);
@@ -332,7 +362,11 @@ static thea_rc read_table(struct json_node **out, const struct answer *a, const 
 
 /* --- the cache --- */
 
-static struct known { char *key; struct json_node *table; struct known *next; } *cache;
+static struct known {
+    char *key;
+    struct json_node *table;
+    struct known *next;
+} * cache;
 
 static void forget(void) __attribute__((destructor));
 static void forget(void)
@@ -372,7 +406,8 @@ static char **command_line(const char *program, const char *const *args, struct 
     return argv;
 }
 
-thea_rc kind_describe(const struct json_node **out, const char *program, const char *const *args, struct thea_err *err)
+thea_rc kind_describe(const struct json_node **out, const char *program, const char *const *args,
+                      struct thea_err *err)
 {
     struct buf key = {0};
     struct answer a = {0};

@@ -1,4 +1,5 @@
-/* From a spec to processes and links: see plan.h. Invariant: every edge of the spec is one link, and consecutive parts of a stage have one more. */
+/* From a spec to processes and links: see plan.h. Invariant: every edge of the spec is one link, and
+ * consecutive parts of a stage have one more. */
 #include "graph/control/plan.h"
 
 #include "graph/control/spec_internal.h"
@@ -11,8 +12,8 @@
 
 struct planner {
     struct plan *plan;
-    size_t *order;      /* stages, sources first */
-    size_t *first;      /* of each stage: index of its first process */
+    size_t *order; /* stages, sources first */
+    size_t *first; /* of each stage: index of its first process */
     size_t source_count;
 };
 
@@ -27,7 +28,8 @@ static void sort_stages(struct planner *pl)
         size_t before = n;
         for (size_t i = 0; i < s->stage_count; i++) {
             bool ready = !placed[i];
-            for (size_t e = 0; e < s->edge_count && ready; e++) ready = s->edges[e].feedback || s->edges[e].to != i || placed[s->edges[e].from];
+            for (size_t e = 0; e < s->edge_count && ready; e++)
+                ready = s->edges[e].feedback || s->edges[e].to != i || placed[s->edges[e].from];
             if (ready) placed[i] = true, pl->order[n++] = i;
         }
         if (n == before) break; /* a cycle: spec_load lets none pass */
@@ -58,8 +60,10 @@ static void cut_stage(struct planner *pl, size_t stage)
     size_t count = (size_t)json_int_or(blocks, "count", 0), parts = (size_t)st->split;
     double *costs = spec_must(calloc(count + 1, sizeof *costs));
     size_t *ends = spec_must(calloc(parts, sizeof *ends));
-    for (size_t i = 0; i < count; i++) costs[i] = json_item(list, i) != NULL ? json_number(json_item(list, i)) : 1;
-    plan_cut(ends, parts, costs, count, json_number_or(blocks, "first_extra", 0), json_number_or(blocks, "last_extra", 0));
+    for (size_t i = 0; i < count; i++)
+        costs[i] = json_item(list, i) != NULL ? json_number(json_item(list, i)) : 1;
+    plan_cut(ends, parts, costs, count, json_number_or(blocks, "first_extra", 0),
+             json_number_or(blocks, "last_extra", 0));
     for (size_t i = 0; i < parts; i++) {
         struct plan_process *p = add_process(pl, stage, i);
         p->first_block = i == 0 ? 0 : ends[i - 1];
@@ -81,7 +85,10 @@ static thea_rc add_processes(struct planner *pl, struct thea_err *err)
             continue;
         }
         if (port_find(st->table, true, "residual") == NULL || port_find(st->table, false, "residual") == NULL)
-            return thea_fail(err, THEA_ECONFIG, "stage '%s': kind '%s' declares blocks, but no input and output 'residual' to chain its parts by", st->name, st->kind);
+            return thea_fail(err, THEA_ECONFIG,
+                             "stage '%s': kind '%s' declares blocks, but no input and output 'residual' to "
+                             "chain its parts by",
+                             st->name, st->kind);
         cut_stage(pl, pl->order[i]);
     }
     return THEA_OK;
@@ -89,12 +96,18 @@ static thea_rc add_processes(struct planner *pl, struct thea_err *err)
 
 /* --- links --- */
 
-static void add_link(struct planner *pl, size_t from, size_t to, const char *out, const char *in, bool feedback)
+static void add_link(struct planner *pl, size_t from, size_t to, const char *out, const char *in,
+                     bool feedback)
 {
     struct plan *p = pl->plan;
     p->links = spec_must(realloc(p->links, (p->link_count + 1) * sizeof *p->links));
     struct plan_link *link = &p->links[p->link_count++];
-    *link = (struct plan_link){.number = (uint32_t)p->link_count, .from = from, .to = to, .from_port = out, .to_port = in, .feedback = feedback};
+    *link = (struct plan_link){.number = (uint32_t)p->link_count,
+                               .from = from,
+                               .to = to,
+                               .from_port = out,
+                               .to_port = in,
+                               .feedback = feedback};
     struct buf address = {0};
     buf_printf(&address, "abstract://thea-%016" PRIx64 "-%" PRIu32, p->run, link->number);
     link->address = buf_take(&address);
@@ -111,7 +124,8 @@ static void add_links(struct planner *pl)
     for (int feedback = 0; feedback < 2; feedback++) {
         for (size_t i = 0; i < s->stage_count; i++) {
             size_t stage = pl->order[i], last = last_process(pl, stage);
-            for (size_t p = pl->first[stage]; p < last && !feedback; p++) add_link(pl, p, p + 1, "residual", "residual", false);
+            for (size_t p = pl->first[stage]; p < last && !feedback; p++)
+                add_link(pl, p, p + 1, "residual", "residual", false);
             for (size_t e = 0; e < s->edge_count; e++) {
                 const struct spec_edge *edge = &s->edges[e];
                 if (edge->from == stage && edge->feedback == (feedback != 0))
@@ -174,13 +188,17 @@ static void make_argv(struct planner *pl, size_t index)
     for (; i < model_words; i++) add_word(&process->argv, &count, "%s", options[i]);
     if (st->split > 1) {
         add_word(&process->argv, &count, "--blocks");
-        if (process->first_block == process->last_block) add_word(&process->argv, &count, "%zu", process->first_block);
-        else add_word(&process->argv, &count, "%zu-%zu", process->first_block, process->last_block);
+        if (process->first_block == process->last_block)
+            add_word(&process->argv, &count, "%zu", process->first_block);
+        else
+            add_word(&process->argv, &count, "%zu-%zu", process->first_block, process->last_block);
     }
     for (; i < operands; i++) add_word(&process->argv, &count, "%s", options[i]);
-    if (st->threads != 1 || getenv("THEA_THREADS") != NULL) add_number(&process->argv, &count, "--threads", (size_t)st->threads);
+    if (st->threads != 1 || getenv("THEA_THREADS") != NULL)
+        add_number(&process->argv, &count, "--threads", (size_t)st->threads);
     if (st->window > 0) add_number(&process->argv, &count, "--window", (size_t)st->window);
-    if (st->source && pl->source_count > 1) add_number(&process->argv, &count, "--source", source_number(p->spec, process->stage));
+    if (st->source && pl->source_count > 1)
+        add_number(&process->argv, &count, "--source", source_number(p->spec, process->stage));
     add_link_words(p, index, &process->argv, &count);
     for (; options[i] != NULL; i++) add_word(&process->argv, &count, "%s", options[i]);
     spec_words_free(options);
@@ -205,12 +223,14 @@ thea_rc plan_make(struct plan **out, const struct spec *spec, struct thea_err *e
     pl.order = spec_must(calloc(spec->stage_count + 1, sizeof(size_t)));
     pl.first = spec_must(calloc(spec->stage_count + 1, sizeof(size_t)));
     thea_rc rc = THEA_OK;
-    if (getrandom(&pl.plan->run, sizeof pl.plan->run, 0) != sizeof pl.plan->run) rc = thea_fail(err, THEA_EOS, "the system gives no random numbers");
+    if (getrandom(&pl.plan->run, sizeof pl.plan->run, 0) != sizeof pl.plan->run)
+        rc = thea_fail(err, THEA_EOS, "the system gives no random numbers");
     sort_stages(&pl);
     if (rc == THEA_OK) rc = add_processes(&pl, err);
     if (rc == THEA_OK) {
         add_links(&pl);
-        for (size_t i = 0; i < pl.plan->process_count; i++) make_argv(&pl, i), make_env(&pl, &pl.plan->processes[i]);
+        for (size_t i = 0; i < pl.plan->process_count; i++)
+            make_argv(&pl, i), make_env(&pl, &pl.plan->processes[i]);
         *out = pl.plan;
     } else {
         plan_free(pl.plan);

@@ -18,8 +18,10 @@ static void quote(struct buf *out, const char *word)
     }
     buf_add_char(out, '\'');
     for (const char *c = word; *c != '\0'; c++) {
-        if (*c == '\'') buf_add_text(out, "'\\''");
-        else buf_add_char(out, *c);
+        if (*c == '\'')
+            buf_add_text(out, "'\\''");
+        else
+            buf_add_char(out, *c);
     }
     buf_add_char(out, '\'');
 }
@@ -35,7 +37,8 @@ static const char *short_program(const char *program)
         struct buf b = {0};
         char real[PATH_MAX];
         buf_printf(&b, "%s/%s", folder[0] != '\0' ? folder : ".", name);
-        if (access(buf_text(&b), X_OK) == 0) first = false, found = realpath(buf_text(&b), real) != NULL && strcmp(real, program) == 0;
+        if (access(buf_text(&b), X_OK) == 0)
+            first = false, found = realpath(buf_text(&b), real) != NULL && strcmp(real, program) == 0;
         buf_fini(&b);
     }
     free(list);
@@ -60,7 +63,8 @@ static void print_word(struct buf *out, const char *text, size_t *column)
 /* Options that take a value stay on its line. */
 static bool takes_next(char *const *argv, size_t i)
 {
-    return strncmp(argv[i], "--", 2) == 0 && argv[i][2] != '\0' && strchr(argv[i], '=') == NULL && argv[i + 1] != NULL && strncmp(argv[i + 1], "--", 2) != 0;
+    return strncmp(argv[i], "--", 2) == 0 && argv[i][2] != '\0' && strchr(argv[i], '=') == NULL &&
+           argv[i + 1] != NULL && strncmp(argv[i + 1], "--", 2) != 0;
 }
 
 static void print_process(const struct plan_process *p, struct buf *out)
@@ -87,9 +91,12 @@ static void print_process(const struct plan_process *p, struct buf *out)
 
 void plan_print_shell(const struct plan *p, struct buf *out)
 {
-    buf_printf(out, "# %s: %zu process%s", p->spec->name, p->process_count, p->process_count == 1 ? "" : "es");
+    buf_printf(out, "# %s: %zu process%s", p->spec->name, p->process_count,
+               p->process_count == 1 ? "" : "es");
     for (size_t i = 0; i < p->spec->stage_count; i++)
-        if (p->spec->stages[i].split > 1) buf_printf(out, ", %s in %d parts", p->spec->stages[i].name, p->spec->stages[i].split);
-    buf_add_text(out, p->process_count == 1 ? ".\n" : ". Type each into a terminal of its own, in any order.\n");
+        if (p->spec->stages[i].split > 1)
+            buf_printf(out, ", %s in %d parts", p->spec->stages[i].name, p->spec->stages[i].split);
+    buf_add_text(out,
+                 p->process_count == 1 ? ".\n" : ". Type each into a terminal of its own, in any order.\n");
     for (size_t i = 0; i < p->process_count; i++) print_process(&p->processes[i], out);
 }

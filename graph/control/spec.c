@@ -1,4 +1,5 @@
-/* A pipeline file to a checked spec: see spec.h. This file finds files and runs the steps; each step goes on after mistakes, so that all are told. */
+/* A pipeline file to a checked spec: see spec.h. This file finds files and runs the steps; each step goes on
+ * after mistakes, so that all are told. */
 #include "graph/control/spec_internal.h"
 
 #include <dirent.h>
@@ -23,7 +24,8 @@ bool spec_from_cli(const struct yaml_node *node)
     return node->place.line == 0;
 }
 
-void spec_report_rc(struct spec_reader *r, thea_rc rc, const char *code, const struct yaml_node *at, const char *details, const char *text)
+void spec_report_rc(struct spec_reader *r, thea_rc rc, const char *code, const struct yaml_node *at,
+                    const char *details, const char *text)
 {
     bool cli = spec_from_cli(at);
     if (cli && diag_count(r->cli) == 0) r->cli_rc = rc;
@@ -31,7 +33,8 @@ void spec_report_rc(struct spec_reader *r, thea_rc rc, const char *code, const s
     diag_add(cli ? r->cli : r->diags, code, at->place, details, "%s", text);
 }
 
-void spec_report(struct spec_reader *r, const char *code, const struct yaml_node *at, const char *details, const char *fmt, ...)
+void spec_report(struct spec_reader *r, const char *code, const struct yaml_node *at, const char *details,
+                 const char *fmt, ...)
 {
     char *text = NULL;
     va_list args;
@@ -63,7 +66,8 @@ static thea_rc cli_failure(const struct spec_reader *r, struct thea_err *err)
 static bool is_path(const char *name)
 {
     size_t n = strlen(name);
-    return strchr(name, '/') != NULL || (n > 5 && strcmp(name + n - 5, ".yaml") == 0) || (n > 4 && strcmp(name + n - 4, ".yml") == 0);
+    return strchr(name, '/') != NULL || (n > 5 && strcmp(name + n - 5, ".yaml") == 0) ||
+           (n > 4 && strcmp(name + n - 4, ".yml") == 0);
 }
 
 /* The folders of pipelines, by ':'; free it. */
@@ -93,16 +97,20 @@ static void list_pipelines(const char *folder, char ***names, size_t *count)
 
 static thea_rc no_such_pipeline(const char *name, const char *folders, struct thea_err *err)
 {
-    char **names = spec_must(calloc(1, sizeof(char *))), *copy = spec_must(strdup(folders)), *rest = copy, *folder;
+    char **names = spec_must(calloc(1, sizeof(char *))), *copy = spec_must(strdup(folders)), *rest = copy,
+         *folder;
     size_t count = 0;
     while ((folder = strsep(&rest, ":")) != NULL) list_pipelines(folder, &names, &count);
     struct buf near = {0}, looked = {0};
     spec_add_nearest(&near, name, (const char *const *)names);
     for (const char *p = folders; *p != '\0'; p++) {
-        if (*p == ':') buf_add_text(&looked, ", ");
-        else buf_add_char(&looked, *p);
+        if (*p == ':')
+            buf_add_text(&looked, ", ");
+        else
+            buf_add_char(&looked, *p);
     }
-    thea_fail(err, THEA_ENOINPUT, "no pipeline '%s'%s\n  looked in  %s\n  a path has a '/' or ends in .yaml", name, buf_text(&near), buf_text(&looked));
+    thea_fail(err, THEA_ENOINPUT, "no pipeline '%s'%s\n  looked in  %s\n  a path has a '/' or ends in .yaml",
+              name, buf_text(&near), buf_text(&looked));
     for (size_t i = 0; i < count; i++) free(names[i]);
     free(names);
     free(copy);
@@ -114,7 +122,8 @@ static thea_rc no_such_pipeline(const char *name, const char *folders, struct th
 thea_rc spec_find(char **path, const char *name, struct thea_err *err)
 {
     if (strcmp(name, "-") == 0 || is_path(name)) {
-        if (strcmp(name, "-") != 0 && access(name, F_OK) != 0) return thea_fail(err, THEA_ENOINPUT, "%s: %s", name, strerror(errno));
+        if (strcmp(name, "-") != 0 && access(name, F_OK) != 0)
+            return thea_fail(err, THEA_ENOINPUT, "%s: %s", name, strerror(errno));
         *path = spec_must(strdup(name));
         return THEA_OK;
     }
@@ -138,7 +147,9 @@ static thea_rc read_all(struct buf *out, const char *path, struct thea_err *err)
 {
     bool from_stdin = strcmp(path, "-") == 0;
     FILE *file = from_stdin ? stdin : fopen(path, "rbe");
-    if (file == NULL) return thea_fail(err, errno == ENOENT || errno == ENOTDIR ? THEA_ENOINPUT : THEA_EIO, "%s: %s", path, strerror(errno));
+    if (file == NULL)
+        return thea_fail(err, errno == ENOENT || errno == ENOTDIR ? THEA_ENOINPUT : THEA_EIO, "%s: %s", path,
+                         strerror(errno));
     size_t got = 0;
     do {
         got = fread(buf_reserve(out, 1 << 16), 1, 1 << 16, file);
@@ -151,7 +162,8 @@ static thea_rc read_all(struct buf *out, const char *path, struct thea_err *err)
     return rc;
 }
 
-thea_rc spec_load(struct spec **out, const char *path, const struct spec_overrides *o, struct diag_list *diags, struct thea_err *err)
+thea_rc spec_load(struct spec **out, const char *path, const struct spec_overrides *o,
+                  struct diag_list *diags, struct thea_err *err)
 {
     struct buf text = {0};
     thea_rc rc = read_all(&text, path, err);
@@ -166,7 +178,9 @@ static void open_reader(struct spec_reader *r, const char *file)
     r->cli = diag_list_new();
     r->cwd = spec_must(getcwd(NULL, 0));
     bool real = strcmp(file, "-") != 0;
-    r->spec->file = real ? realpath(file, NULL) : spec_must(strdup("-")); /* through links, so that ".." in it means what its author saw */
+    r->spec->file =
+        real ? realpath(file, NULL)
+             : spec_must(strdup("-")); /* through links, so that ".." in it means what its author saw */
     if (r->spec->file == NULL) r->spec->file = spec_absolute(file, r->cwd);
     r->dir = spec_must(strdup(real ? r->spec->file : r->cwd));
     if (real) strrchr(r->dir, '/')[strrchr(r->dir, '/') == r->dir] = '\0';
@@ -186,7 +200,8 @@ static void close_reader(struct spec_reader *r)
 static thea_rc read_spec(struct spec_reader *r, struct thea_err *err)
 {
     if (r->root->sort != YAML_IS_MAP) {
-        spec_report(r, "E012", r->root, "it begins with keys such as `name:`, `model:` and `stages:`", "a pipeline file is a map, this is %s", yaml_sort_name(r->root));
+        spec_report(r, "E012", r->root, "it begins with keys such as `name:`, `model:` and `stages:`",
+                    "a pipeline file is a map, this is %s", yaml_sort_name(r->root));
         return THEA_OK;
     }
     thea_rc rc = spec_apply_sets(r, err);
@@ -202,8 +217,8 @@ static thea_rc read_spec(struct spec_reader *r, struct thea_err *err)
     return THEA_OK;
 }
 
-thea_rc spec_parse(struct spec **out, const char *text, size_t len, const char *file, size_t first_line, const struct spec_overrides *o,
-                   struct diag_list *diags, struct thea_err *err)
+thea_rc spec_parse(struct spec **out, const char *text, size_t len, const char *file, size_t first_line,
+                   const struct spec_overrides *o, struct diag_list *diags, struct thea_err *err)
 {
     static const struct spec_overrides none;
     struct spec_reader r = {.file = file, .diags = diags, .overrides = o != NULL ? o : &none};
@@ -216,9 +231,12 @@ thea_rc spec_parse(struct spec **out, const char *text, size_t len, const char *
     size_t mistakes = diag_count(diags) - before;
     if (rc == THEA_OK && diag_count(r.cli) > 0) rc = cli_failure(&r, err);
     if (rc == THEA_OK && mistakes > 0)
-        rc = thea_fail(err, r.damaged == mistakes ? THEA_EDATA : THEA_ECONFIG, "%zu error%s in %s", mistakes, mistakes > 1 ? "s" : "", file);
-    if (rc != THEA_OK) spec_free(r.spec);
-    else *out = r.spec;
+        rc = thea_fail(err, r.damaged == mistakes ? THEA_EDATA : THEA_ECONFIG, "%zu error%s in %s", mistakes,
+                       mistakes > 1 ? "s" : "", file);
+    if (rc != THEA_OK)
+        spec_free(r.spec);
+    else
+        *out = r.spec;
     close_reader(&r);
     return rc;
 }

@@ -1,16 +1,14 @@
-/* From `from` and `feedback` to edges: which output feeds which input, whether they fit, cycles, inputs left alone. */
+/* From `from` to edges: which output feeds which input, whether they fit, inputs left alone. */
 #include "graph/control/spec_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct reference { size_t stage; const struct json_node *port; bool named_port; }; /* what "stage.port" names; port NULL: none named */
-
 struct consumer { /* one stage while its inputs are connected */
     size_t stage;
     struct port_binding *bindings;
     const struct json_node *list_input; /* of a list: the input that its first entry took */
-    bool doubtful;                      /* something could not be resolved: say nothing of unconnected inputs */
+    bool doubtful; /* something could not be resolved: say nothing of unconnected inputs */
 };
 
 static const char *stage_name(const struct spec_reader *r, size_t i)
@@ -38,16 +36,19 @@ static void unknown_stage(struct spec_reader *r, size_t reader, const struct yam
     free(names);
 }
 
-static void unknown_port(struct spec_reader *r, const struct yaml_node *at, size_t stage, bool outputs, const char *word)
+static void unknown_port(struct spec_reader *r, const struct yaml_node *at, size_t stage, bool outputs,
+                         const char *word)
 {
     const struct json_node *table = r->drafts[stage].table, *ports = port_list(table, outputs);
     const char **names = spec_must(calloc(json_count(ports) + 1, sizeof(char *)));
     struct buf message = {0}, details = {0};
     for (size_t i = 0; i < json_count(ports); i++) names[i] = port_name(json_item(ports, i));
     char *list = port_names(table, outputs);
-    buf_printf(&message, "stage '%s' has no %s '%s'", stage_name(r, stage), outputs ? "output" : "input", word);
+    buf_printf(&message, "stage '%s' has no %s '%s'", stage_name(r, stage), outputs ? "output" : "input",
+               word);
     spec_add_nearest(&message, word, names);
-    buf_printf(&details, "%s of kind '%s': %s", outputs ? "outputs" : "inputs", r->spec->stages[stage].kind, list);
+    buf_printf(&details, "%s of kind '%s': %s", outputs ? "outputs" : "inputs", r->spec->stages[stage].kind,
+               list);
     spec_report(r, "E063", at, buf_text(&details), "%s", buf_text(&message));
     buf_fini(&message);
     buf_fini(&details);
@@ -56,11 +57,13 @@ static void unknown_port(struct spec_reader *r, const struct yaml_node *at, size
 }
 
 /* "stage" or "stage.port". false: reported, or the stage is not understood. */
-static bool resolve(struct spec_reader *r, struct consumer *c, const struct yaml_node *key, const struct yaml_node *node, struct reference *out)
+bool spec_resolve(struct spec_reader *r, size_t reader, const struct yaml_node *key,
+                  const struct yaml_node *node, struct spec_reference *out)
 {
     struct buf what = {0};
-    buf_printf(&what, "stage '%s': %s", stage_name(r, c->stage), key->text);
-    bool text = spec_scalar(r, buf_text(&what), key, node, "a stage, such as `layers`, or one of its outputs, such as `layers.final`");
+    buf_printf(&what, "stage '%s': %s", stage_name(r, reader), key->text);
+    bool text = spec_scalar(r, buf_text(&what), key, node,
+                            "a stage, such as `layers`, or one of its outputs, such as `layers.final`");
     buf_fini(&what);
     if (!text) return false;
     const char *dot = strchr(node->text, '.');
@@ -68,7 +71,7 @@ static bool resolve(struct spec_reader *r, struct consumer *c, const struct yaml
     out->stage = spec_find_stage(r->spec, node->text, len);
     if (out->stage == SIZE_MAX) {
         char *word = spec_must(strndup(node->text, len));
-        unknown_stage(r, c->stage, node, word);
+        unknown_stage(r, reader, node, word);
         free(word);
         return false;
     }
@@ -89,21 +92,31 @@ static bool is_forward(const struct json_node *in)
     return !port_flag(in, "feedback");
 }
 
-struct pairs { const struct json_node *out, *in; size_t count; bool several_outputs; struct buf list; };
+struct pairs {
+    const struct json_node *out, *in;
+    size_t count;
+    bool several_outputs;
+    struct buf list;
+};
 
-static void add_pair(struct pairs *p, const char *stage, const struct json_node *out, const struct json_node *in)
+static void add_pair(struct pairs *p, const char *stage, const struct json_node *out,
+                     const struct json_node *in)
 {
     if (p->count > 0 && out != p->out) p->several_outputs = true;
     if (p->count == 0) p->out = out, p->in = in;
     char *pattern = port_pattern(out);
-    buf_printf(&p->list, "%s%s.%s %s for input '%s'", p->count++ > 0 ? "\n" : "", stage, port_name(out), pattern, port_name(in));
+    buf_printf(&p->list, "%s%s.%s %s for input '%s'", p->count++ > 0 ? "\n" : "", stage, port_name(out),
+               pattern, port_name(in));
     free(pattern);
 }
 
-/* Every pair of an output of `ref` and an input (the given one, or any) with the same name, or with fitting types. */
-static void find_pairs(const struct spec_reader *r, struct pairs *p, size_t consumer, struct reference ref, const struct json_node *input, bool by_name)
+/* Every pair of an output of `ref` and an input (the given one, or any) with the same name, or with fitting
+ * types. */
+static void find_pairs(const struct spec_reader *r, struct pairs *p, size_t consumer,
+                       struct spec_reference ref, const struct json_node *input, bool by_name)
 {
-    const struct json_node *outs = port_list(r->drafts[ref.stage].table, true), *ins = port_list(r->drafts[consumer].table, false);
+    const struct json_node *outs = port_list(r->drafts[ref.stage].table, true),
+                           *ins = port_list(r->drafts[consumer].table, false);
     for (size_t i = 0; i < json_count(ins); i++) {
         const struct json_node *in = json_item(ins, i);
         if (!is_forward(in) || (input != NULL && in != input)) continue;
@@ -116,14 +129,17 @@ static void find_pairs(const struct spec_reader *r, struct pairs *p, size_t cons
     }
 }
 
-static void add_sides(struct buf *b, const struct spec_reader *r, size_t from, const struct json_node *out, size_t to, const struct json_node *in)
+static void add_sides(struct buf *b, const struct spec_reader *r, size_t from, const struct json_node *out,
+                      size_t to, const struct json_node *in)
 {
     char *produced = port_pattern(out), *expected = port_pattern(in), *givers = port_givers(in);
     struct buf left = {0}, right = {0};
     buf_printf(&left, "%s.%s", stage_name(r, from), port_name(out));
     buf_printf(&right, "%s.%s", stage_name(r, to), port_name(in));
-    int names = (int)(left.len > right.len ? left.len : right.len), types = (int)(strlen(produced) > strlen(expected) ? strlen(produced) : strlen(expected));
-    buf_printf(b, "produced   %-*s   %s\nexpected   %-*s   %-*s", names, buf_text(&left), produced, names, buf_text(&right), givers != NULL ? types : 0, expected);
+    int names = (int)(left.len > right.len ? left.len : right.len),
+        types = (int)(strlen(produced) > strlen(expected) ? strlen(produced) : strlen(expected));
+    buf_printf(b, "produced   %-*s   %s\nexpected   %-*s   %-*s", names, buf_text(&left), produced, names,
+               buf_text(&right), givers != NULL ? types : 0, expected);
     if (givers != NULL) buf_printf(b, "      (given by: %s)", givers);
     buf_fini(&left);
     buf_fini(&right);
@@ -131,9 +147,11 @@ static void add_sides(struct buf *b, const struct spec_reader *r, size_t from, c
 }
 
 /* Nothing fits: show what there is beside what is wanted. */
-static void report_mismatch(struct spec_reader *r, size_t consumer, const struct yaml_node *at, struct reference ref, const struct json_node *input, const char *why)
+void spec_report_mismatch(struct spec_reader *r, size_t consumer, const struct yaml_node *at,
+                          struct spec_reference ref, const struct json_node *input, const char *why)
 {
-    const struct json_node *outs = port_list(r->drafts[ref.stage].table, true), *ins = port_list(r->drafts[consumer].table, false);
+    const struct json_node *outs = port_list(r->drafts[ref.stage].table, true),
+                           *ins = port_list(r->drafts[consumer].table, false);
     const struct json_node *out = ref.port != NULL ? ref.port : json_item(outs, 0), *in = input;
     for (size_t i = 0; i < json_count(ins) && in == NULL; i++)
         if (is_forward(json_item(ins, i))) in = json_item(ins, i);
@@ -150,19 +168,29 @@ static void report_mismatch(struct spec_reader *r, size_t consumer, const struct
         free(all);
     }
     if (port_same_dtype(out, in) && why != NULL)
-        spec_report(r, "E065", at, buf_text(&details), "stage '%s' cannot read from '%s': the shapes differ: %s", stage_name(r, consumer), stage_name(r, ref.stage), why);
-    else spec_report(r, "E061", at, buf_text(&details), "stage '%s' cannot read from '%s': the types differ", stage_name(r, consumer), stage_name(r, ref.stage));
+        spec_report(r, "E065", at, buf_text(&details),
+                    "stage '%s' cannot read from '%s': the shapes differ: %s", stage_name(r, consumer),
+                    stage_name(r, ref.stage), why);
+    else
+        spec_report(r, "E061", at, buf_text(&details), "stage '%s' cannot read from '%s': the types differ",
+                    stage_name(r, consumer), stage_name(r, ref.stage));
     buf_fini(&details);
 }
 
-static void report_ambiguous(struct spec_reader *r, size_t consumer, const struct yaml_node *at, const struct reference *ref, const struct pairs *p)
+static void report_ambiguous(struct spec_reader *r, size_t consumer, const struct yaml_node *at,
+                             const struct spec_reference *ref, const struct pairs *p)
 {
     struct buf details = {0};
     buf_printf(&details, "%s\nname one: ", buf_text(&p->list));
-    if (p->several_outputs) buf_printf(&details, "`from: %s.%s`", stage_name(r, ref->stage), port_name(p->out));
-    else buf_printf(&details, "`from: {%s: %s}`", port_name(p->in), at->text);
+    if (p->several_outputs)
+        buf_printf(&details, "`from: %s.%s`", stage_name(r, ref->stage), port_name(p->out));
+    else
+        buf_printf(&details, "`from: {%s: %s}`", port_name(p->in), at->text);
     struct buf message = {0};
-    buf_printf(&message, p->several_outputs ? "several outputs of '%s' fit stage '%s'" : "'%s' fits several inputs of stage '%s'", stage_name(r, ref->stage), stage_name(r, consumer));
+    buf_printf(&message,
+               p->several_outputs ? "several outputs of '%s' fit stage '%s'"
+                                  : "'%s' fits several inputs of stage '%s'",
+               stage_name(r, ref->stage), stage_name(r, consumer));
     spec_report(r, "E064", at, buf_text(&details), "%s", buf_text(&message));
     buf_fini(&message);
     buf_fini(&details);
@@ -170,69 +198,92 @@ static void report_ambiguous(struct spec_reader *r, size_t consumer, const struc
 
 /* --- edges --- */
 
-static void add_edge(struct spec_reader *r, size_t from, size_t to, const struct json_node *out, const struct json_node *in, bool feedback)
+void spec_add_edge(struct spec_reader *r, size_t from, size_t to, const struct json_node *out,
+                   const struct json_node *in, bool feedback)
 {
     struct spec *s = r->spec;
     s->edges = spec_must(realloc(s->edges, (s->edge_count + 1) * sizeof *s->edges));
-    s->edges[s->edge_count++] = (struct spec_edge){
-        .from = from, .to = to, .from_port = out != NULL ? port_name(out) : NULL, .to_port = in != NULL ? port_name(in) : NULL,
-        .pattern = out != NULL ? port_pattern(out) : NULL, .feedback = feedback};
+    s->edges[s->edge_count++] = (struct spec_edge){.from = from,
+                                                   .to = to,
+                                                   .from_port = out != NULL ? port_name(out) : NULL,
+                                                   .to_port = in != NULL ? port_name(in) : NULL,
+                                                   .pattern = out != NULL ? port_pattern(out) : NULL,
+                                                   .feedback = feedback};
 }
 
 static bool edge_exists(const struct spec *s, size_t from, size_t to, const char *out, const char *in)
 {
     for (size_t i = 0; i < s->edge_count; i++) {
         const struct spec_edge *e = &s->edges[i];
-        if (e->from == from && e->to == to && e->from_port != NULL && strcmp(e->from_port, out) == 0 && strcmp(e->to_port, in) == 0) return true;
+        if (e->from == from && e->to == to && e->from_port != NULL && strcmp(e->from_port, out) == 0 &&
+            strcmp(e->to_port, in) == 0)
+            return true;
     }
     return false;
 }
 
 /* Connect a resolved reference to an input (NULL: the one that fits). */
-static void connect(struct spec_reader *r, struct consumer *c, const struct yaml_node *at, struct reference ref, const struct json_node *input)
+static void connect(struct spec_reader *r, struct consumer *c, const struct yaml_node *at,
+                    struct spec_reference ref, const struct json_node *input)
 {
     if (r->drafts[ref.stage].table == NULL || r->drafts[c->stage].table == NULL) {
-        c->doubtful = true; /* one of the two is not understood, which is told elsewhere; the edge counts for cycles */
-        add_edge(r, ref.stage, c->stage, NULL, NULL, false);
+        c->doubtful =
+            true; /* one of the two is not understood, which is told elsewhere; the edge counts for cycles */
+        spec_add_edge(r, ref.stage, c->stage, NULL, NULL, false);
         return;
     }
     if (json_count(port_list(r->drafts[ref.stage].table, true)) == 0) {
         c->doubtful = true;
-        spec_report(r, "E071", at, NULL, "stage '%s' cannot read from '%s': kind '%s' has no outputs", stage_name(r, c->stage), stage_name(r, ref.stage), r->spec->stages[ref.stage].kind);
+        spec_report(r, "E071", at, NULL, "stage '%s' cannot read from '%s': kind '%s' has no outputs",
+                    stage_name(r, c->stage), stage_name(r, ref.stage), r->spec->stages[ref.stage].kind);
         return;
     }
     struct pairs p = {0};
     find_pairs(r, &p, c->stage, ref, input, true);
     if (p.count == 0) find_pairs(r, &p, c->stage, ref, input, false);
     char *why = p.count == 1 ? port_bind(&c->bindings, p.out, p.in) : NULL;
-    if (p.count > 1) report_ambiguous(r, c->stage, at, &ref, &p);
-    else if (p.count == 0) report_mismatch(r, c->stage, at, ref, input, NULL);
-    else if (why != NULL || !port_same_dtype(p.out, p.in)) report_mismatch(r, c->stage, at, (struct reference){ref.stage, p.out, true}, p.in, why);
+    if (p.count > 1)
+        report_ambiguous(r, c->stage, at, &ref, &p);
+    else if (p.count == 0)
+        spec_report_mismatch(r, c->stage, at, ref, input, NULL);
+    else if (why != NULL || !port_same_dtype(p.out, p.in))
+        spec_report_mismatch(r, c->stage, at, (struct spec_reference){ref.stage, p.out, true}, p.in, why);
     else if (edge_exists(r->spec, ref.stage, c->stage, port_name(p.out), port_name(p.in)))
-        spec_report(r, "E070", at, "each document would arrive twice", "stage '%s' reads '%s.%s' twice", stage_name(r, c->stage), stage_name(r, ref.stage), port_name(p.out));
-    if (p.count != 1 || why != NULL || !port_same_dtype(p.out, p.in)) c->doubtful = true, add_edge(r, ref.stage, c->stage, NULL, NULL, false);
-    else if (!edge_exists(r->spec, ref.stage, c->stage, port_name(p.out), port_name(p.in))) add_edge(r, ref.stage, c->stage, p.out, p.in, false), c->list_input = p.in;
+        spec_report(r, "E070", at, "each document would arrive twice", "stage '%s' reads '%s.%s' twice",
+                    stage_name(r, c->stage), stage_name(r, ref.stage), port_name(p.out));
+    if (p.count != 1 || why != NULL || !port_same_dtype(p.out, p.in))
+        c->doubtful = true, spec_add_edge(r, ref.stage, c->stage, NULL, NULL, false);
+    else if (!edge_exists(r->spec, ref.stage, c->stage, port_name(p.out), port_name(p.in)))
+        spec_add_edge(r, ref.stage, c->stage, p.out, p.in, false), c->list_input = p.in;
     free(why);
     buf_fini(&p.list);
 }
 
-static void connect_text(struct spec_reader *r, struct consumer *c, const struct yaml_node *key, const struct yaml_node *node, const struct json_node *input)
+static void connect_text(struct spec_reader *r, struct consumer *c, const struct yaml_node *key,
+                         const struct yaml_node *node, const struct json_node *input)
 {
-    struct reference ref;
-    if (resolve(r, c, key, node, &ref)) connect(r, c, node, ref, input);
-    else c->doubtful = true;
+    struct spec_reference ref;
+    if (spec_resolve(r, c->stage, key, node, &ref))
+        connect(r, c, node, ref, input);
+    else
+        c->doubtful = true;
 }
 
-static void connect_list(struct spec_reader *r, struct consumer *c, const struct yaml_node *key, const struct yaml_node *list)
+static void connect_list(struct spec_reader *r, struct consumer *c, const struct yaml_node *key,
+                         const struct yaml_node *list)
 {
-    if (list->count == 0) spec_report(r, "E060", list, NULL, "stage '%s': 'from' is an empty list", stage_name(r, c->stage)), c->doubtful = true;
+    if (list->count == 0)
+        spec_report(r, "E060", list, NULL, "stage '%s': 'from' is an empty list", stage_name(r, c->stage)),
+            c->doubtful = true;
     for (size_t i = 0; i < list->count; i++) connect_text(r, c, key, list->items[i], c->list_input);
 }
 
 static void connect_map(struct spec_reader *r, struct consumer *c, const struct yaml_node *map)
 {
     const struct json_node *table = r->drafts[c->stage].table;
-    if (map->count == 0) spec_report(r, "E060", map, NULL, "stage '%s': 'from' is an empty map", stage_name(r, c->stage)), c->doubtful = true;
+    if (map->count == 0)
+        spec_report(r, "E060", map, NULL, "stage '%s': 'from' is an empty map", stage_name(r, c->stage)),
+            c->doubtful = true;
     for (size_t i = 0; i < map->count; i++) {
         const struct yaml_node *key = map->keys[i];
         const struct json_node *in = port_find(table, false, key->text);
@@ -240,7 +291,9 @@ static void connect_map(struct spec_reader *r, struct consumer *c, const struct 
             unknown_port(r, key, c->stage, false, key->text);
             c->doubtful = true;
         } else if (in != NULL && !is_forward(in)) {
-            spec_report(r, "E067", key, "write `feedback: STAGE` beside `from`", "stage '%s': input '%s' takes what comes back, by `feedback`", stage_name(r, c->stage), key->text);
+            spec_report(r, "E067", key, "write `feedback: STAGE` beside `from`",
+                        "stage '%s': input '%s' takes what comes back, by `feedback`",
+                        stage_name(r, c->stage), key->text);
             c->doubtful = true;
         } else {
             connect_text(r, c, key, map->items[i], in);
@@ -253,17 +306,21 @@ static void connect_map(struct spec_reader *r, struct consumer *c, const struct 
 static bool is_connected(const struct spec *s, size_t stage, const char *port)
 {
     for (size_t i = 0; i < s->edge_count; i++)
-        if (s->edges[i].to == stage && s->edges[i].to_port != NULL && strcmp(s->edges[i].to_port, port) == 0) return true;
+        if (s->edges[i].to == stage && s->edges[i].to_port != NULL && strcmp(s->edges[i].to_port, port) == 0)
+            return true;
     return false;
 }
 
 static bool could_read(const struct spec_reader *r, size_t stage, size_t from, bool by_name)
 {
-    const struct json_node *ins = port_list(r->drafts[stage].table, false), *outs = port_list(r->drafts[from].table, true);
+    const struct json_node *ins = port_list(r->drafts[stage].table, false),
+                           *outs = port_list(r->drafts[from].table, true);
     for (size_t k = 0; k < json_count(outs) && from != stage; k++) {
         for (size_t i = 0; i < json_count(ins); i++) {
             const struct json_node *out = json_item(outs, k), *in = json_item(ins, i);
-            if (is_forward(in) && port_fits(out, in) && (!by_name || strcmp(port_name(out), port_name(in)) == 0)) return true;
+            if (is_forward(in) && port_fits(out, in) &&
+                (!by_name || strcmp(port_name(out), port_name(in)) == 0))
+                return true;
         }
     }
     return false;
@@ -275,7 +332,8 @@ static char *candidates(const struct spec_reader *r, size_t stage)
     struct buf b = {0};
     for (int by_name = 1; by_name >= 0 && b.len == 0; by_name--)
         for (size_t from = 0; from < r->spec->stage_count; from++)
-            if (could_read(r, stage, from, by_name != 0)) buf_printf(&b, "%s%s", b.len > 0 ? ", " : "", stage_name(r, from));
+            if (could_read(r, stage, from, by_name != 0))
+                buf_printf(&b, "%s%s", b.len > 0 ? ", " : "", stage_name(r, from));
     return buf_take(&b);
 }
 
@@ -288,8 +346,10 @@ static void check_inputs(struct spec_reader *r, size_t stage, const struct yaml_
         const struct json_node *in = json_item(ins, i);
         bool connected = is_connected(r->spec, stage, port_name(in));
         if (!is_forward(in)) continue;
-        if (port_flag(in, "one_of")) taken += connected, buf_printf(&choice, "%s%s", one_of++ > 0 ? ", " : "", port_name(in));
-        else if (!connected && !port_flag(in, "optional")) buf_printf(&open, "%s%s", missing++ > 0 ? ", " : "", port_name(in));
+        if (port_flag(in, "one_of"))
+            taken += connected, buf_printf(&choice, "%s%s", one_of++ > 0 ? ", " : "", port_name(in));
+        else if (!connected && !port_flag(in, "optional"))
+            buf_printf(&open, "%s%s", missing++ > 0 ? ", " : "", port_name(in));
     }
     const struct yaml_node *at = from != NULL ? from : r->drafts[stage].key;
     char *all = port_names(table, false), *fitting = candidates(r, stage);
@@ -297,11 +357,15 @@ static void check_inputs(struct spec_reader *r, size_t stage, const struct yaml_
     buf_printf(&details, "inputs of kind '%s': %s", r->spec->stages[stage].kind, all);
     if (fitting[0] != '\0') buf_printf(&details, "\nstages that it could read from: %s", fitting);
     if (from == NULL && (missing > 0 || (one_of > 0 && taken == 0)))
-        spec_report(r, "E060", at, buf_text(&details), "stage '%s' reads nothing: it needs `from`", stage_name(r, stage));
+        spec_report(r, "E060", at, buf_text(&details), "stage '%s' reads nothing: it needs `from`",
+                    stage_name(r, stage));
     else if (missing > 0)
-        spec_report(r, "E068", at, buf_text(&details), "stage '%s': nothing is connected to %s '%s'", stage_name(r, stage), missing > 1 ? "inputs" : "input", buf_text(&open));
+        spec_report(r, "E068", at, buf_text(&details), "stage '%s': nothing is connected to %s '%s'",
+                    stage_name(r, stage), missing > 1 ? "inputs" : "input", buf_text(&open));
     else if (one_of > 0 && taken != 1)
-        spec_report(r, "E068", at, buf_text(&details), "stage '%s' takes exactly one of its inputs (%s), not %zu", stage_name(r, stage), buf_text(&choice), taken);
+        spec_report(r, "E068", at, buf_text(&details),
+                    "stage '%s' takes exactly one of its inputs (%s), not %zu", stage_name(r, stage),
+                    buf_text(&choice), taken);
     buf_fini(&details);
     buf_fini(&open);
     buf_fini(&choice);
@@ -319,7 +383,8 @@ static bool has_forward_input(const struct json_node *table)
 /* A key that was meant to be `from`: told as an unknown option already. */
 static bool has_slip(const struct yaml_node *stage)
 {
-    static const char *const words[] = {"input", "inputs", "source", "needs", "after", "depends_on", "form", "fron", NULL};
+    static const char *const words[] = {"input",      "inputs", "source", "needs", "after",
+                                        "depends_on", "form",   "fron",   NULL};
     for (size_t i = 0; words[i] != NULL; i++)
         if (yaml_member(stage, words[i]) != NULL) return true;
     return false;
@@ -332,170 +397,23 @@ static void read_from(struct spec_reader *r, size_t stage)
     struct consumer c = {.stage = stage};
     if (d->node->sort != YAML_IS_MAP) return;
     if (from != NULL && d->table != NULL && !has_forward_input(d->table)) {
-        spec_report(r, "E069", key, NULL, "stage '%s': kind '%s' is a source, it reads from no stage", stage_name(r, stage), r->spec->stages[stage].kind);
+        spec_report(r, "E069", key, NULL, "stage '%s': kind '%s' is a source, it reads from no stage",
+                    stage_name(r, stage), r->spec->stages[stage].kind);
         return;
     }
     c.doubtful = from == NULL && has_slip(d->node);
-    if (from != NULL && from->sort == YAML_IS_LIST) connect_list(r, &c, key, from);
-    else if (from != NULL && from->sort == YAML_IS_MAP) connect_map(r, &c, from);
-    else if (from != NULL) connect_text(r, &c, key, from, NULL);
+    if (from != NULL && from->sort == YAML_IS_LIST)
+        connect_list(r, &c, key, from);
+    else if (from != NULL && from->sort == YAML_IS_MAP)
+        connect_map(r, &c, from);
+    else if (from != NULL)
+        connect_text(r, &c, key, from, NULL);
     if (!c.doubtful && d->table != NULL) check_inputs(r, stage, from);
     port_bindings_free(c.bindings);
-}
-
-/* --- cycles --- */
-
-struct walk { const struct spec_reader *r; char *color; size_t *path; size_t depth; };
-
-static const struct yaml_node *from_node(const struct spec_reader *r, size_t stage)
-{
-    const struct yaml_node *from = yaml_member(r->drafts[stage].node, "from");
-    return from != NULL ? from : r->drafts[stage].key;
-}
-
-static void report_cycle(struct spec_reader *r, const struct walk *w, size_t again)
-{
-    size_t begin = 0, first = 0;
-    while (w->path[begin] != again) begin++;
-    for (size_t i = begin; i < w->depth; i++) /* begin with the stage that is first in the file */
-        if (w->path[i] < w->path[begin + first]) first = i - begin;
-    size_t n = w->depth - begin;
-    struct buf path = {0};
-    for (size_t i = 0; i <= n; i++) buf_printf(&path, "%s%s", i > 0 ? " -> " : "", stage_name(r, w->path[begin + (first + i) % n]));
-    spec_report(r, "E066", from_node(r, w->path[begin + first]), "edges of `from` form no cycle; what points back (sampled tokens) is `feedback`", "a cycle: %s", buf_text(&path));
-    buf_fini(&path);
-}
-
-/* Depth first along the edges; color 1: on the path, 2: done. Stages number at most a few hundred: recursion is fine. */
-static void visit(struct spec_reader *r, struct walk *w, size_t stage)
-{
-    w->color[stage] = 1;
-    w->path[w->depth++] = stage;
-    for (size_t i = 0; i < r->spec->edge_count; i++) {
-        const struct spec_edge *e = &r->spec->edges[i];
-        if (e->feedback || e->from != stage) continue;
-        if (w->color[e->to] == 1) report_cycle(r, w, e->to);
-        else if (w->color[e->to] == 0) visit(r, w, e->to);
-    }
-    w->color[stage] = 2;
-    w->depth--;
-}
-
-static void find_cycles(struct spec_reader *r)
-{
-    size_t n = r->spec->stage_count;
-    struct walk w = {r, spec_must(calloc(n + 1, 1)), spec_must(calloc(n + 1, sizeof(size_t))), 0};
-    for (size_t i = 0; i < n; i++)
-        if (w.color[i] == 0) visit(r, &w, i);
-    free(w.color);
-    free(w.path);
-}
-
-static bool reaches(const struct spec *s, size_t from, size_t to, char *seen)
-{
-    if (from == to) return true;
-    seen[from] = 1;
-    for (size_t i = 0; i < s->edge_count; i++)
-        if (!s->edges[i].feedback && s->edges[i].from == from && !seen[s->edges[i].to] && reaches(s, s->edges[i].to, to, seen)) return true;
-    return false;
-}
-
-bool spec_reaches(const struct spec *s, size_t from, size_t to)
-{
-    char *seen = spec_must(calloc(s->stage_count + 1, 1));
-    bool found = reaches(s, from, to, seen);
-    free(seen);
-    return found;
-}
-
-/* --- feedback --- */
-
-static const struct json_node *flagged(const struct json_node *table, bool outputs, const char *flag)
-{
-    const struct json_node *ports = port_list(table, outputs);
-    for (size_t i = 0; i < json_count(ports); i++)
-        if (port_flag(json_item(ports, i), flag)) return json_item(ports, i);
-    return NULL;
-}
-
-static void add_feedback(struct spec_reader *r, size_t stage, const struct yaml_node *at, struct reference ref)
-{
-    const struct json_node *in = flagged(r->drafts[stage].table, false, "feedback");
-    const struct json_node *out = ref.port != NULL ? ref.port : flagged(r->drafts[ref.stage].table, true, "feedback");
-    if (out == NULL || !port_fits(out, in)) {
-        struct reference shown = {ref.stage, out, true};
-        if (out == NULL) spec_report(r, "E067", at, NULL, "stage '%s': kind '%s' has no output that goes back", stage_name(r, stage), r->spec->stages[ref.stage].kind);
-        else report_mismatch(r, stage, at, shown, in, NULL);
-    } else if (!spec_reaches(r->spec, stage, ref.stage)) {
-        spec_report(r, "E067", at, "it points back: from a stage that reads, directly or not, from this one", "stage '%s': '%s' does not come after it", stage_name(r, stage), stage_name(r, ref.stage));
-    } else {
-        add_edge(r, ref.stage, stage, out, in, true);
-    }
-}
-
-static void read_feedback(struct spec_reader *r, size_t stage)
-{
-    const struct spec_draft *d = &r->drafts[stage];
-    const struct yaml_node *node = yaml_member(d->node, "feedback"), *key = yaml_member_key(d->node, "feedback");
-    struct consumer c = {.stage = stage};
-    struct reference ref;
-    if (node == NULL) return;
-    if (d->table != NULL && flagged(d->table, false, "feedback") == NULL) {
-        spec_report(r, "E067", key, NULL, "stage '%s': kind '%s' takes no feedback", stage_name(r, stage), r->spec->stages[stage].kind);
-    } else if (resolve(r, &c, key, node, &ref) && d->table != NULL && r->drafts[ref.stage].table != NULL) {
-        add_feedback(r, stage, node, ref);
-    }
-}
-
-/* An output that must go back (a sampler's) and does not. */
-static void check_loops(struct spec_reader *r)
-{
-    for (size_t i = 0; i < r->spec->stage_count; i++) {
-        const struct json_node *out = flagged(r->drafts[i].table, true, "feedback");
-        bool back = out == NULL;
-        for (size_t k = 0; k < r->spec->edge_count; k++) back = back || (r->spec->edges[k].feedback && r->spec->edges[k].from == i);
-        for (size_t k = 0; k < r->spec->stage_count; k++) back = back || yaml_member(r->drafts[k].node, "feedback") != NULL; /* tried, and told why not */
-        if (back) continue;
-        struct buf details = {0};
-        for (size_t k = 0; k < r->spec->stage_count; k++)
-            if (flagged(r->drafts[k].table, false, "feedback") != NULL) buf_printf(&details, "add `feedback: %s` to stage '%s'", stage_name(r, i), stage_name(r, k));
-        spec_report(r, "E067", r->drafts[i].key, details.len > 0 ? buf_text(&details) : NULL, "stage '%s': its output '%s' must go back to the stage that it continues", stage_name(r, i), port_name(out));
-        buf_fini(&details);
-    }
 }
 
 void spec_read_edges(struct spec_reader *r)
 {
     for (size_t i = 0; i < r->spec->stage_count; i++) read_from(r, i);
-    find_cycles(r);
-    for (size_t i = 0; i < r->spec->stage_count; i++) read_feedback(r, i);
-    check_loops(r);
-}
-
-/* --- split --- */
-
-static void check_split(struct spec_reader *r, size_t stage)
-{
-    const struct spec_stage *st = &r->spec->stages[stage];
-    const struct spec_draft *d = &r->drafts[stage];
-    int64_t blocks = json_int_or(json_member(d->table, "blocks"), "count", 0);
-    if (blocks == 0) {
-        spec_report(r, "E080", d->split, "only kinds that declare blocks are cut (layers)", "stage '%s': kind '%s' cannot be split", st->name, st->kind);
-    } else if (yaml_member(d->node, "blocks") != NULL) {
-        spec_report(r, "E082", yaml_member_key(d->node, "blocks"), "either `split: N`, or stages of their own with `blocks: 0-3`, `blocks: 4-`", "stage '%s': 'blocks' and 'split' together", st->name);
-    } else if (st->split > blocks) {
-        spec_report(r, "E081", d->split, NULL, "stage '%s': split into %d, but the model has %lld blocks", st->name, st->split, (long long)blocks);
-    }
-    for (size_t i = 0; i < r->spec->edge_count; i++) {
-        const struct spec_edge *e = &r->spec->edges[i];
-        if (e->from == stage && e->from_port != NULL && strcmp(e->from_port, "hidden") == 0)
-            spec_report(r, "E083", from_node(r, e->to), "leave `split` out to read them all from one process",
-                        "stage '%s' cannot read '%s.hidden': the hidden states of a split stage come part by part", stage_name(r, e->to), st->name);
-    }
-}
-
-void spec_check_split(struct spec_reader *r)
-{
-    for (size_t i = 0; i < r->spec->stage_count; i++)
-        if (r->drafts[i].table != NULL && r->drafts[i].split != NULL && r->spec->stages[i].split > 1) check_split(r, i);
+    spec_read_loops(r);
 }

@@ -10,15 +10,22 @@
 enum { THREADS_MAX = 1024, WINDOW_MAX = 4096 };
 
 static const char *const common_keys[] = {"env", "feedback", "from", "kind", "threads", "window", NULL};
-static const struct later { const char *key, *since; } later_keys[] = {
-    {"replicas", "0.2"}, {"restart", "0.2"}, {"on_error", "0.2"}, {"tries", "0.2"}, {"memory", "0.2"}, {"deadline", "0.2"}, {"spill", "0.2"},
-    {"in_flight", "0.2"}, {"isolate", "0.2"}, {"follow", "0.2"}, {"listen", "0.2"}, {"order", "0.2"}, {"rotate", "0.2"}, {"append", "0.2"},
-    {"pad", "0.3"}, {"recompute", "0.4"}, {"gemm", "0.5"}, {"kv", "0.5"}, {NULL, NULL}};
+static const struct later {
+    const char *key, *since;
+} later_keys[] = {{"replicas", "0.2"}, {"restart", "0.2"},  {"on_error", "0.2"}, {"tries", "0.2"},
+                  {"memory", "0.2"},   {"deadline", "0.2"}, {"spill", "0.2"},    {"in_flight", "0.2"},
+                  {"isolate", "0.2"},  {"follow", "0.2"},   {"listen", "0.2"},   {"order", "0.2"},
+                  {"rotate", "0.2"},   {"append", "0.2"},   {"pad", "0.3"},      {"recompute", "0.4"},
+                  {"gemm", "0.5"},     {"kv", "0.5"},       {NULL, NULL}};
 /* Keys that people know from other tools. */
-static const struct slip { const char *wrong, *right; } slips[] = {
-    {"input", "from"}, {"inputs", "from"}, {"source", "from"}, {"needs", "from"}, {"after", "from"}, {"depends_on", "from"}, {"environment", "env"},
-    {"type", "kind"}, {"uses", "kind"}, {"workers", "threads"}, {"loop", "feedback"}, {"queue_size", "window"}, {"buffer", "window"},
-    {"files", "paths"}, {"path", "paths"}, {"file", "output"}, {"chunk_size", "chunk"}, {NULL, NULL}};
+static const struct slip {
+    const char *wrong, *right;
+} slips[] = {{"input", "from"},      {"inputs", "from"},      {"source", "from"},
+             {"needs", "from"},      {"after", "from"},       {"depends_on", "from"},
+             {"environment", "env"}, {"type", "kind"},        {"uses", "kind"},
+             {"workers", "threads"}, {"loop", "feedback"},    {"queue_size", "window"},
+             {"buffer", "window"},   {"files", "paths"},      {"path", "paths"},
+             {"file", "output"},     {"chunk_size", "chunk"}, {NULL, NULL}};
 
 static bool among(const char *word, const char *const *list)
 {
@@ -37,9 +44,12 @@ static const char **own_options(const struct spec_draft *d)
     for (size_t i = 0; i < json_count(options); i++) {
         const struct json_node *o = json_item(options, i);
         const char *name = json_text_or(o, "name", "");
-        if (!spec_option_flag(o, "cli_only") && !spec_option_flag(o, "hidden") && strcmp(name, "split") != 0 && !among(name, common_keys)) names[n++] = name;
+        if (!spec_option_flag(o, "cli_only") && !spec_option_flag(o, "hidden") &&
+            strcmp(name, "split") != 0 && !among(name, common_keys))
+            names[n++] = name;
     }
-    bool splits = spec_table_option(d->plain, "split") != NULL || spec_table_option(d->plain, "blocks") != NULL;
+    bool splits =
+        spec_table_option(d->plain, "split") != NULL || spec_table_option(d->plain, "blocks") != NULL;
     if (splits) names[n++] = "split";
     return names;
 }
@@ -81,19 +91,24 @@ static void unknown_key(struct spec_reader *r, size_t stage, const struct yaml_n
     const char *name = r->spec->stages[stage].name;
     for (const struct later *l = later_keys; l->key != NULL; l++) {
         if (strcmp(l->key, key->text) != 0) continue;
-        spec_report(r, "E026", key, NULL, "stage '%s': option '%s' comes with %s; this is %s", name, key->text, l->since, THEA_VERSION);
+        spec_report(r, "E026", key, NULL, "stage '%s': option '%s' comes with %s; this is %s", name,
+                    key->text, l->since, THEA_VERSION);
         return;
     }
     if (d->plain == NULL) return; /* the kind is unknown: so are its options */
     const struct json_node *option = spec_table_option(d->plain, key->text);
     if (option != NULL && spec_option_flag(option, "cli_only")) {
-        spec_report(r, "E021", key, "in a pipeline the ports that are read decide", "stage '%s': '%s' is an option of the command line alone", name, key->text);
+        spec_report(r, "E021", key, "in a pipeline the ports that are read decide",
+                    "stage '%s': '%s' is an option of the command line alone", name, key->text);
         return;
     }
     const char **own = own_options(d), *near = guess_key(key->text, own);
     char *details = known_keys(r->spec->stages[stage].kind, own);
-    if (near != NULL) spec_report(r, "E021", key, details, "stage '%s': unknown option '%s' (did you mean '%s'?)", name, key->text, near);
-    else spec_report(r, "E021", key, details, "stage '%s': unknown option '%s'", name, key->text);
+    if (near != NULL)
+        spec_report(r, "E021", key, details, "stage '%s': unknown option '%s' (did you mean '%s'?)", name,
+                    key->text, near);
+    else
+        spec_report(r, "E021", key, details, "stage '%s': unknown option '%s'", name, key->text);
     free(details);
     free(own);
 }
@@ -124,30 +139,40 @@ static bool good_variable(const char *name)
     return name[0] != '\0' && !(name[0] >= '0' && name[0] <= '9') && name[strspn(name, rest)] == '\0';
 }
 
-/* Read one env map into the stage; its mistakes are told if `check` (maps that all stages share are checked with the first). */
-static void read_env(struct spec_reader *r, struct spec_stage *st, const char *what, const struct yaml_node *env, bool check)
+/* Read one env map into the stage; its mistakes are told if `check` (maps that all stages share are checked
+ * with the first). */
+static void read_env(struct spec_reader *r, struct spec_stage *st, const char *what,
+                     const struct yaml_node *env, bool check)
 {
     if (env == NULL || yaml_is_null(env) || env->broken) return;
     if (env->sort != YAML_IS_MAP) {
-        if (check) spec_report(r, "E022", env, "such as `env: {OMP_NUM_THREADS: 1}`", "%s is a map of variables, this is %s", what, yaml_sort_name(env));
+        if (check)
+            spec_report(r, "E022", env, "such as `env: {OMP_NUM_THREADS: 1}`",
+                        "%s is a map of variables, this is %s", what, yaml_sort_name(env));
         return;
     }
     for (size_t i = 0; i < env->count; i++) {
         const struct yaml_node *name = env->keys[i], *value = env->items[i];
         bool ours = strncmp(name->text, "THEA_", 5) == 0, loader = strncmp(name->text, "LD_", 3) == 0;
         if (check && (ours || loader))
-            spec_report(r, "E029", name, ours ? "what THEA_ variables set has options of its own" : "LD_ variables change what program runs", "%s: variable '%s' cannot be set", what, name->text);
+            spec_report(r, "E029", name,
+                        ours ? "what THEA_ variables set has options of its own"
+                             : "LD_ variables change what program runs",
+                        "%s: variable '%s' cannot be set", what, name->text);
         else if (check && !good_variable(name->text))
-            spec_report(r, "E029", name, "letters, digits and '_', not beginning with a digit", "%s: '%s' is no name of a variable", what, name->text);
+            spec_report(r, "E029", name, "letters, digits and '_', not beginning with a digit",
+                        "%s: '%s' is no name of a variable", what, name->text);
         else if (check && (value->sort != YAML_IS_SCALAR) && !value->broken)
-            spec_report(r, "E022", value, NULL, "%s: %s takes one value, this is %s", what, name->text, yaml_sort_name(value));
+            spec_report(r, "E022", value, NULL, "%s: %s takes one value, this is %s", what, name->text,
+                        yaml_sort_name(value));
         else if (value->sort == YAML_IS_SCALAR)
             add_env(st, name->text, value->text);
     }
 }
 
 /* The node of a common key: the stage's, else that of `defaults`. */
-static const struct yaml_node *common(const struct spec_reader *r, const struct spec_draft *d, const char *name, const struct yaml_node **key)
+static const struct yaml_node *common(const struct spec_reader *r, const struct spec_draft *d,
+                                      const char *name, const struct yaml_node **key)
 {
     const struct yaml_node *defaults = yaml_member(r->root, "defaults");
     const struct yaml_node *from = yaml_member(d->node, name) != NULL ? d->node : defaults;
@@ -162,12 +187,16 @@ static void read_number(struct spec_reader *r, size_t stage, const char *name, l
     bool shared = yaml_member(r->drafts[stage].node, name) == NULL;
     if (shared && stage > 0) { /* a mistake in `defaults` is told once, with the first stage */
         struct value v;
-        if (value->sort == YAML_IS_SCALAR && value_parse(&v, VALUE_INT, NULL, value->text, NULL) == THEA_OK && v.integer >= 1 && v.integer <= max) *out = (int)v.integer;
+        if (value->sort == YAML_IS_SCALAR && value_parse(&v, VALUE_INT, NULL, value->text, NULL) == THEA_OK &&
+            v.integer >= 1 && v.integer <= max)
+            *out = (int)v.integer;
         return;
     }
     struct buf what = {0};
-    if (shared) buf_printf(&what, "defaults: %s", name);
-    else buf_printf(&what, "stage '%s': %s", r->spec->stages[stage].name, name);
+    if (shared)
+        buf_printf(&what, "defaults: %s", name);
+    else
+        buf_printf(&what, "stage '%s': %s", r->spec->stages[stage].name, name);
     long n = 0;
     if (spec_integer(r, buf_text(&what), key, value, 1, max, &n)) *out = (int)n;
     buf_fini(&what);
@@ -179,7 +208,9 @@ static void read_common(struct spec_reader *r, size_t stage)
     const struct spec_draft *d = &r->drafts[stage];
     const char *threads = getenv("THEA_THREADS");
     struct value v;
-    if (threads != NULL && value_parse(&v, VALUE_INT, NULL, threads, NULL) == THEA_OK && v.integer >= 1 && v.integer <= THREADS_MAX) st->threads = (int)v.integer;
+    if (threads != NULL && value_parse(&v, VALUE_INT, NULL, threads, NULL) == THEA_OK && v.integer >= 1 &&
+        v.integer <= THREADS_MAX)
+        st->threads = (int)v.integer;
     read_number(r, stage, "threads", THREADS_MAX, &st->threads);
     read_number(r, stage, "window", WINDOW_MAX, &st->window);
     if (r->overrides->threads > 0) st->threads = r->overrides->threads;
@@ -200,7 +231,8 @@ static void add_option(struct spec_stage *st, struct spec_option option)
     st->options[st->option_count++] = option;
 }
 
-/* A model's name, or its absolute path if it is one: "../m" and what is there beside the file (or in the current directory). */
+/* A model's name, or its absolute path if it is one: "../m" and what is there beside the file (or in the
+ * current directory). */
 static char *model_text(const struct spec_reader *r, const struct yaml_node *node)
 {
     char *path = spec_absolute(node->text, spec_from_cli(node) ? r->cwd : r->dir);
@@ -217,8 +249,11 @@ static void read_model(struct spec_reader *r, size_t stage)
     struct spec_draft *d = &r->drafts[stage];
     const struct json_node *option = spec_table_option(d->plain, "model");
     if (option == NULL) return;
-    const struct yaml_node *own = yaml_member(d->node, "model"), *node = own != NULL ? own : yaml_member(r->root, "model");
-    if (own != NULL && !spec_scalar(r, "model", yaml_member_key(d->node, "model"), own, "a model's name or path")) return;
+    const struct yaml_node *own = yaml_member(d->node, "model"),
+                           *node = own != NULL ? own : yaml_member(r->root, "model");
+    if (own != NULL &&
+        !spec_scalar(r, "model", yaml_member_key(d->node, "model"), own, "a model's name or path"))
+        return;
     const char *fallback = getenv("THEA_MODEL");
     if (node != NULL && node->sort == YAML_IS_SCALAR && !yaml_is_null(node) && !node->broken) {
         d->model = node;
@@ -226,18 +261,23 @@ static void read_model(struct spec_reader *r, size_t stage)
     } else if (node == NULL && fallback != NULL && fallback[0] != '\0') {
         st->model = spec_must(strdup(fallback));
     } else if (node == NULL && spec_option_flag(option, "required")) {
-        spec_report(r, "E025", d->key, "name it once for all stages: `model: thea-mini` at the top level; or -m MODEL, or THEA_MODEL", "stage '%s': kind '%s' needs a model", st->name, st->kind);
+        spec_report(
+            r, "E025", d->key,
+            "name it once for all stages: `model: thea-mini` at the top level; or -m MODEL, or THEA_MODEL",
+            "stage '%s': kind '%s' needs a model", st->name, st->kind);
     }
 }
 
-static void read_split(struct spec_reader *r, size_t stage, const struct yaml_node *key, const struct yaml_node *value)
+static void read_split(struct spec_reader *r, size_t stage, const struct yaml_node *key,
+                       const struct yaml_node *value)
 {
     struct spec_stage *st = &r->spec->stages[stage];
     struct buf what = {0};
     long n = 1;
     buf_printf(&what, "stage '%s': split", st->name);
     if (value->sort == YAML_IS_SCALAR && strcmp(value->text, "auto") == 0) {
-        spec_report(r, "E026", value, "give the number of processes", "%s: 'auto' comes with 0.5; this is %s", buf_text(&what), THEA_VERSION);
+        spec_report(r, "E026", value, "give the number of processes", "%s: 'auto' comes with 0.5; this is %s",
+                    buf_text(&what), THEA_VERSION);
     } else if (spec_integer(r, buf_text(&what), key, value, 1, 4096, &n)) {
         st->split = (int)n;
         r->drafts[stage].split = value;
@@ -245,10 +285,12 @@ static void read_split(struct spec_reader *r, size_t stage, const struct yaml_no
     buf_fini(&what);
 }
 
-static void read_own(struct spec_reader *r, size_t stage, const struct yaml_node *key, const struct yaml_node *value)
+static void read_own(struct spec_reader *r, size_t stage, const struct yaml_node *key,
+                     const struct yaml_node *value)
 {
     const struct json_node *plain = r->drafts[stage].plain, *option = spec_table_option(plain, key->text);
-    bool mine = option != NULL && !spec_option_flag(option, "cli_only") && !spec_option_flag(option, "hidden");
+    bool mine =
+        option != NULL && !spec_option_flag(option, "cli_only") && !spec_option_flag(option, "hidden");
     struct spec_option parsed;
     if (strcmp(key->text, "split") == 0) {
         if (plain != NULL) read_split(r, stage, key, value);
@@ -266,10 +308,13 @@ static void check_required(struct spec_reader *r, size_t stage)
     for (size_t i = 0; i < json_count(options); i++) {
         const struct json_node *o = json_item(options, i);
         const char *name = json_text_or(o, "name", "");
-        if (!spec_option_flag(o, "required") || strcmp(name, "model") == 0 || yaml_member(d->node, name) != NULL) continue;
+        if (!spec_option_flag(o, "required") || strcmp(name, "model") == 0 ||
+            yaml_member(d->node, name) != NULL)
+            continue;
         struct buf details = {0};
         buf_printf(&details, "%s: %s; %s", name, json_text_or(o, "type", ""), json_text_or(o, "meaning", ""));
-        spec_report(r, "E025", d->key, buf_text(&details), "stage '%s': kind '%s' needs the option '%s'", r->spec->stages[stage].name, r->spec->stages[stage].kind, name);
+        spec_report(r, "E025", d->key, buf_text(&details), "stage '%s': kind '%s' needs the option '%s'",
+                    r->spec->stages[stage].name, r->spec->stages[stage].kind, name);
         buf_fini(&details);
     }
 }
@@ -280,8 +325,10 @@ void spec_read_options(struct spec_reader *r, size_t stage)
     read_common(r, stage);
     if (d->node->sort != YAML_IS_MAP) return;
     for (size_t i = 0; i < d->node->count; i++)
-        if (!among(d->node->keys[i]->text, common_keys) && strcmp(d->node->keys[i]->text, "type") != 0) read_own(r, stage, d->node->keys[i], d->node->items[i]);
-    if (yaml_member(d->node, "type") != NULL && yaml_member(d->node, "kind") != NULL) read_own(r, stage, yaml_member_key(d->node, "type"), yaml_member(d->node, "type"));
+        if (!among(d->node->keys[i]->text, common_keys) && strcmp(d->node->keys[i]->text, "type") != 0)
+            read_own(r, stage, d->node->keys[i], d->node->items[i]);
+    if (yaml_member(d->node, "type") != NULL && yaml_member(d->node, "kind") != NULL)
+        read_own(r, stage, yaml_member_key(d->node, "type"), yaml_member(d->node, "type"));
     if (d->plain == NULL) return;
     read_model(r, stage);
     check_required(r, stage);
@@ -312,7 +359,8 @@ static void add_option_words(char ***words, size_t *count, const struct spec_opt
         return;
     }
     struct buf joined = {0};
-    for (size_t i = 0; type == VALUE_NAMES && i < o->count; i++) buf_printf(&joined, "%s%s", i > 0 ? "," : "", o->values[i]);
+    for (size_t i = 0; type == VALUE_NAMES && i < o->count; i++)
+        buf_printf(&joined, "%s%s", i > 0 ? "," : "", o->values[i]);
     size_t n = type == VALUE_NAMES ? 1 : o->count;
     for (size_t i = 0; i < n; i++) {
         const char *value = type == VALUE_NAMES ? buf_text(&joined) : o->values[i];
@@ -337,14 +385,18 @@ char **spec_command_options(const struct spec_stage *stage, size_t *first_operan
     }
     for (size_t i = 0; i < stage->option_count; i++) {
         const struct json_node *option = spec_table_option(stage->table, stage->options[i].name);
-        if (spec_option_flag(option, "operands")) operands = &stage->options[i];
-        else add_option_words(&words, &count, &stage->options[i], spec_option_type(option));
+        if (spec_option_flag(option, "operands"))
+            operands = &stage->options[i];
+        else
+            add_option_words(&words, &count, &stage->options[i], spec_option_type(option));
     }
     if (first_operand != NULL) *first_operand = count;
     bool dashes = false;
-    for (size_t i = 0; operands != NULL && i < operands->count; i++) dashes = dashes || (operands->values[i][0] == '-' && operands->values[i][1] != '\0');
+    for (size_t i = 0; operands != NULL && i < operands->count; i++)
+        dashes = dashes || (operands->values[i][0] == '-' && operands->values[i][1] != '\0');
     if (dashes) add_word(&words, &count, spec_must(strdup("--")));
-    for (size_t i = 0; operands != NULL && i < operands->count; i++) add_word(&words, &count, spec_must(strdup(operands->values[i])));
+    for (size_t i = 0; operands != NULL && i < operands->count; i++)
+        add_word(&words, &count, spec_must(strdup(operands->values[i])));
     return words;
 }
 
@@ -375,7 +427,9 @@ static const struct yaml_node *blamed(const struct spec_draft *d, const char *me
 static bool model_told(const struct spec_reader *r, size_t stage)
 {
     for (size_t i = 0; i < stage; i++)
-        if (r->drafts[i].model != NULL && r->drafts[i].model == r->drafts[stage].model && r->drafts[i].plain != NULL && r->drafts[i].table == NULL) return true;
+        if (r->drafts[i].model != NULL && r->drafts[i].model == r->drafts[stage].model &&
+            r->drafts[i].plain != NULL && r->drafts[i].table == NULL)
+            return true;
     return false;
 }
 
@@ -393,10 +447,13 @@ static void describe_failed(struct spec_reader *r, size_t stage, thea_rc rc, cha
         if ((*to++ = *from) == '\0') break;
     }
     struct buf text = {0};
-    if (of_model) buf_add_text(&text, message);
-    else buf_printf(&text, "stage '%s': %s", name, message);
+    if (of_model)
+        buf_add_text(&text, message);
+    else
+        buf_printf(&text, "stage '%s': %s", name, message);
     const char *code = !of_model ? "E046" : rc == THEA_EDATA ? "E048" : "E047";
-    spec_report_rc(r, of_model ? rc : THEA_EUSAGE, code, of_model ? d->model : blamed(d, message), lines, buf_text(&text));
+    spec_report_rc(r, of_model ? rc : THEA_EUSAGE, code, of_model ? d->model : blamed(d, message), lines,
+                   buf_text(&text));
     buf_fini(&text);
     free(lines);
 }

@@ -1,4 +1,5 @@
-/* Ports as the tables declare them: dtypes, shapes with symbols and numbers, and whether an output fits an input. */
+/* Ports as the tables declare them: dtypes, shapes with symbols and numbers, and whether an output fits an
+ * input. */
 #include "graph/control/spec_internal.h"
 
 #include <inttypes.h>
@@ -35,7 +36,10 @@ bool port_flag(const struct json_node *port, const char *flag)
 
 /* --- shapes --- */
 
-struct dim { const char *symbol; int64_t value; }; /* symbol NULL: the number; "*": anything */
+struct dim {
+    const char *symbol;
+    int64_t value;
+}; /* symbol NULL: the number; "*": anything */
 
 static struct dim dim_of(const struct json_node *shape, size_t i)
 {
@@ -85,12 +89,15 @@ static char *differs(size_t i, int64_t have, int64_t want, const struct port_bin
 }
 
 /* One dimension. A producer's symbol (a length known only at run time) fits everything. */
-static char *bind_dim(struct port_binding **bindings, size_t i, struct dim have, struct dim want, const struct json_node *in)
+static char *bind_dim(struct port_binding **bindings, size_t i, struct dim have, struct dim want,
+                      const struct json_node *in)
 {
     if (have.symbol != NULL || (want.symbol != NULL && strcmp(want.symbol, "*") == 0)) return NULL;
-    if (want.symbol == NULL) return have.value == want.value ? NULL : differs(i, have.value, want.value, NULL);
+    if (want.symbol == NULL)
+        return have.value == want.value ? NULL : differs(i, have.value, want.value, NULL);
     for (struct port_binding *b = *bindings; b != NULL; b = b->next)
-        if (strcmp(b->symbol, want.symbol) == 0) return b->value == have.value ? NULL : differs(i, have.value, b->value, b);
+        if (strcmp(b->symbol, want.symbol) == 0)
+            return b->value == have.value ? NULL : differs(i, have.value, b->value, b);
     struct port_binding *b = spec_must(calloc(1, sizeof *b));
     *b = (struct port_binding){want.symbol, have.value, in, *bindings};
     *bindings = b;
@@ -103,11 +110,13 @@ char *port_bind(struct port_binding **bindings, const struct json_node *out, con
     if (any_shape(have) || any_shape(want)) return NULL;
     if (!same_rank(out, in)) {
         struct buf b = {0};
-        buf_printf(&b, "%zu dimension%s, not %zu", json_count(have), json_count(have) == 1 ? "" : "s", json_count(want));
+        buf_printf(&b, "%zu dimension%s, not %zu", json_count(have), json_count(have) == 1 ? "" : "s",
+                   json_count(want));
         return buf_take(&b);
     }
     char *why = NULL;
-    for (size_t i = 0; i < json_count(have) && why == NULL; i++) why = bind_dim(bindings, i, dim_of(have, i), dim_of(want, i), in);
+    for (size_t i = 0; i < json_count(have) && why == NULL; i++)
+        why = bind_dim(bindings, i, dim_of(have, i), dim_of(want, i), in);
     return why;
 }
 
@@ -130,8 +139,10 @@ char *port_pattern(const struct json_node *port)
     for (size_t i = 0; i < json_count(shape); i++) {
         struct dim d = dim_of(shape, i);
         buf_add_text(&b, i > 0 ? ", " : "");
-        if (d.symbol != NULL) buf_add_text(&b, d.symbol);
-        else buf_printf(&b, "%" PRId64, d.value);
+        if (d.symbol != NULL)
+            buf_add_text(&b, d.symbol);
+        else
+            buf_printf(&b, "%" PRId64, d.value);
     }
     buf_add_char(&b, ']');
     return buf_take(&b);
@@ -150,13 +161,15 @@ char *port_names(const struct json_node *table, bool outputs)
     return buf_take(&b);
 }
 
-/* Whether a kind has an output that this input could read: of its name if any kind has one of its name, else of its type. */
+/* Whether a kind has an output that this input could read: of its name if any kind has one of its name, else
+ * of its type. */
 static bool gives(const char *kind, const struct json_node *in, bool by_name)
 {
     char *program = NULL;
     const struct json_node *table = NULL;
     bool given = false;
-    if (kind_find(&program, kind, ".", NULL) == THEA_OK && kind_describe(&table, program, NULL, NULL) == THEA_OK) {
+    if (kind_find(&program, kind, ".", NULL) == THEA_OK &&
+        kind_describe(&table, program, NULL, NULL) == THEA_OK) {
         const struct json_node *ports = port_list(table, true);
         for (size_t i = 0; i < json_count(ports) && !given; i++) {
             const struct json_node *out = json_item(ports, i);

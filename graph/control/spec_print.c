@@ -10,10 +10,14 @@ static void add_quoted(struct buf *out, const char *text)
     buf_add_char(out, '"');
     for (const char *c = text; *c != '\0'; c++) {
         unsigned char byte = (unsigned char)*c;
-        if (*c == '"' || *c == '\\') buf_printf(out, "\\%c", *c);
-        else if (*c == '$') buf_add_text(out, "$$");
-        else if (byte < 0x20 || byte == 0x7F) buf_printf(out, "\\x%02X", byte);
-        else buf_add_char(out, *c);
+        if (*c == '"' || *c == '\\')
+            buf_printf(out, "\\%c", *c);
+        else if (*c == '$')
+            buf_add_text(out, "$$");
+        else if (byte < 0x20 || byte == 0x7F)
+            buf_printf(out, "\\x%02X", byte);
+        else
+            buf_add_char(out, *c);
     }
     buf_add_char(out, '"');
 }
@@ -26,8 +30,10 @@ static void add_option(struct buf *out, const struct spec_stage *st, const struc
     if (o->is_list) buf_add_char(out, '[');
     for (size_t i = 0; i < o->count; i++) {
         buf_add_text(out, i > 0 ? ", " : "");
-        if (plain) buf_add_text(out, o->values[i]);
-        else add_quoted(out, o->values[i]);
+        if (plain)
+            buf_add_text(out, o->values[i]);
+        else
+            add_quoted(out, o->values[i]);
     }
     buf_add_text(out, o->is_list ? "]\n" : "\n");
 }
@@ -52,7 +58,8 @@ static void add_from(struct buf *out, const struct spec *s, size_t stage)
     }
     if (n > 0) buf_add_text(out, list ? "]\n" : "}\n");
     for (size_t i = 0; i < s->edge_count; i++)
-        if (s->edges[i].to == stage && s->edges[i].feedback) buf_printf(out, "    feedback: %s.%s\n", s->stages[s->edges[i].from].name, s->edges[i].from_port);
+        if (s->edges[i].to == stage && s->edges[i].feedback)
+            buf_printf(out, "    feedback: %s.%s\n", s->stages[s->edges[i].from].name, s->edges[i].from_port);
 }
 
 static void add_env(struct buf *out, char *const *env)
@@ -75,11 +82,14 @@ void spec_print(const struct spec *s, struct buf *out)
     for (size_t i = 0; i < s->stage_count; i++) {
         const struct spec_stage *st = &s->stages[i];
         buf_printf(out, "  %s:\n    kind: ", st->name);
-        if (strchr(st->kind, '/') != NULL) add_quoted(out, st->program);
-        else buf_add_text(out, st->kind);
+        if (strchr(st->kind, '/') != NULL)
+            add_quoted(out, st->program);
+        else
+            buf_add_text(out, st->kind);
         buf_add_char(out, '\n');
         add_from(out, s, i);
-        if (st->model != NULL) buf_add_text(out, "    model: "), add_quoted(out, st->model), buf_add_char(out, '\n');
+        if (st->model != NULL)
+            buf_add_text(out, "    model: "), add_quoted(out, st->model), buf_add_char(out, '\n');
         for (size_t k = 0; k < st->option_count; k++) add_option(out, st, &st->options[k]);
         if (st->split > 1) buf_printf(out, "    split: %d\n", st->split);
         buf_printf(out, "    threads: %d\n", st->threads);

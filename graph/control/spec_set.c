@@ -1,4 +1,5 @@
-/* What the command line adds to a pipeline, put into its tree as nodes without a line: the same checks then see them, and name them. */
+/* What the command line adds to a pipeline, put into its tree as nodes without a line: the same checks then
+ * see them, and name them. */
 #include "graph/control/spec_internal.h"
 
 #include <stdlib.h>
@@ -22,7 +23,8 @@ static void set_place(struct yaml_node *node, struct diag_place place)
 }
 
 /* VALUE of --set: plain text, or YAML if it begins with [, { or a quote. NULL: err says why. */
-static struct yaml_node *parse_value(const char *value, const char *set, struct diag_place place, struct thea_err *err)
+static struct yaml_node *parse_value(const char *value, const char *set, struct diag_place place,
+                                     struct thea_err *err)
 {
     if (value[0] == '\0' || strchr("[{\"'", value[0]) == NULL) {
         struct yaml_node *scalar = yaml_new_scalar(value, place);
@@ -57,7 +59,8 @@ static struct yaml_node *descend(struct yaml_node *map, const char *key, size_t 
     return next->sort == YAML_IS_MAP ? next : NULL;
 }
 
-static thea_rc no_such_stage(const struct yaml_node *stages, const char *set, const char *name, size_t len, struct thea_err *err)
+static thea_rc no_such_stage(const struct yaml_node *stages, const char *set, const char *name, size_t len,
+                             struct thea_err *err)
 {
     const char **names = spec_must(calloc(stages != NULL ? stages->count + 1 : 1, sizeof(char *)));
     char *word = spec_must(strndup(name, len));
@@ -67,7 +70,8 @@ static thea_rc no_such_stage(const struct yaml_node *stages, const char *set, co
         buf_printf(&list, "%s%s", i > 0 ? ", " : "", names[i]);
     }
     spec_add_nearest(&near, word, names);
-    (void)thea_fail(err, THEA_EUSAGE, "--set %s: no stage '%s'%s\n  stages: %s", set, word, buf_text(&near), buf_text(&list));
+    (void)thea_fail(err, THEA_EUSAGE, "--set %s: no stage '%s'%s\n  stages: %s", set, word, buf_text(&near),
+                    buf_text(&list));
     buf_fini(&near);
     buf_fini(&list);
     free(word);
@@ -76,7 +80,8 @@ static thea_rc no_such_stage(const struct yaml_node *stages, const char *set, co
 }
 
 /* The map that holds the last key of "STAGE.env.KEY=…", and that key's beginning in *last. */
-static thea_rc find_target(struct spec_reader *r, const char *set, size_t len, struct diag_place place, struct yaml_node **map, const char **last, struct thea_err *err)
+static thea_rc find_target(struct spec_reader *r, const char *set, size_t len, struct diag_place place,
+                           struct yaml_node **map, const char **last, struct thea_err *err)
 {
     const char *dot = memchr(set, '.', len);
     *last = set;
@@ -97,13 +102,17 @@ static thea_rc find_target(struct spec_reader *r, const char *set, size_t len, s
         *last = dot + 1;
         dot = memchr(*last, '.', len - (size_t)(*last - set));
     }
-    return *map != NULL ? THEA_OK : thea_fail(err, THEA_EUSAGE, "--set %s: what stands before the last '.' is no map in this pipeline", set);
+    return *map != NULL
+               ? THEA_OK
+               : thea_fail(err, THEA_EUSAGE,
+                           "--set %s: what stands before the last '.' is no map in this pipeline", set);
 }
 
 static thea_rc apply_set(struct spec_reader *r, const char *set, struct thea_err *err)
 {
     const char *equals = strchr(set, '='), *last = NULL;
-    if (equals == NULL || equals == set) return thea_fail(err, THEA_EUSAGE, "--set %s: write STAGE.option=value, or model=NAME", set);
+    if (equals == NULL || equals == set)
+        return thea_fail(err, THEA_EUSAGE, "--set %s: write STAGE.option=value, or model=NAME", set);
     struct buf label = {0};
     buf_printf(&label, "--set %s", set);
     struct diag_place place = label_place(r, buf_take(&label));
@@ -111,8 +120,11 @@ static thea_rc apply_set(struct spec_reader *r, const char *set, struct thea_err
     thea_rc rc = find_target(r, set, (size_t)(equals - set), place, &map, &last, err);
     if (rc != THEA_OK) return rc;
     char *key = spec_must(strndup(last, (size_t)(equals - last)));
-    for (char *c = key; *c != '\0'; c++) *c = *c == '-' && map != r->root && strchr(set, '.') != NULL ? '_' : *c; /* --set load.max-bytes too */
-    if (strcmp(key, "stages") == 0 && map == r->root) rc = thea_fail(err, THEA_EUSAGE, "--set %s: stages are set by option: --set STAGE.option=value", set);
+    for (char *c = key; *c != '\0'; c++)
+        *c =
+            *c == '-' && map != r->root && strchr(set, '.') != NULL ? '_' : *c; /* --set load.max-bytes too */
+    if (strcmp(key, "stages") == 0 && map == r->root)
+        rc = thea_fail(err, THEA_EUSAGE, "--set %s: stages are set by option: --set STAGE.option=value", set);
     struct yaml_node *value = rc == THEA_OK ? parse_value(equals + 1, set, place, err) : NULL;
     if (value != NULL) yaml_put(map, yaml_new_scalar(key, place), value);
     free(key);
@@ -122,7 +134,8 @@ static thea_rc apply_set(struct spec_reader *r, const char *set, struct thea_err
 thea_rc spec_apply_sets(struct spec_reader *r, struct thea_err *err)
 {
     thea_rc rc = THEA_OK;
-    for (size_t i = 0; i < r->overrides->set_count && rc == THEA_OK; i++) rc = apply_set(r, r->overrides->sets[i], err);
+    for (size_t i = 0; i < r->overrides->set_count && rc == THEA_OK; i++)
+        rc = apply_set(r, r->overrides->sets[i], err);
     return rc;
 }
 
@@ -152,7 +165,8 @@ static bool takes_output(const struct json_node *table)
 }
 
 /* The only stage for which `fits` holds. */
-static thea_rc only_stage(const struct spec_reader *r, bool (*fits)(const struct json_node *), const char *what, const char *option, size_t *out, struct thea_err *err)
+static thea_rc only_stage(const struct spec_reader *r, bool (*fits)(const struct json_node *),
+                          const char *what, const char *option, size_t *out, struct thea_err *err)
 {
     struct buf names = {0};
     size_t count = 0;
@@ -163,7 +177,9 @@ static thea_rc only_stage(const struct spec_reader *r, bool (*fits)(const struct
     }
     thea_rc rc = THEA_OK;
     if (count == 0) rc = thea_fail(err, THEA_EUSAGE, "no stage of this pipeline takes %s", what);
-    if (count > 1) rc = thea_fail(err, THEA_EUSAGE, "several stages take %s: %s\n  say which: --set STAGE.%s=…", what, buf_text(&names), option);
+    if (count > 1)
+        rc = thea_fail(err, THEA_EUSAGE, "several stages take %s: %s\n  say which: --set STAGE.%s=…", what,
+                       buf_text(&names), option);
     buf_fini(&names);
     return rc;
 }
@@ -179,7 +195,9 @@ static thea_rc apply_inputs(struct spec_reader *r, struct thea_err *err)
         yaml_append(list, yaml_new_scalar(r->overrides->inputs[i], place));
         list->items[i]->expanded = true;
     }
-    yaml_put(stage_map(r, stage), yaml_new_scalar(json_text_or(operands_option(r->drafts[stage].plain), "name", "paths"), place), list);
+    yaml_put(stage_map(r, stage),
+             yaml_new_scalar(json_text_or(operands_option(r->drafts[stage].plain), "name", "paths"), place),
+             list);
     return THEA_OK;
 }
 
@@ -189,7 +207,8 @@ static thea_rc apply_output(struct spec_reader *r, struct thea_err *err)
     thea_rc rc = only_stage(r, takes_output, "an output", "output", &stage, err);
     if (rc != THEA_OK) return rc;
     struct diag_place place = label_place(r, spec_must(strdup("-o")));
-    yaml_put(stage_map(r, stage), yaml_new_scalar("output", place), yaml_new_scalar(r->overrides->output, place));
+    yaml_put(stage_map(r, stage), yaml_new_scalar("output", place),
+             yaml_new_scalar(r->overrides->output, place));
     return THEA_OK;
 }
 
@@ -197,8 +216,14 @@ static thea_rc apply_model(struct spec_reader *r, struct thea_err *err)
 {
     bool used = r->spec->stage_count == 0;
     for (size_t i = 0; i < r->spec->stage_count; i++)
-        used = used || r->drafts[i].plain == NULL || (spec_table_option(r->drafts[i].plain, "model") != NULL && yaml_member(r->drafts[i].node, "model") == NULL);
-    if (!used) return thea_fail(err, THEA_EUSAGE, "-m %s: no stage takes the pipeline's model\n  a stage that names its own: --set STAGE.model=…", r->overrides->model);
+        used = used || r->drafts[i].plain == NULL ||
+               (spec_table_option(r->drafts[i].plain, "model") != NULL &&
+                yaml_member(r->drafts[i].node, "model") == NULL);
+    if (!used)
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "-m %s: no stage takes the pipeline's model\n  a stage that names its own: --set STAGE.model=…",
+            r->overrides->model);
     struct buf label = {0};
     buf_printf(&label, "-m %s", r->overrides->model);
     struct diag_place place = label_place(r, buf_take(&label));

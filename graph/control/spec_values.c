@@ -1,4 +1,5 @@
-/* Values of options: from YAML nodes to checked texts. The option's type decides what a scalar means; YAML's own guesses play no part. */
+/* Values of options: from YAML nodes to checked texts. The option's type decides what a scalar means; YAML's
+ * own guesses play no part. */
 #include "graph/control/spec_internal.h"
 
 #include <errno.h>
@@ -41,8 +42,7 @@ char *spec_absolute(const char *path, const char *dir)
             buf_printf(&out, "/%s", part);
             continue;
         }
-        while (out.len > 0 && out.data[--out.len] != '/') {
-        }
+        while (out.len > 0 && out.data[--out.len] != '/') {}
         if (out.data != NULL) out.data[out.len] = '\0';
     }
     free(whole);
@@ -54,19 +54,26 @@ char *spec_absolute(const char *path, const char *dir)
 
 static const struct yaml_node *place_of(const struct yaml_node *key, const struct yaml_node *value)
 {
-    return yaml_is_null(value) && value->place.line > 0 ? key : value; /* a value that is not there has no place of its own */
+    return yaml_is_null(value) && value->place.line > 0
+               ? key
+               : value; /* a value that is not there has no place of its own */
 }
 
-bool spec_scalar(struct spec_reader *r, const char *what, const struct yaml_node *key, const struct yaml_node *value, const char *details)
+bool spec_scalar(struct spec_reader *r, const char *what, const struct yaml_node *key,
+                 const struct yaml_node *value, const char *details)
 {
     if (value->broken) return false;
-    if (value->sort == YAML_IS_SCALAR && (value->quoted || value->expanded || !yaml_is_null(value))) return true;
-    if (yaml_is_null(value)) spec_report(r, "E022", place_of(key, value), details, "%s has no value", what);
-    else spec_report(r, "E022", value, details, "%s takes one value, this is %s", what, yaml_sort_name(value));
+    if (value->sort == YAML_IS_SCALAR && (value->quoted || value->expanded || !yaml_is_null(value)))
+        return true;
+    if (yaml_is_null(value))
+        spec_report(r, "E022", place_of(key, value), details, "%s has no value", what);
+    else
+        spec_report(r, "E022", value, details, "%s takes one value, this is %s", what, yaml_sort_name(value));
     return false;
 }
 
-bool spec_integer(struct spec_reader *r, const char *what, const struct yaml_node *key, const struct yaml_node *value, long min, long max, long *out)
+bool spec_integer(struct spec_reader *r, const char *what, const struct yaml_node *key,
+                  const struct yaml_node *value, long min, long max, long *out)
 {
     struct thea_err err = {0};
     struct value v;
@@ -101,8 +108,10 @@ static void add_limits(struct buf *b, const struct json_node *option)
     double low = json_number(min), high = json_number(max);
     const char *unit = json_text_or(option, "unit", NULL);
     bool bounded = json_kind(min) != JSON_NULL_ && json_kind(max) != JSON_NULL_ && low < high;
-    if (bounded && high < 9e15) buf_printf(b, ", %.15g to %.15g", low, high);
-    else if (bounded) buf_printf(b, ", %.15g or more", low);
+    if (bounded && high < 9e15)
+        buf_printf(b, ", %.15g to %.15g", low, high);
+    else if (bounded)
+        buf_printf(b, ", %.15g or more", low);
     if (unit != NULL) buf_printf(b, bounded ? " %s" : ", in %s", unit);
 }
 
@@ -112,7 +121,8 @@ static char *option_line(const struct json_node *option)
     const struct json_node *choices = json_member(option, "choices");
     const char *def = json_text_or(option, "default", NULL);
     buf_printf(&b, "%s: %s", json_text_or(option, "name", ""), json_text_or(option, "type", ""));
-    for (size_t i = 0; i < json_count(choices); i++) buf_printf(&b, "%s%s", i == 0 ? " of " : "|", json_text(json_item(choices, i), NULL));
+    for (size_t i = 0; i < json_count(choices); i++)
+        buf_printf(&b, "%s%s", i == 0 ? " of " : "|", json_text(json_item(choices, i), NULL));
     add_limits(&b, option);
     if (def != NULL && def[0] != '\0') buf_printf(&b, ", default %s", def);
     buf_printf(&b, "; %s", json_text_or(option, "meaning", ""));
@@ -122,10 +132,14 @@ static char *option_line(const struct json_node *option)
 static struct want want_of(const struct json_node *option, const char *stage)
 {
     const struct json_node *choices = json_member(option, "choices");
-    struct want w = {.type = spec_option_type(option), .name = json_text_or(option, "name", ""), .stage = stage, .details = option_line(option)};
+    struct want w = {.type = spec_option_type(option),
+                     .name = json_text_or(option, "name", ""),
+                     .stage = stage,
+                     .details = option_line(option)};
     w.choices = spec_must(calloc(json_count(choices) + 1, sizeof(char *)));
     for (size_t i = 0; i < json_count(choices); i++) w.choices[i] = json_text(json_item(choices, i), NULL);
-    w.limits = (struct value_limits){json_number_or(option, "min", 0), json_number_or(option, "max", 0), json_count(choices) > 0 ? w.choices : NULL};
+    w.limits = (struct value_limits){json_number_or(option, "min", 0), json_number_or(option, "max", 0),
+                                     json_count(choices) > 0 ? w.choices : NULL};
     return w;
 }
 
@@ -137,8 +151,8 @@ static void want_fini(struct want *w)
 
 static bool is_text_type(value_type type)
 {
-    return type == VALUE_TEXT || type == VALUE_PATH || type == VALUE_MODEL || type == VALUE_CHOICE || value_type_is_list(type) || type == VALUE_RANGE ||
-           type == VALUE_SIZE || type == VALUE_TIME;
+    return type == VALUE_TEXT || type == VALUE_PATH || type == VALUE_MODEL || type == VALUE_CHOICE ||
+           value_type_is_list(type) || type == VALUE_RANGE || type == VALUE_SIZE || type == VALUE_TIME;
 }
 
 /* Yes and no of older YAML, and a quoted number: what people most often mean. */
@@ -156,23 +170,27 @@ static bool check_text(struct spec_reader *r, const struct want *w, const struct
     struct value v;
     bool choice = w->type == VALUE_CHOICE || (w->type == VALUE_NAMES && w->limits.choices != NULL);
     if (value->quoted && !value->expanded && !is_text_type(w->type)) {
-        spec_report(r, "E022", value, w->details, "stage '%s': %s takes %s %s, this is text: leave the quotes out", w->stage, w->name,
+        spec_report(r, "E022", value, w->details,
+                    "stage '%s': %s takes %s %s, this is text: leave the quotes out", w->stage, w->name,
                     w->type == VALUE_INT ? "an" : "a", value_type_name(w->type));
         return false;
     }
     if (!choice && value_parse(&v, w->type, NULL, value->text, &err) != THEA_OK) {
-        spec_report(r, "E022", value, type_hint(w, value), "stage '%s': %s: %s", w->stage, w->name, err.message);
+        spec_report(r, "E022", value, type_hint(w, value), "stage '%s': %s: %s", w->stage, w->name,
+                    err.message);
         return false;
     }
     if (value_parse(&v, w->type, &w->limits, value->text, &err) == THEA_OK) return true;
-    spec_report(r, choice ? "E024" : "E023", value, w->details, "stage '%s': %s: %s", w->stage, w->name, err.message);
+    spec_report(r, choice ? "E024" : "E023", value, w->details, "stage '%s': %s: %s", w->stage, w->name,
+                err.message);
     return false;
 }
 
 static char *copy_text(const struct spec_reader *r, const struct want *w, const struct yaml_node *value)
 {
     bool path = (w->type == VALUE_PATH || w->type == VALUE_PATHS) && strcmp(value->text, "-") != 0;
-    return path ? spec_absolute(value->text, spec_from_cli(value) ? r->cwd : r->dir) : spec_must(strdup(value->text));
+    return path ? spec_absolute(value->text, spec_from_cli(value) ? r->cwd : r->dir)
+                : spec_must(strdup(value->text));
 }
 
 static void add_value(struct spec_option *out, char *text)
@@ -182,7 +200,8 @@ static void add_value(struct spec_option *out, char *text)
 }
 
 /* One scalar; words by comma are several values of a list of names. */
-static bool take_scalar(struct spec_reader *r, const struct want *w, const struct yaml_node *key, const struct yaml_node *value, struct spec_option *out)
+static bool take_scalar(struct spec_reader *r, const struct want *w, const struct yaml_node *key,
+                        const struct yaml_node *value, struct spec_option *out)
 {
     struct buf what = {0};
     buf_printf(&what, "stage '%s': %s", w->stage, w->name);
@@ -209,14 +228,15 @@ static bool take_scalar(struct spec_reader *r, const struct want *w, const struc
     return good;
 }
 
-bool spec_value(struct spec_reader *r, size_t stage, const struct json_node *option, const struct yaml_node *key, const struct yaml_node *value,
-                struct spec_option *out)
+bool spec_value(struct spec_reader *r, size_t stage, const struct json_node *option,
+                const struct yaml_node *key, const struct yaml_node *value, struct spec_option *out)
 {
     struct want w = want_of(option, r->spec->stages[stage].name);
     *out = (struct spec_option){.name = w.name, .is_list = value_type_is_list(w.type)};
     bool good = true;
     if (value->sort == YAML_IS_LIST && out->is_list) {
-        for (size_t i = 0; i < value->count; i++) good = take_scalar(r, &w, key, value->items[i], out) && good;
+        for (size_t i = 0; i < value->count; i++)
+            good = take_scalar(r, &w, key, value->items[i], out) && good;
     } else {
         good = take_scalar(r, &w, key, value, out);
     }

@@ -1,4 +1,5 @@
-/* YAML with marks: see yaml.h. libyaml's events are turned into a tree by recursion, at most YAML_DEPTH_MAX deep. */
+/* YAML with marks: see yaml.h. libyaml's events are turned into a tree by recursion, at most YAML_DEPTH_MAX
+ * deep. */
 #include "graph/control/yaml.h"
 
 #include <assert.h>
@@ -118,11 +119,15 @@ const char *yaml_sort_name(const struct yaml_node *node)
 
 /* --- before parsing: bytes --- */
 
-/* Length of the valid UTF-8 character at s, 0 if there is none (overlong forms, surrogates and values over U+10FFFF are not). */
+/* Length of the valid UTF-8 character at s, 0 if there is none (overlong forms, surrogates and values over
+ * U+10FFFF are not). */
 static size_t utf8_length(const unsigned char *s, size_t left)
 {
     if (s[0] < 0x80) return 1;
-    size_t n = s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
+    size_t n = s[0] >= 0xC2 && s[0] < 0xE0   ? 2
+               : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+               : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
+                                             : 0;
     if (n == 0 || n > left) return 0;
     for (size_t i = 1; i < n; i++)
         if ((s[i] & 0xC0) != 0x80) return 0;
@@ -134,22 +139,31 @@ static size_t utf8_length(const unsigned char *s, size_t left)
 static void report_tabs(struct reader *r, struct diag_place first, size_t lines)
 {
     if (lines == 0) return;
-    const char *details = "YAML gives tabs no width; indent with spaces, and write \"\\t\" in quotes where a value needs one";
-    if (lines == 1) diag_add(r->diags, "E003", first, details, "a tab");
-    else diag_add(r->diags, "E003", first, details, "a tab (and on %zu more line%s)", lines - 1, lines == 2 ? "" : "s");
+    const char *details =
+        "YAML gives tabs no width; indent with spaces, and write \"\\t\" in quotes where a value needs one";
+    if (lines == 1)
+        diag_add(r->diags, "E003", first, details, "a tab");
+    else
+        diag_add(r->diags, "E003", first, details, "a tab (and on %zu more line%s)", lines - 1,
+                 lines == 2 ? "" : "s");
     r->failed = true;
 }
 
-/* Tabs, bytes that are not UTF-8, nothing at all: found before libyaml sees the text, which would be vague about them. */
+/* Tabs, bytes that are not UTF-8, nothing at all: found before libyaml sees the text, which would be vague
+ * about them. */
 static void scan_bytes(struct reader *r, const char *text, size_t len)
 {
-    struct diag_place place = {.file = r->file, .line = r->first_line, .column = 1, .length = 1}, first_tab = place;
+    struct diag_place place = {.file = r->file, .line = r->first_line, .column = 1, .length = 1},
+                      first_tab = place;
     size_t tab_lines = 0, last_tab_line = 0;
     for (size_t i = 0; i < len;) {
         size_t n = utf8_length((const unsigned char *)text + i, len - i);
         if (n == 0 || text[i] == '\0') {
-            if (n > 0) diag_add(r->diags, "E001", place, "a pipeline file is UTF-8 text", "a NUL byte");
-            else diag_add(r->diags, "E001", place, "a pipeline file is UTF-8 text", "byte 0x%02X is not UTF-8", (unsigned char)text[i]);
+            if (n > 0)
+                diag_add(r->diags, "E001", place, "a pipeline file is UTF-8 text", "a NUL byte");
+            else
+                diag_add(r->diags, "E001", place, "a pipeline file is UTF-8 text", "byte 0x%02X is not UTF-8",
+                         (unsigned char)text[i]);
             r->failed = true;
             return;
         }
@@ -170,7 +184,8 @@ static void scan_bytes(struct reader *r, const char *text, size_t len)
 static bool is_name(const char *text, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        bool letter = (text[i] >= 'A' && text[i] <= 'Z') || (text[i] >= 'a' && text[i] <= 'z') || text[i] == '_';
+        bool letter =
+            (text[i] >= 'A' && text[i] <= 'Z') || (text[i] >= 'a' && text[i] <= 'z') || text[i] == '_';
         bool digit = text[i] >= '0' && text[i] <= '9';
         if (!letter && !(digit && i > 0)) return false;
     }
@@ -196,13 +211,16 @@ static size_t expand_one(struct diag_list *diags, const struct yaml_node *node, 
 {
     const char *name = node->text + at + 2, *close = strchr(name, '}');
     if (close == NULL) {
-        diag_add(diags, "E010", part_place(node, at, 2), "write ${NAME} or ${NAME:-default}; $$ is a dollar", "'${' without '}'");
+        diag_add(diags, "E010", part_place(node, at, 2), "write ${NAME} or ${NAME:-default}; $$ is a dollar",
+                 "'${' without '}'");
         return 0;
     }
     const char *colon = memmem(name, (size_t)(close - name), ":-", 2);
-    size_t n = (size_t)((colon != NULL ? colon : close) - name), whole = (size_t)(close + 1 - (node->text + at));
+    size_t n = (size_t)((colon != NULL ? colon : close) - name),
+           whole = (size_t)(close + 1 - (node->text + at));
     if (!is_name(name, n)) {
-        diag_add(diags, "E010", part_place(node, at, whole), "write ${NAME} or ${NAME:-default}; $$ is a dollar",
+        diag_add(diags, "E010", part_place(node, at, whole),
+                 "write ${NAME} or ${NAME:-default}; $$ is a dollar",
                  "'%.*s' is not the name of an environment variable", (int)n, name);
         return 0;
     }
@@ -211,7 +229,8 @@ static size_t expand_one(struct diag_list *diags, const struct yaml_node *node, 
     if (value == NULL && colon == NULL) {
         struct buf details = {0};
         buf_printf(&details, "set it, or give a default: ${%s:-value}", key);
-        diag_add(diags, "E009", part_place(node, at, whole), buf_text(&details), "environment variable '%s' is not set", key);
+        diag_add(diags, "E009", part_place(node, at, whole), buf_text(&details),
+                 "environment variable '%s' is not set", key);
         buf_fini(&details);
     } else if (value != NULL && (value[0] != '\0' || colon == NULL)) {
         buf_add_text(out, value);
@@ -256,7 +275,8 @@ static struct diag_place event_place(const struct reader *r)
     const yaml_mark_t *start = &r->event.start_mark, *end = &r->event.end_mark;
     struct diag_place place = {r->file, r->first_line + start->line, start->column + 1, 1};
     bool scalar = r->event.type == YAML_SCALAR_EVENT || r->event.type == YAML_ALIAS_EVENT;
-    if (scalar && end->line == start->line && end->index > start->index) place.length = end->index - start->index;
+    if (scalar && end->line == start->line && end->index > start->index)
+        place.length = end->index - start->index;
     return place;
 }
 
@@ -279,13 +299,17 @@ static void syntax_error(struct reader *r)
     struct diag_place place = {r->file, r->first_line + mark->line, mark->column + 1, 1};
     if (p->error == YAML_READER_ERROR) place = place_at(r, p->problem_offset); /* no mark: it looks ahead */
     struct buf details = {0};
-    if (p->context != NULL && strstr(p->context, "quoted scalar") != NULL && strstr(p->problem, "end of stream") != NULL) {
-        place = (struct diag_place){r->file, r->first_line + p->context_mark.line, p->context_mark.column + 1, 1};
+    if (p->context != NULL && strstr(p->context, "quoted scalar") != NULL &&
+        strstr(p->problem, "end of stream") != NULL) {
+        place =
+            (struct diag_place){r->file, r->first_line + p->context_mark.line, p->context_mark.column + 1, 1};
         diag_add(r->diags, "E002", place, NULL, "YAML: this quote is never closed");
         r->failed = true;
         return;
     }
-    if (p->context != NULL) buf_printf(&details, "%s that began at line %zu, column %zu", p->context, r->first_line + p->context_mark.line, p->context_mark.column + 1);
+    if (p->context != NULL)
+        buf_printf(&details, "%s that began at line %zu, column %zu", p->context,
+                   r->first_line + p->context_mark.line, p->context_mark.column + 1);
     const char *problem = p->problem != NULL ? p->problem : "cannot be read";
     diag_add(r->diags, "E002", place, p->context != NULL ? buf_text(&details) : NULL, "YAML: %s", problem);
     buf_fini(&details);
@@ -307,11 +331,17 @@ static void refuse(struct reader *r, const char *what, const char *details)
 static void refuse_anchor_and_tag(struct reader *r)
 {
     const yaml_char_t *anchor = NULL, *tag = NULL;
-    if (r->event.type == YAML_SCALAR_EVENT) anchor = r->event.data.scalar.anchor, tag = r->event.data.scalar.tag;
-    if (r->event.type == YAML_SEQUENCE_START_EVENT) anchor = r->event.data.sequence_start.anchor, tag = r->event.data.sequence_start.tag;
-    if (r->event.type == YAML_MAPPING_START_EVENT) anchor = r->event.data.mapping_start.anchor, tag = r->event.data.mapping_start.tag;
-    if (anchor != NULL) refuse(r, "an anchor (&): pipeline files have none", "write the value where it is needed, or put common keys under `defaults:`");
-    if (tag != NULL) refuse(r, "a tag (!): pipeline files have none", "types come from the options; leave the tag out");
+    if (r->event.type == YAML_SCALAR_EVENT)
+        anchor = r->event.data.scalar.anchor, tag = r->event.data.scalar.tag;
+    if (r->event.type == YAML_SEQUENCE_START_EVENT)
+        anchor = r->event.data.sequence_start.anchor, tag = r->event.data.sequence_start.tag;
+    if (r->event.type == YAML_MAPPING_START_EVENT)
+        anchor = r->event.data.mapping_start.anchor, tag = r->event.data.mapping_start.tag;
+    if (anchor != NULL)
+        refuse(r, "an anchor (&): pipeline files have none",
+               "write the value where it is needed, or put common keys under `defaults:`");
+    if (tag != NULL)
+        refuse(r, "a tag (!): pipeline files have none", "types come from the options; leave the tag out");
 }
 
 static struct yaml_node *read_node(struct reader *r, int depth);
@@ -323,7 +353,8 @@ static struct yaml_node *read_scalar(struct reader *r)
     size_t len = r->event.data.scalar.length;
     node->text = must(strndup((const char *)value, len));
     node->quoted = r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-    if (strlen(node->text) != len) diag_add(r->diags, "E001", node->place, "leave \\0 out", "a value with a NUL character");
+    if (strlen(node->text) != len)
+        diag_add(r->diags, "E001", node->place, "leave \\0 out", "a value with a NUL character");
     return node;
 }
 
@@ -345,11 +376,14 @@ static void add_member(struct reader *r, struct yaml_node *map, struct yaml_node
     }
     if (before != NULL) {
         struct buf details = {0};
-        buf_printf(&details, "the first one is at line %zu, column %zu; one of them must go", before->place.line, before->place.column);
+        buf_printf(&details, "the first one is at line %zu, column %zu; one of them must go",
+                   before->place.line, before->place.column);
         diag_add(r->diags, "E005", key->place, buf_text(&details), "key '%s' is there twice", key->text);
         buf_fini(&details);
     } else {
-        diag_add(r->diags, "E011", key->place, "write keys as plain words; a value that holds { or [ needs quotes", "%s cannot be a key", yaml_sort_name(key));
+        diag_add(r->diags, "E011", key->place,
+                 "write keys as plain words; a value that holds { or [ needs quotes", "%s cannot be a key",
+                 yaml_sort_name(key));
     }
     yaml_node_free(key);
     yaml_node_free(item);
@@ -382,7 +416,8 @@ static struct yaml_node *read_node(struct reader *r, int depth)
     switch (r->event.type) {
     case YAML_SCALAR_EVENT: return read_scalar(r);
     case YAML_ALIAS_EVENT:
-        refuse(r, "an alias (*): pipeline files have none", "write the value where it is needed; a text that begins with * needs quotes: \"*.md\"");
+        refuse(r, "an alias (*): pipeline files have none",
+               "write the value where it is needed; a text that begins with * needs quotes: \"*.md\"");
         node = yaml_new_scalar("", event_place(r));
         node->broken = true;
         return node;
@@ -407,7 +442,10 @@ static struct yaml_node *read_document(struct reader *r)
     if (!begun) return NULL;
     if (r->event.type != YAML_DOCUMENT_START_EVENT) {
         struct diag_place place = {r->file, r->first_line, 1, 1};
-        diag_add(r->diags, "E004", place, "the least there can be: `stages:` with a source and a sink (thea new pipeline NAME writes one)", "there is nothing in this file");
+        diag_add(
+            r->diags, "E004", place,
+            "the least there can be: `stages:` with a source and a sink (thea new pipeline NAME writes one)",
+            "there is nothing in this file");
         return NULL;
     }
     if (!next_event(r)) return NULL;
@@ -416,16 +454,19 @@ static struct yaml_node *read_document(struct reader *r)
     if (next_event(r) && next_event(r) && r->event.type == YAML_DOCUMENT_START_EVENT) {
         struct diag_place place = event_place(r);
         place.length = 3;
-        diag_add(r->diags, "E007", place, "put it into a file of its own", "a second document: a file holds one pipeline");
+        diag_add(r->diags, "E007", place, "put it into a file of its own",
+                 "a second document: a file holds one pipeline");
     }
     return root;
 }
 
-struct yaml_node *yaml_read(const char *text, size_t len, const char *file, size_t first_line, struct diag_list *diags)
+struct yaml_node *yaml_read(const char *text, size_t len, const char *file, size_t first_line,
+                            struct diag_list *diags)
 {
     struct reader r = {.file = file, .first_line = first_line, .diags = diags};
     if (len > YAML_TEXT_MAX) {
-        diag_add(diags, "E001", (struct diag_place){file, first_line, 1, 0}, NULL, "%zu bytes: a pipeline file has at most %d", len, YAML_TEXT_MAX);
+        diag_add(diags, "E001", (struct diag_place){file, first_line, 1, 0}, NULL,
+                 "%zu bytes: a pipeline file has at most %d", len, YAML_TEXT_MAX);
         return NULL;
     }
     if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3, len -= 3;

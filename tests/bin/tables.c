@@ -1,4 +1,5 @@
-/* What is made from the kinds' tables: the checked-in schema and reference are those of this build; stages, explain, graph, check as users see them. */
+/* What is made from the kinds' tables: the checked-in schema and reference are those of this build; stages,
+ * explain, graph, check as users see them. */
 #include "graph/buf.h"
 #include "graph/json.h"
 #include "tests/support/run.h"
@@ -24,7 +25,8 @@ static struct run_result thea(int status, const char *command)
 {
     struct run_result r = {0};
     run_shell(&r, NULL, 60, "unset THEA_MODEL THEA_THREADS; %s", command);
-    cr_expect_eq(r.status, status, "%s: status %d\n%s%s", command, r.status, buf_text(&r.out), buf_text(&r.err));
+    cr_expect_eq(r.status, status, "%s: status %d\n%s%s", command, r.status, buf_text(&r.out),
+                 buf_text(&r.err));
     return r;
 }
 
@@ -37,21 +39,24 @@ Test(tables, the_checked_in_schema_is_that_of_the_kinds)
 {
     char *want = read_source("docs/pipeline.schema.json");
     struct run_result r = thea(0, "unset THEA_STAGE_PATH; thea stages --schema");
-    cr_expect(strcmp(buf_text(&r.out), want) == 0, "docs/pipeline.schema.json is not current: docs/update build/dev/bin/thea");
+    cr_expect(strcmp(buf_text(&r.out), want) == 0,
+              "docs/pipeline.schema.json is not current: docs/update build/dev/bin/thea");
     run_result_fini(&r);
     free(want);
 }
 
 Test(tables, the_reference_in_the_docs_is_that_of_the_kinds)
 {
-    char *page = read_source("docs/pipelines.md"), *begin = strstr(page, "<!-- reference: written by docs/update -->\n\n");
+    char *page = read_source("docs/pipelines.md"),
+         *begin = strstr(page, "<!-- reference: written by docs/update -->\n\n");
     cr_assert_not_null(begin);
     begin = strchr(begin, '\n') + 2;
     char *end = strstr(begin, "\n<!-- end of the reference -->");
     cr_assert_not_null(end);
     *end = '\0';
     struct run_result r = thea(0, "unset THEA_STAGE_PATH; thea stages --markdown");
-    cr_expect(strcmp(buf_text(&r.out), begin) == 0, "docs/pipelines.md is not current: docs/update build/dev/bin/thea");
+    cr_expect(strcmp(buf_text(&r.out), begin) == 0,
+              "docs/pipelines.md is not current: docs/update build/dev/bin/thea");
     run_result_fini(&r);
     free(page);
 }
@@ -87,7 +92,8 @@ Test(tables, stages_lists_kinds_and_shows_one)
     expect_in(&r.out, "layers      blocks of a model");
     run_result_fini(&r);
     r = thea(0, "thea stages layers");
-    expect_in(&r.out, "layers: blocks of a model, with the embedding, final norm and head that belong to them\nin   tokens    i32 [n] ");
+    expect_in(&r.out, "layers: blocks of a model, with the embedding, final norm and head that belong to "
+                      "them\nin   tokens    i32 [n] ");
     expect_in(&r.out, "\nchunk   integer  512       positions in one frame (1 to 65536 positions)\n");
     run_result_fini(&r);
     r = thea(64, "thea stages layrs");
@@ -155,15 +161,19 @@ Test(tables, graph_draws_stages_edges_and_feedback)
 
 Test(check, markdown_has_its_own_line_numbers)
 {
-    struct run_result r = thea(78, "cd $(mktemp -d) && printf '# T\\n\\n```yaml\\nnot: a pipeline\\n```\\n~~~~yaml\\nstages:\\n  load: {kind: load, pahts: x}\\n~~~~\\n' > a.md && thea check a.md; s=$?; rm -r $PWD; exit $s");
-    expect_in(&r.out, "a.md:8:22: error[E021]: stage 'load': unknown option 'pahts' (did you mean 'paths'?)\n  8 |   load: {kind: load, pahts: x}\n");
+    struct run_result r = thea(
+        78, "cd $(mktemp -d) && printf '# T\\n\\n```yaml\\nnot: a pipeline\\n```\\n~~~~yaml\\nstages:\\n  "
+            "load: {kind: load, pahts: x}\\n~~~~\\n' > a.md && thea check a.md; s=$?; rm -r $PWD; exit $s");
+    expect_in(&r.out, "a.md:8:22: error[E021]: stage 'load': unknown option 'pahts' (did you mean "
+                      "'paths'?)\n  8 |   load: {kind: load, pahts: x}\n");
     expect_in(&r.out, "1 error in a.md (thea explain E021)\n");
     run_result_fini(&r);
 }
 
 Test(check, stdin_is_a_dash_and_several_files_are_all_checked)
 {
-    struct run_result r = thea(78, "echo 'stages: {a: {kind: nope}}' | thea check pipelines/score.yaml - pipelines/embed.yaml");
+    struct run_result r =
+        thea(78, "echo 'stages: {a: {kind: nope}}' | thea check pipelines/score.yaml - pipelines/embed.yaml");
     expect_in(&r.out, "-:1:20: error[E045]: stage 'a': unknown kind 'nope'\n");
     expect_in(&r.out, "pipelines/embed.yaml: ok");
     run_result_fini(&r);
@@ -186,7 +196,8 @@ Test(check, json_is_one_diagnostic_a_line)
 {
     struct run_result r = thea(78, "printf 'stages:\\n  a: {kind: load, zzz: 1}\\n' | thea check --json -");
     struct json_node *node = NULL;
-    cr_assert_eq(json_parse(&node, buf_text(&r.out), r.out.len - 1, "line", NULL), THEA_OK, "%s", buf_text(&r.out));
+    cr_assert_eq(json_parse(&node, buf_text(&r.out), r.out.len - 1, "line", NULL), THEA_OK, "%s",
+                 buf_text(&r.out));
     cr_expect_str_eq(json_text_or(node, "code", ""), "E021");
     cr_expect_eq(json_int(json_path(node, "range.start.line")), 1);
     json_free(node);
@@ -197,10 +208,12 @@ Test(check, json_is_one_diagnostic_a_line)
 
 Test(plan, its_lines_pasted_into_shells_run_the_pipeline)
 {
-    struct run_result planned = thea(0, "thea plan score --set load.paths=docs/architecture.md --set write.format=jsonl");
+    struct run_result planned =
+        thea(0, "thea plan score --set load.paths=docs/architecture.md --set write.format=jsonl");
     struct run_result r = {0};
     struct buf script = {0};
-    for (const char *at = buf_text(&planned.out); *at != '\0'; at++) { /* each command in the background, as if in a terminal of its own */
+    for (const char *at = buf_text(&planned.out); *at != '\0';
+         at++) { /* each command in the background, as if in a terminal of its own */
         bool ends = *at == '\n' && at > planned.out.data && at[-1] != '\\';
         if (ends && script.len > 0) buf_add_text(&script, " &");
         buf_add_char(&script, *at);

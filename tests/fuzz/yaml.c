@@ -1,5 +1,5 @@
-/* Any bytes as a pipeline file: yaml_read, expansion and printing of what they say never crash, hang or read outside; every place that is told
- * lies inside the text. Seeds: tests/goldens/pipelines/bad. */
+/* Any bytes as a pipeline file: yaml_read, expansion and printing of what they say never crash, hang or read
+ * outside; every place that is told lies inside the text. Seeds: tests/goldens/pipelines/bad. */
 #include "graph/control/yaml.h"
 
 #include <assert.h>
@@ -27,7 +27,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = '\0';
     size_t lines = 1;
-    for (size_t i = 0; i < size; i++) lines += text[i] == '\n' || text[i] == '\r' || (unsigned char)text[i] >= 0x80; /* libyaml breaks lines at U+0085, U+2028 too */
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n' || text[i] == '\r' ||
+                 (unsigned char)text[i] >= 0x80; /* libyaml breaks lines at U+0085, U+2028 too */
     diag_source(diags, "f", text, size);
     struct yaml_node *root = yaml_read(text, size, "f", 1, diags);
     if (root != NULL) {

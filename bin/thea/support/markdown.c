@@ -10,7 +10,8 @@ bool markdown_is(const char *path)
     return dot != NULL && (strcasecmp(dot, ".md") == 0 || strcasecmp(dot, ".markdown") == 0);
 }
 
-/* Length of the fence (``` or ~~~, three or more, at most three spaces before it) that begins a line; 0: none. */
+/* Length of the fence (``` or ~~~, three or more, at most three spaces before it) that begins a line; 0:
+ * none. */
 static size_t fence_length(const char *line, char *mark)
 {
     line += strspn(line, " ") <= 3 ? strspn(line, " ") : 0;
@@ -33,7 +34,8 @@ static const char *next_line(const char *line)
 }
 
 /* From the line after an opening fence to the closing one (or the end of the text). */
-static const char *read_block(struct markdown_block *out, const char *line, char mark, size_t length, size_t *number, bool *pipeline)
+static const char *read_block(struct markdown_block *out, const char *line, char mark, size_t length,
+                              size_t *number, bool *pipeline)
 {
     *out = (struct markdown_block){.text = line, .first_line = *number};
     *pipeline = false;

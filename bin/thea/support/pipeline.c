@@ -7,8 +7,10 @@
 
 void pipeline_overrides(struct spec_overrides *out, const struct command_args *args, size_t first_input)
 {
-    *out = (struct spec_overrides){.model = command_value(args, "model"), .output = command_value(args, "output")};
-    const char **sets = calloc(args->given_count + 1, sizeof *sets), *threads = command_value(args, "threads");
+    *out = (struct spec_overrides){.model = command_value(args, "model"),
+                                   .output = command_value(args, "output")};
+    const char **sets = calloc(args->given_count + 1, sizeof *sets),
+               *threads = command_value(args, "threads");
     if (sets == NULL) abort();
     while ((sets[out->set_count] = command_value_at(args, "set", out->set_count)) != NULL) out->set_count++;
     out->sets = sets;
@@ -30,7 +32,8 @@ void pipeline_add_count(struct buf *out, const struct diag_list *diags, size_t f
     size_t count = diag_count(diags);
     if (count <= first) return;
     size_t n = count - first;
-    buf_printf(out, "%zu error%s in %s (thea explain %s)\n", n, n == 1 ? "" : "s", file, diag_code_at(diags, diag_last(diags, first)));
+    buf_printf(out, "%zu error%s in %s (thea explain %s)\n", n, n == 1 ? "" : "s", file,
+               diag_code_at(diags, diag_last(diags, first)));
 }
 
 int pipeline_load(struct spec **out, const char *name, const struct spec_overrides *o)
@@ -48,7 +51,8 @@ int pipeline_load(struct spec **out, const char *name, const struct spec_overrid
         fputs(buf_text(&text), stderr);
         buf_fini(&text);
     }
-    if (rc != THEA_OK && rc != THEA_ECONFIG && !(rc == THEA_EDATA && diag_count(diags) > 0)) status = thea_log_failure(&err);
+    if (rc != THEA_OK && rc != THEA_ECONFIG && !(rc == THEA_EDATA && diag_count(diags) > 0))
+        status = thea_log_failure(&err);
     diag_list_free(diags);
     free(path);
     return status;

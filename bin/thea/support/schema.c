@@ -1,14 +1,15 @@
-/* The JSON Schema of pipeline files, made from the kinds' tables: what editors complete and underline. `thea check` knows more. */
+/* The JSON Schema of pipeline files, made from the kinds' tables: what editors complete and underline. `thea
+ * check` knows more. */
 #include "bin/thea/support/tables.h"
 
 #include "graph/value.h"
 
 #include <string.h>
 
-#define NAME_PATTERN "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-#define SIZE_PATTERN "^(0|[0-9.]+(B|KiB|MiB|GiB|TiB))$"
-#define TIME_PATTERN "^(0|[0-9.]+(ns|us|ms|s|m|h))$"
-#define RANGE_PATTERN "^(all|[0-9]+(-[0-9]*)?)$"
+#define NAME_PATTERN     "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+#define SIZE_PATTERN     "^(0|[0-9.]+(B|KiB|MiB|GiB|TiB))$"
+#define TIME_PATTERN     "^(0|[0-9.]+(ns|us|ms|s|m|h))$"
+#define RANGE_PATTERN    "^(all|[0-9]+(-[0-9]*)?)$"
 #define VARIABLE_PATTERN "\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}"
 
 static struct json_node *typed(const char *type)
@@ -92,7 +93,8 @@ static struct json_node *numeric(const struct json_node *option, const char *typ
     double min = json_number_or(option, "min", 0), max = json_number_or(option, "max", 0);
     bool whole = strcmp(type, "integer") == 0;
     if (min < max) json_put(node, "minimum", whole ? json_new_int((int64_t)min) : json_new_number(min));
-    if (min < max && max < 9e15) json_put(node, "maximum", whole ? json_new_int((int64_t)max) : json_new_number(max));
+    if (min < max && max < 9e15)
+        json_put(node, "maximum", whole ? json_new_int((int64_t)max) : json_new_number(max));
     return node;
 }
 
@@ -144,7 +146,8 @@ static struct json_node *from_schema(void)
 
 static struct json_node *env_schema(void)
 {
-    struct json_node *node = map_of(any_scalar()), *names = text_like("^(?!THEA_|LD_)[A-Za-z_][A-Za-z0-9_]*$");
+    struct json_node *node = map_of(any_scalar()),
+                     *names = text_like("^(?!THEA_|LD_)[A-Za-z_][A-Za-z0-9_]*$");
     json_put(node, "propertyNames", names);
     describe(node, "environment variables; THEA_ and LD_ are refused");
     return node;
@@ -152,7 +155,8 @@ static struct json_node *env_schema(void)
 
 static void add_shared(struct json_node *properties)
 {
-    struct json_node *threads = or_variable(whole_number(1, 1024)), *window = or_variable(whole_number(1, 4096));
+    struct json_node *threads = or_variable(whole_number(1, 1024)),
+                     *window = or_variable(whole_number(1, 4096));
     describe(threads, "threads of each process");
     describe(window, "frames that may wait on each incoming link");
     json_put(properties, "threads", threads);
@@ -221,10 +225,12 @@ static struct json_node *own_program(void)
 
 static struct json_node *stage_schema(const struct tables *t)
 {
-    struct json_node *node = typed("object"), *required = json_new_list(), *all = json_new_list(), *kind = json_new_map(), *properties = json_new_map(), *names = json_new_list();
+    struct json_node *node = typed("object"), *required = json_new_list(), *all = json_new_list(),
+                     *kind = json_new_map(), *properties = json_new_map(), *names = json_new_list();
     json_append(required, json_new_string("kind"));
     for (size_t i = 0; i < t->count; i++) {
-        struct json_node *rule = json_new_map(), *condition = json_new_map(), *is = json_new_map(), *word = json_new_map(), *reference = json_new_map(), *need = json_new_list();
+        struct json_node *rule = json_new_map(), *condition = json_new_map(), *is = json_new_map(),
+                         *word = json_new_map(), *reference = json_new_map(), *need = json_new_list();
         char path[128] = "#/$defs/";
         strncat(path, t->names[i], sizeof path - 16);
         json_put(word, "const", json_new_string(t->names[i]));
@@ -248,11 +254,14 @@ static struct json_node *stage_schema(const struct tables *t)
 
 struct json_node *tables_schema(const struct tables *t)
 {
-    struct json_node *schema = typed("object"), *properties = json_new_map(), *definitions = json_new_map(), *required = json_new_list();
-    struct json_node *defaults = typed("object"), *shared = json_new_map(), *stages = map_of(stage_schema(t)), *model = typed("string"), *name = text_like(NAME_PATTERN);
+    struct json_node *schema = typed("object"), *properties = json_new_map(), *definitions = json_new_map(),
+                     *required = json_new_list();
+    struct json_node *defaults = typed("object"), *shared = json_new_map(), *stages = map_of(stage_schema(t)),
+                     *model = typed("string"), *name = text_like(NAME_PATTERN);
     json_put(schema, "$schema", json_new_string("https://json-schema.org/draft/2020-12/schema"));
     json_put(schema, "title", json_new_string("thea pipeline"));
-    describe(schema, "A graph of stages that frames of tensors stream through. Made by `thea stages --schema`.");
+    describe(schema,
+             "A graph of stages that frames of tensors stream through. Made by `thea stages --schema`.");
     describe(name, "of the pipeline; of its runs");
     describe(model, "a model's name or path, for every stage that takes one");
     json_put(properties, "name", name);
@@ -271,7 +280,8 @@ struct json_node *tables_schema(const struct tables *t)
     json_append(required, json_new_string("stages"));
     json_put(schema, "required", required);
     json_put(schema, "additionalProperties", json_new_bool(false));
-    for (size_t i = 0; i < t->count; i++) json_put(definitions, t->names[i], kind_schema(t->names[i], t->tables[i]));
+    for (size_t i = 0; i < t->count; i++)
+        json_put(definitions, t->names[i], kind_schema(t->names[i], t->tables[i]));
     json_put(definitions, "a program of one's own", own_program());
     json_put(schema, "$defs", definitions);
     return schema;

@@ -61,8 +61,10 @@ void tables_add_pattern(struct buf *out, const struct json_node *port)
     for (size_t i = 0; i < json_count(shape); i++) {
         const char *symbol = json_text(json_item(shape, i), NULL);
         buf_add_text(out, i > 0 ? ", " : "");
-        if (symbol != NULL) buf_add_text(out, symbol);
-        else buf_printf(out, "%" PRId64, json_int(json_item(shape, i)));
+        if (symbol != NULL)
+            buf_add_text(out, symbol);
+        else
+            buf_printf(out, "%" PRId64, json_int(json_item(shape, i)));
     }
     buf_add_char(out, ']');
 }
@@ -71,7 +73,8 @@ void tables_add_type(struct buf *out, const struct json_node *option)
 {
     const struct json_node *choices = json_member(option, "choices");
     if (json_count(choices) == 0) buf_add_text(out, json_text_or(option, "type", ""));
-    for (size_t i = 0; i < json_count(choices); i++) buf_printf(out, "%s%s", i > 0 ? "|" : "", json_text(json_item(choices, i), NULL));
+    for (size_t i = 0; i < json_count(choices); i++)
+        buf_printf(out, "%s%s", i > 0 ? "|" : "", json_text(json_item(choices, i), NULL));
 }
 
 static const char *option_default(const struct json_node *option)
@@ -87,8 +90,11 @@ static void add_meaning(struct buf *out, const struct json_node *option)
     const char *unit = json_text_or(option, "unit", NULL), *type = json_text_or(option, "type", "");
     bool number = strcmp(type, "integer") == 0 || strcmp(type, "number") == 0;
     buf_add_text(out, json_text_or(option, "meaning", ""));
-    if (number && json_number(min) < json_number(max) && json_number(max) < 9e15) buf_printf(out, " (%.15g to %.15g%s%s)", json_number(min), json_number(max), unit != NULL ? " " : "", unit != NULL ? unit : "");
-    else if (number && unit != NULL) buf_printf(out, " (%s)", unit);
+    if (number && json_number(min) < json_number(max) && json_number(max) < 9e15)
+        buf_printf(out, " (%.15g to %.15g%s%s)", json_number(min), json_number(max), unit != NULL ? " " : "",
+                   unit != NULL ? unit : "");
+    else if (number && unit != NULL)
+        buf_printf(out, " (%s)", unit);
     if (tables_flag(option, "cli_only")) buf_add_text(out, "; on a command line only");
 }
 
@@ -170,7 +176,9 @@ static void add_wrapped(struct buf *out, const char *text, size_t indent)
     buf_add_char(out, '\n');
 }
 
-struct columns { size_t name, type, def; };
+struct columns {
+    size_t name, type, def;
+};
 
 static void print_option(const struct json_node *option, const struct columns *w, struct buf *out)
 {
@@ -181,7 +189,8 @@ static void print_option(const struct json_node *option, const struct columns *w
     add_padded(out, buf_text(&type), w->type + 2);
     add_padded(out, option_default(option), w->def + 2);
     size_t indent = w->name + w->type + w->def + 6;
-    if (type.len > w->type) buf_printf(out, "\n%*s", (int)indent, ""); /* a long list of choices has its own line */
+    if (type.len > w->type)
+        buf_printf(out, "\n%*s", (int)indent, ""); /* a long list of choices has its own line */
     add_wrapped(out, buf_text(&meaning), indent);
     buf_fini(&type);
     buf_fini(&meaning);
@@ -218,7 +227,8 @@ void tables_print_kind(const struct json_node *table, struct buf *out)
     print_ports(json_member(table, "inputs"), "in", out);
     print_ports(json_member(table, "outputs"), "out", out);
     print_options(json_member(table, "options"), out);
-    for (size_t i = 0; i < json_count(examples); i++) buf_printf(out, "%s%s\n", i == 0 ? "try  " : "     ", json_text(json_item(examples, i), NULL));
+    for (size_t i = 0; i < json_count(examples); i++)
+        buf_printf(out, "%s%s\n", i == 0 ? "try  " : "     ", json_text(json_item(examples, i), NULL));
 }
 
 /* --- Markdown --- */
@@ -273,13 +283,15 @@ void tables_print_markdown(const struct tables *t, struct buf *out)
     for (size_t i = 0; i < t->count; i++) {
         const struct json_node *table = t->tables[i], *examples = json_member(table, "examples");
         const char *summary = json_text_or(table, "summary", "");
-        buf_printf(out, "%s### %s\n\n%c%s.\n\n| | port | type | meaning |\n|---|---|---|---|\n", i > 0 ? "\n" : "", t->names[i],
-                   toupper((unsigned char)summary[0]), summary[0] != '\0' ? summary + 1 : "");
+        buf_printf(out, "%s### %s\n\n%c%s.\n\n| | port | type | meaning |\n|---|---|---|---|\n",
+                   i > 0 ? "\n" : "", t->names[i], toupper((unsigned char)summary[0]),
+                   summary[0] != '\0' ? summary + 1 : "");
         markdown_ports(json_member(table, "inputs"), "in", out);
         markdown_ports(json_member(table, "outputs"), "out", out);
         markdown_options(json_member(table, "options"), out);
         if (json_count(examples) > 0) buf_add_text(out, "\n```sh\n");
-        for (size_t k = 0; k < json_count(examples); k++) buf_printf(out, "%s\n", json_text(json_item(examples, k), NULL));
+        for (size_t k = 0; k < json_count(examples); k++)
+            buf_printf(out, "%s\n", json_text(json_item(examples, k), NULL));
         if (json_count(examples) > 0) buf_add_text(out, "```\n");
     }
 }

@@ -1,5 +1,6 @@
-/* Wrong pipelines: each file of tests/goldens/pipelines/bad is checked by the program as a user would, and what it says and its status must be
- * what stands beside it, to the letter. tests/goldens/pipelines/update writes them anew. */
+/* Wrong pipelines: each file of tests/goldens/pipelines/bad is checked by the program as a user would, and
+ * what it says and its status must be what stands beside it, to the letter. tests/goldens/pipelines/update
+ * writes them anew. */
 #include "graph/control/diag.h"
 
 #include "tests/support/run.h"
@@ -58,7 +59,10 @@ static char *check(const char *tool, const char *name)
 {
     struct run_result r = {0};
     struct buf b = {0};
-    run_shell(&r, BAD, 60, "env -u THEA_MODEL -u THEA_THREADS THEA_STAGE_PATH='%s/tests/support/kinds' '%s/thea' check --color never '%s' 2>&1", run_source_dir(), tool, name);
+    run_shell(&r, BAD, 60,
+              "env -u THEA_MODEL -u THEA_THREADS THEA_STAGE_PATH='%s/tests/support/kinds' '%s/thea' check "
+              "--color never '%s' 2>&1",
+              run_source_dir(), tool, name);
     char *clean = replaced(buf_text(&r.out), run_source_dir(), "SOURCE");
     buf_printf(&b, "%sstatus %d\n", clean, r.status);
     free(clean);

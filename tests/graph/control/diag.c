@@ -27,7 +27,8 @@ Test(diag, a_diagnostic_shows_its_line_a_caret_and_what_is_accepted)
     struct diag_list *list = diag_list_new();
     const char *text = "a: 1\n  layers: {blcoks: 0-7}\n";
     diag_source(list, "p.yaml", text, strlen(text));
-    diag_add(list, "E021", (struct diag_place){"p.yaml", 2, 12, 6}, "options: blocks\nand more", "unknown option '%s'", "blcoks");
+    diag_add(list, "E021", (struct diag_place){"p.yaml", 2, 12, 6}, "options: blocks\nand more",
+             "unknown option '%s'", "blcoks");
     expect_text(list, "p.yaml:2:12: error[E021]: unknown option 'blcoks'\n"
                       "  2 |   layers: {blcoks: 0-7}\n"
                       "    |            ^~~~~~\n"
@@ -45,7 +46,8 @@ Test(diag, diagnostics_are_sorted_by_file_and_place)
     diag_add(list, "E002", (struct diag_place){"b", 2, 1, 0}, NULL, "third");
     diag_add(list, "E003", (struct diag_place){"b", 1, 9, 0}, NULL, "second");
     diag_add(list, "E004", (struct diag_place){"b", 1, 2, 0}, NULL, "first");
-    expect_text(list, "b:1:2: error[E004]: first\nb:1:9: error[E003]: second\nb:2:1: error[E002]: third\na:1:1: error[E001]: fourth\n");
+    expect_text(list, "b:1:2: error[E004]: first\nb:1:9: error[E003]: second\nb:2:1: error[E002]: "
+                      "third\na:1:1: error[E001]: fourth\n");
     cr_expect_eq(diag_last(list, 0), 0);
     cr_expect_eq(diag_last(list, 2), 2);
     diag_list_free(list);
@@ -75,8 +77,10 @@ Test(diag, a_long_line_is_shown_around_its_caret)
     char *said = text_of(list, false), *shown = strchr(said, '|'), *caret = strchr(said, '^');
     cr_assert_not_null(shown);
     cr_expect_lt(strlen(said), 400);
-    char *bad = strstr(said, "BAD"), *line_start = strchr(said, '\n') + 1, *caret_line = strchr(line_start, '\n') + 1;
-    cr_expect_eq(bad - line_start - 2, caret - caret_line, "the caret is under BAD ('…' has 3 bytes, 1 column)");
+    char *bad = strstr(said, "BAD"), *line_start = strchr(said, '\n') + 1,
+         *caret_line = strchr(line_start, '\n') + 1;
+    cr_expect_eq(bad - line_start - 2, caret - caret_line,
+                 "the caret is under BAD ('…' has 3 bytes, 1 column)");
     free(said);
     diag_list_free(list);
 }
@@ -84,9 +88,11 @@ Test(diag, a_long_line_is_shown_around_its_caret)
 Test(diag, control_characters_of_a_file_do_not_reach_the_terminal)
 {
     struct diag_list *list = diag_list_new();
-    const char *text = "a: \x1b[31mred\xC2\x9B" "m\x07\n";
+    const char *text = "a: \x1b[31mred\xC2\x9B"
+                       "m\x07\n";
     diag_source(list, "f\x1b", text, strlen(text));
-    diag_add(list, "E001", (struct diag_place){"f\x1b", 1, 4, 1}, "see \x1b]0;title\x07", "bad '%s'", "\x1b[2J");
+    diag_add(list, "E001", (struct diag_place){"f\x1b", 1, 4, 1}, "see \x1b]0;title\x07", "bad '%s'",
+             "\x1b[2J");
     char *said = text_of(list, false);
     cr_expect_null(strchr(said, '\x1b'), "%s", said);
     cr_expect_null(strchr(said, '\x07'));
@@ -115,7 +121,8 @@ Test(diag, a_place_beyond_the_line_or_the_file_is_still_told)
     diag_source(list, "f", "ab\n", 3);
     diag_add(list, "E001", (struct diag_place){"f", 1, 90, 7}, NULL, "beyond the line");
     diag_add(list, "E001", (struct diag_place){"f", 9, 1, 1}, NULL, "beyond the file");
-    expect_text(list, "f:1:90: error[E001]: beyond the line\n  1 | ab\n    |   ^~~~~~~\nf:9:1: error[E001]: beyond the file\n");
+    expect_text(list, "f:1:90: error[E001]: beyond the line\n  1 | ab\n    |   ^~~~~~~\nf:9:1: error[E001]: "
+                      "beyond the file\n");
     diag_list_free(list);
 }
 

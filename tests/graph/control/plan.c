@@ -18,7 +18,10 @@ static void use_test_kinds(void)
 
 TestSuite(plan, .init = use_test_kinds);
 
-struct made { struct spec *spec; struct plan *plan; };
+struct made {
+    struct spec *spec;
+    struct plan *plan;
+};
 
 static struct made make(const char *text)
 {
@@ -51,8 +54,10 @@ static char *line_of(const struct plan *p, const char *name)
         for (size_t k = 1; p->processes[i].argv[k] != NULL; k++) {
             const char *word = p->processes[i].argv[k], *address = strstr(word, "abstract://");
             buf_add_text(&b, k > 1 ? " " : "");
-            if (address != NULL) buf_printf(&b, "%.*s@%s", (int)(address - word), word, strrchr(word, '-') + 1);
-            else buf_add_text(&b, word);
+            if (address != NULL)
+                buf_printf(&b, "%.*s@%s", (int)(address - word), word, strrchr(word, '-') + 1);
+            else
+                buf_add_text(&b, word);
         }
     }
     return buf_take(&b);
@@ -77,10 +82,16 @@ Test(plan, each_process_has_its_whole_assignment_as_command_line)
 {
     struct made m = make(score_file);
     cr_expect_eq(m.plan->process_count, 6);
-    expect_line(m.plan, "load", "--name load --max-bytes 1MiB --exclude=-a --exclude b --out docs=@1 /p/*.md /p/it's /p/--x");
-    expect_line(m.plan, "tokenize", "--name tokenize --model /models/mini --no-special --in docs=@1 --out tokens=@2");
-    expect_line(m.plan, "layers/0", "--name layers/0 --model /models/mini --blocks 0-6 --chunk 64 --threads 2 --window 4 --in tokens=@2 --out residual=@3");
-    expect_line(m.plan, "layers/1", "--name layers/1 --model /models/mini --blocks 7-9 --chunk 64 --threads 2 --window 4 --in residual=@3 --out nll=@4");
+    expect_line(m.plan, "load",
+                "--name load --max-bytes 1MiB --exclude=-a --exclude b --out docs=@1 /p/*.md /p/it's /p/--x");
+    expect_line(m.plan, "tokenize",
+                "--name tokenize --model /models/mini --no-special --in docs=@1 --out tokens=@2");
+    expect_line(m.plan, "layers/0",
+                "--name layers/0 --model /models/mini --blocks 0-6 --chunk 64 --threads 2 --window 4 --in "
+                "tokens=@2 --out residual=@3");
+    expect_line(m.plan, "layers/1",
+                "--name layers/1 --model /models/mini --blocks 7-9 --chunk 64 --threads 2 --window 4 --in "
+                "residual=@3 --out nll=@4");
     expect_line(m.plan, "score", "--name score --in nll=@4 --out record=@5");
     expect_line(m.plan, "write", "--name write --in record=@5");
     drop(&m);
@@ -124,11 +135,16 @@ Test(plan, two_plans_have_different_addresses)
 
 Test(plan, feedback_leads_from_the_sampler_to_the_first_part)
 {
-    struct made m = make("model: mini\nstages:\n  load: {kind: load, format: tokens}\n  layers: {kind: layers, from: load, split: 3, feedback: sample}\n"
+    struct made m = make("model: mini\nstages:\n  load: {kind: load, format: tokens}\n  layers: {kind: "
+                         "layers, from: load, split: 3, feedback: sample}\n"
                          "  sample: {kind: sample, from: layers}\n  write: {kind: write, from: sample}\n");
-    expect_line(m.plan, "layers/0", "--name layers/0 --model /models/mini --blocks 0-3 --in tokens=@1 --in token=@6 --out residual=@2");
-    expect_line(m.plan, "layers/1", "--name layers/1 --model /models/mini --blocks 4-8 --in residual=@2 --out residual=@3");
-    expect_line(m.plan, "layers/2", "--name layers/2 --model /models/mini --blocks 9 --in residual=@3 --out next=@4");
+    expect_line(
+        m.plan, "layers/0",
+        "--name layers/0 --model /models/mini --blocks 0-3 --in tokens=@1 --in token=@6 --out residual=@2");
+    expect_line(m.plan, "layers/1",
+                "--name layers/1 --model /models/mini --blocks 4-8 --in residual=@2 --out residual=@3");
+    expect_line(m.plan, "layers/2",
+                "--name layers/2 --model /models/mini --blocks 9 --in residual=@3 --out next=@4");
     expect_line(m.plan, "sample", "--name sample --in next=@4 --out token=@5 --out token=@6");
     cr_expect(m.plan->links[5].feedback);
     drop(&m);
@@ -136,7 +152,8 @@ Test(plan, feedback_leads_from_the_sampler_to_the_first_part)
 
 Test(plan, sources_are_numbered_only_when_there_are_several)
 {
-    struct made m = make("model: mini\nstages:\n  t: {kind: tokenize, from: [b, a]}\n  a: {kind: load}\n  b: {kind: load}\n");
+    struct made m = make(
+        "model: mini\nstages:\n  t: {kind: tokenize, from: [b, a]}\n  a: {kind: load}\n  b: {kind: load}\n");
     expect_line(m.plan, "a", "--name a --source 0 --out docs=@1");
     expect_line(m.plan, "b", "--name b --source 1 --out docs=@2");
     expect_line(m.plan, "t", "--name t --model /models/mini --in docs=@1 --in docs=@2");
@@ -145,7 +162,8 @@ Test(plan, sources_are_numbered_only_when_there_are_several)
 
 Test(plan, blas_has_one_thread_unless_the_pipeline_says_otherwise)
 {
-    struct made m = make("stages:\n  a: {kind: load, env: {X: 1}}\n  b: {kind: load, env: {OPENBLAS_NUM_THREADS: 4}}\n");
+    struct made m =
+        make("stages:\n  a: {kind: load, env: {X: 1}}\n  b: {kind: load, env: {OPENBLAS_NUM_THREADS: 4}}\n");
     cr_expect_str_eq(m.plan->processes[0].env[0], "X=1");
     cr_expect_str_eq(m.plan->processes[0].env[1], "OPENBLAS_NUM_THREADS=1");
     cr_expect_str_eq(m.plan->processes[1].env[0], "OPENBLAS_NUM_THREADS=4");
@@ -163,19 +181,23 @@ Test(plan, threads_are_said_whenever_the_environment_could_say_otherwise)
 
 Test(plan, shell_text_is_quoted_and_wrapped)
 {
-    struct made m = make("name: q\nstages:\n  a: {kind: load, paths: [\"*.md\", \"it's\", \"$HOME\", /a/very/long/path/that/makes/the/line/wrap/at/some/point], exclude: \"\", env: {W: \"x y\"}}\n");
+    struct made m = make(
+        "name: q\nstages:\n  a: {kind: load, paths: [\"*.md\", \"it's\", \"$HOME\", "
+        "/a/very/long/path/that/makes/the/line/wrap/at/some/point], exclude: \"\", env: {W: \"x y\"}}\n");
     struct buf b = {0};
     plan_print_shell(m.plan, &b);
-    cr_expect_str_eq(buf_text(&b), "# q: 1 process.\n"
-                                   "W='x y' thea-load --name a --exclude '' '/p/*.md' '/p/it'\\''s' '/p/$HOME' \\\n"
-                                   "  /a/very/long/path/that/makes/the/line/wrap/at/some/point\n");
+    cr_expect_str_eq(buf_text(&b),
+                     "# q: 1 process.\n"
+                     "W='x y' thea-load --name a --exclude '' '/p/*.md' '/p/it'\\''s' '/p/$HOME' \\\n"
+                     "  /a/very/long/path/that/makes/the/line/wrap/at/some/point\n");
     buf_fini(&b);
     drop(&m);
 }
 
 Test(plan, a_shell_reads_the_text_back_as_the_same_words)
 {
-    struct made m = make("stages:\n  a: {kind: load, paths: [\"a  b\", \"it's\", \"$(id)\", \"`id`\", \"\\\\\", \"new\\nline\", \"ünï\"], env: {W: \"'\\\"\"}}\n");
+    struct made m = make("stages:\n  a: {kind: load, paths: [\"a  b\", \"it's\", \"$(id)\", \"`id`\", "
+                         "\"\\\\\", \"new\\nline\", \"ünï\"], env: {W: \"'\\\"\"}}\n");
     struct buf b = {0}, script = {0};
     plan_print_shell(m.plan, &b);
     buf_add_text(&script, "thea_load() { for w; do printf '<%s>' \"$w\"; done; }\n");
@@ -186,7 +208,8 @@ Test(plan, a_shell_reads_the_text_back_as_the_same_words)
     setenv("THEA_TEST_SCRIPT", buf_text(&script), 1);
     run_shell(&r, NULL, 20, "eval \"$THEA_TEST_SCRIPT\"");
     cr_expect_eq(r.status, 0);
-    cr_expect_str_eq(buf_text(&r.out), "<--name><a></p/a  b></p/it's></p/$(id)></p/`id`></p/\\></p/new\nline></p/ünï>");
+    cr_expect_str_eq(buf_text(&r.out),
+                     "<--name><a></p/a  b></p/it's></p/$(id)></p/`id`></p/\\></p/new\nline></p/ünï>");
     run_result_fini(&r);
     buf_fini(&b);
     buf_fini(&script);
@@ -207,7 +230,8 @@ static double dearest(const size_t *ends, size_t parts, const double *costs, dou
 }
 
 /* The least possible cost of the dearest part, by trying all cuts. */
-static double best_by_trying(size_t *ends, size_t part, size_t parts, size_t from, const double *costs, size_t count, double first, double last)
+static double best_by_trying(size_t *ends, size_t part, size_t parts, size_t from, const double *costs,
+                             size_t count, double first, double last)
 {
     double best = INFINITY;
     if (part + 1 == parts) {
@@ -226,12 +250,14 @@ Test(plan, a_cut_is_as_good_as_the_best_of_all_cuts)
     unsigned seed = 1;
     for (int round = 0; round < 300; round++) {
         double costs[9];
-        size_t count = 1 + (size_t)(rand_r(&seed) % 9), parts = 1 + (size_t)rand_r(&seed) % count, ends[9], tried[9];
+        size_t count = 1 + (size_t)(rand_r(&seed) % 9), parts = 1 + (size_t)rand_r(&seed) % count, ends[9],
+               tried[9];
         for (size_t i = 0; i < count; i++) costs[i] = 1 + rand_r(&seed) % 20;
         double first = rand_r(&seed) % 10, last = rand_r(&seed) % 10;
         plan_cut(ends, parts, costs, count, first, last);
         cr_assert_eq(ends[parts - 1], count);
-        for (size_t p = 0; p < parts; p++) cr_assert_gt(ends[p], p == 0 ? 0 : ends[p - 1], "each part has a block");
+        for (size_t p = 0; p < parts; p++)
+            cr_assert_gt(ends[p], p == 0 ? 0 : ends[p - 1], "each part has a block");
         double best = best_by_trying(tried, 0, parts, 0, costs, count, first, last);
         cr_assert_float_eq(dearest(ends, parts, costs, first, last), best, 1e-6);
     }

@@ -1,4 +1,5 @@
-/* Pipelines that are right: what the spec holds; overrides and their precedence; mistakes of the command line. Wrong files: bad.c. */
+/* Pipelines that are right: what the spec holds; overrides and their precedence; mistakes of the command
+ * line. Wrong files: bad.c. */
 #include "graph/control/spec.h"
 
 #include "tests/support/run.h"
@@ -44,14 +45,16 @@ static struct spec *parse_with(const char *text, const struct spec_overrides *o)
     return spec;
 }
 
-static void expect_cli_error(const char *text, const struct spec_overrides *o, thea_rc want, const char *message)
+static void expect_cli_error(const char *text, const struct spec_overrides *o, thea_rc want,
+                             const char *message)
 {
     struct diag_list *diags = diag_list_new();
     struct thea_err err = {0};
     struct spec *spec = NULL;
     thea_rc rc = spec_parse(&spec, text, strlen(text), "/home/ann/score.yaml", 1, o, diags, &err);
     cr_expect_eq(rc, want, "%d: %s", rc, err.message);
-    cr_expect_eq(strncmp(err.message, message, strlen(message)), 0, "said: %s\nwant: %s", err.message, message);
+    cr_expect_eq(strncmp(err.message, message, strlen(message)), 0, "said: %s\nwant: %s", err.message,
+                 message);
     cr_expect_eq(diag_count(diags), 0, "mistakes of the command line are no mistakes of the file");
     diag_list_free(diags);
 }
@@ -113,8 +116,11 @@ Test(spec, edges_take_the_port_of_the_inputs_name_and_say_their_pattern)
 
 Test(spec, a_port_is_found_by_type_when_no_name_fits)
 {
-    struct spec *s = parse_with("model: mini\nstages:\n  load: {kind: load, format: tokens}\n  layers: {kind: layers, from: load, feedback: sample}\n"
-                                "  sample: {kind: sample, from: layers}\n  write: {kind: write, from: sample}\n", NULL);
+    struct spec *s =
+        parse_with("model: mini\nstages:\n  load: {kind: load, format: tokens}\n  layers: {kind: layers, "
+                   "from: load, feedback: sample}\n"
+                   "  sample: {kind: sample, from: layers}\n  write: {kind: write, from: sample}\n",
+                   NULL);
     cr_assert_eq(s->edge_count, 4);
     cr_expect_str_eq(s->edges[0].from_port, "tokens");
     cr_expect_str_eq(s->edges[2].from_port, "token");
@@ -129,9 +135,13 @@ Test(spec, a_port_is_found_by_type_when_no_name_fits)
 
 Test(spec, a_list_reads_many_stages_by_one_input_and_a_map_joins_inputs)
 {
-    struct spec *s = parse_with("model: mini\nstages:\n  a: {kind: load}\n  b: {kind: load}\n  tokenize: {kind: tokenize, from: [a, b]}\n"
-                                "  layers: {kind: layers, from: tokenize}\n  pool: {kind: pool, from: layers}\n"
-                                "  join: {kind: join, from: {states: layers.final, vector: pool}}\n  write: {kind: write, from: join}\n", NULL);
+    struct spec *s =
+        parse_with("model: mini\nstages:\n  a: {kind: load}\n  b: {kind: load}\n  tokenize: {kind: tokenize, "
+                   "from: [a, b]}\n"
+                   "  layers: {kind: layers, from: tokenize}\n  pool: {kind: pool, from: layers}\n"
+                   "  join: {kind: join, from: {states: layers.final, vector: pool}}\n  write: {kind: write, "
+                   "from: join}\n",
+                   NULL);
     cr_assert_eq(s->edge_count, 7);
     cr_expect_str_eq(s->edges[0].to_port, "docs");
     cr_expect_str_eq(s->edges[1].to_port, "docs");
@@ -152,7 +162,10 @@ Test(spec, a_name_is_made_from_the_files_name)
 
 Test(spec, lists_take_one_value_and_names_take_commas)
 {
-    struct spec *s = parse_with("model: mini\nstages:\n  load: {kind: load, paths: a.md}\n  t: {kind: tokenize, from: load}\n  write: {kind: write, from: t, columns: \"id, bytes\"}\n", NULL);
+    struct spec *s =
+        parse_with("model: mini\nstages:\n  load: {kind: load, paths: a.md}\n  t: {kind: tokenize, from: "
+                   "load}\n  write: {kind: write, from: t, columns: \"id, bytes\"}\n",
+                   NULL);
     cr_expect_eq(option(s, "load", "paths")->count, 1);
     cr_assert_eq(option(s, "write", "columns")->count, 2);
     cr_expect_str_eq(option(s, "write", "columns")->values[1], "bytes");
@@ -162,7 +175,10 @@ Test(spec, lists_take_one_value_and_names_take_commas)
 Test(spec, a_quoted_number_from_a_variable_is_a_number)
 {
     setenv("THEA_TEST_TOP", "7", 1);
-    struct spec *s = parse_with("model: mini\nstages:\n  load: {kind: load}\n  t: {kind: tokenize, from: load}\n  l: {kind: layers, from: t}\n  s: {kind: score, from: l, top: \"${THEA_TEST_TOP}\"}\n", NULL);
+    struct spec *s =
+        parse_with("model: mini\nstages:\n  load: {kind: load}\n  t: {kind: tokenize, from: load}\n  l: "
+                   "{kind: layers, from: t}\n  s: {kind: score, from: l, top: \"${THEA_TEST_TOP}\"}\n",
+                   NULL);
     cr_expect_str_eq(option(s, "s", "top")->values[0], "7");
     spec_free(s);
 }
@@ -171,7 +187,8 @@ Test(spec, a_quoted_number_from_a_variable_is_a_number)
 
 Test(spec, set_changes_adds_and_wins_over_the_file_and_the_last_wins)
 {
-    const char *sets[] = {"layers.chunk=64", "layers.chunk=128", "layers.split=3", "score.top=0", "load.paths=*.c", "write.env.B=1", "name=other", "load.max-bytes=1MiB"};
+    const char *sets[] = {"layers.chunk=64", "layers.chunk=128", "layers.split=3", "score.top=0",
+                          "load.paths=*.c",  "write.env.B=1",    "name=other",     "load.max-bytes=1MiB"};
     struct spec_overrides o = {.sets = sets, .set_count = 8};
     struct spec *s = parse_with(score_file, &o);
     cr_expect_str_eq(option(s, "layers", "chunk")->values[0], "128");
@@ -184,7 +201,8 @@ Test(spec, set_changes_adds_and_wins_over_the_file_and_the_last_wins)
     struct buf want = {0};
     buf_printf(&want, "%s/*.c", cwd);
     cr_assert_eq(option(s, "load", "paths")->count, 1, "a value is replaced, not added to");
-    cr_expect_str_eq(option(s, "load", "paths")->values[0], buf_text(&want), "relative to the current directory");
+    cr_expect_str_eq(option(s, "load", "paths")->values[0], buf_text(&want),
+                     "relative to the current directory");
     buf_fini(&want);
     free(cwd);
     spec_free(s);
@@ -204,8 +222,15 @@ Test(spec, set_reads_yaml_only_after_a_bracket_brace_or_quote)
 
 Test(spec, model_inputs_output_and_threads_of_the_command_line_win_over_set)
 {
-    const char *sets[] = {"model=nowhere", "write.output=/x", "layers.threads=3"}, *inputs[] = {"/n/a.md", "-"};
-    struct spec_overrides o = {.sets = sets, .set_count = 3, .model = "wide", .inputs = inputs, .input_count = 2, .output = "-", .threads = 5};
+    const char *sets[] = {"model=nowhere", "write.output=/x", "layers.threads=3"},
+               *inputs[] = {"/n/a.md", "-"};
+    struct spec_overrides o = {.sets = sets,
+                               .set_count = 3,
+                               .model = "wide",
+                               .inputs = inputs,
+                               .input_count = 2,
+                               .output = "-",
+                               .threads = 5};
     struct spec *s = parse_with(score_file, &o);
     cr_expect_str_eq(s->stages[2].model, "/models/wide");
     cr_assert_eq(option(s, "load", "paths")->count, 2);
@@ -232,17 +257,23 @@ Test(spec, the_environment_holds_defaults_only)
 
 Test(spec, mistakes_of_the_command_line_are_usage_errors_that_name_it)
 {
-    const struct { const char *set, *message; } cases[] = {
-        {"layers.blcoks=3", "--set layers.blcoks=3: stage 'layers': unknown option 'blcoks' (did you mean 'blocks'?)\n  options of kind 'layers': blocks,"},
-        {"layers.chunk=0", "--set layers.chunk=0: stage 'layers': chunk: '0' is out of range: an integer from 1 to 65536 is accepted"},
-        {"layer.chunk=1", "--set layer.chunk=1: no stage 'layer' (did you mean 'layers'?)\n  stages: load, tokenize, layers, score, write"},
+    const struct {
+        const char *set, *message;
+    } cases[] = {
+        {"layers.blcoks=3", "--set layers.blcoks=3: stage 'layers': unknown option 'blcoks' (did you mean "
+                            "'blocks'?)\n  options of kind 'layers': blocks,"},
+        {"layers.chunk=0", "--set layers.chunk=0: stage 'layers': chunk: '0' is out of range: an integer "
+                           "from 1 to 65536 is accepted"},
+        {"layer.chunk=1", "--set layer.chunk=1: no stage 'layer' (did you mean 'layers'?)\n  stages: load, "
+                          "tokenize, layers, score, write"},
         {"chunk", "--set chunk: write STAGE.option=value, or model=NAME"},
         {"=3", "--set =3: write STAGE.option=value, or model=NAME"},
         {"modle=x", "--set modle=x: unknown key 'modle' (did you mean 'model'?)"},
         {"stages=x", "--set stages=x: stages are set by option"},
         {"load.paths=[a", "--set load.paths=[a: YAML: "},
         {"score.from=nobody", "--set score.from=nobody: stage 'score': no stage 'nobody'"},
-        {"layers.env.LD_PRELOAD=x", "--set layers.env.LD_PRELOAD=x: stage 'layers': env: variable 'LD_PRELOAD' cannot be set"},
+        {"layers.env.LD_PRELOAD=x",
+         "--set layers.env.LD_PRELOAD=x: stage 'layers': env: variable 'LD_PRELOAD' cannot be set"},
         {"layers.chunk.x=1", "--set layers.chunk.x=1: what stands before the last '.' is no map"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -253,18 +284,25 @@ Test(spec, mistakes_of_the_command_line_are_usage_errors_that_name_it)
 
 Test(spec, a_missing_model_of_the_command_line_is_66_and_a_bad_one_65)
 {
-    expect_cli_error(score_file, &(struct spec_overrides){.model = "nowhere"}, THEA_ENOINPUT, "-m nowhere: model 'nowhere' is not on this machine\n  looked in  /models");
-    expect_cli_error(score_file, &(struct spec_overrides){.model = "broken"}, THEA_EDATA, "-m broken: /models/broken/config.json:1:1: not valid JSON");
+    expect_cli_error(score_file, &(struct spec_overrides){.model = "nowhere"}, THEA_ENOINPUT,
+                     "-m nowhere: model 'nowhere' is not on this machine\n  looked in  /models");
+    expect_cli_error(score_file, &(struct spec_overrides){.model = "broken"}, THEA_EDATA,
+                     "-m broken: /models/broken/config.json:1:1: not valid JSON");
 }
 
 Test(spec, inputs_and_output_need_one_stage_that_takes_them)
 {
     const char *input = "x.md";
-    const char *two = "model: mini\nstages:\n  a: {kind: load}\n  b: {kind: load}\n  t: {kind: tokenize, from: [a, b]}\n  w: {kind: write, from: t}\n  v: {kind: write, from: t}\n";
-    expect_cli_error(two, &(struct spec_overrides){.inputs = &input, .input_count = 1}, THEA_EUSAGE, "several stages take inputs: a, b\n  say which: --set STAGE.paths=");
-    expect_cli_error(two, &(struct spec_overrides){.output = "o"}, THEA_EUSAGE, "several stages take an output: w, v\n  say which: --set STAGE.output=");
-    expect_cli_error("stages: {load: {kind: load}}\n", &(struct spec_overrides){.output = "o"}, THEA_EUSAGE, "no stage of this pipeline takes an output");
-    expect_cli_error("stages: {load: {kind: load}}\n", &(struct spec_overrides){.model = "mini"}, THEA_EUSAGE, "-m mini: no stage takes the pipeline's model");
+    const char *two = "model: mini\nstages:\n  a: {kind: load}\n  b: {kind: load}\n  t: {kind: tokenize, "
+                      "from: [a, b]}\n  w: {kind: write, from: t}\n  v: {kind: write, from: t}\n";
+    expect_cli_error(two, &(struct spec_overrides){.inputs = &input, .input_count = 1}, THEA_EUSAGE,
+                     "several stages take inputs: a, b\n  say which: --set STAGE.paths=");
+    expect_cli_error(two, &(struct spec_overrides){.output = "o"}, THEA_EUSAGE,
+                     "several stages take an output: w, v\n  say which: --set STAGE.output=");
+    expect_cli_error("stages: {load: {kind: load}}\n", &(struct spec_overrides){.output = "o"}, THEA_EUSAGE,
+                     "no stage of this pipeline takes an output");
+    expect_cli_error("stages: {load: {kind: load}}\n", &(struct spec_overrides){.model = "mini"}, THEA_EUSAGE,
+                     "-m mini: no stage takes the pipeline's model");
 }
 
 /* --- finding and printing --- */
@@ -299,10 +337,14 @@ static char *print(const struct spec *s)
 
 Test(spec, a_spec_printed_and_read_again_is_the_same)
 {
-    const char *text = "name: odd\ndoc: \"a \\\"quote\\\" and $$5\"\nmodel: mini\nenv: {X: 'a: b'}\nstages:\n  load: {kind: load, paths: ['a b', \"c'd\"]}\n"
-                       "  more: {kind: load, format: tokens}\n  tokenize: {kind: tokenize, from: load, special: false}\n"
-                       "  layers: {kind: layers, from: [tokenize, more.tokens], split: 3, feedback: sample, window: 4}\n  sample: {kind: sample, from: layers, temperature: 1e-1, stop: ['x', \"\\n\"]}\n"
-                       "  pool: {kind: pool, from: layers}\n  join: {kind: join, from: {vector: pool, states: layers.final}}\n  write: {kind: write, from: {final: join}}\n";
+    const char *text =
+        "name: odd\ndoc: \"a \\\"quote\\\" and $$5\"\nmodel: mini\nenv: {X: 'a: b'}\nstages:\n  load: {kind: "
+        "load, paths: ['a b', \"c'd\"]}\n"
+        "  more: {kind: load, format: tokens}\n  tokenize: {kind: tokenize, from: load, special: false}\n"
+        "  layers: {kind: layers, from: [tokenize, more.tokens], split: 3, feedback: sample, window: 4}\n  "
+        "sample: {kind: sample, from: layers, temperature: 1e-1, stop: ['x', \"\\n\"]}\n"
+        "  pool: {kind: pool, from: layers}\n  join: {kind: join, from: {vector: pool, states: "
+        "layers.final}}\n  write: {kind: write, from: {final: join}}\n";
     struct spec *s = parse_with(text, NULL);
     char *first = print(s);
     spec_free(s);
@@ -310,7 +352,8 @@ Test(spec, a_spec_printed_and_read_again_is_the_same)
     char *second = print(s);
     cr_expect_str_eq(first, second);
     cr_expect_not_null(strstr(first, "doc: \"a \\\"quote\\\" and $$5\""), "%s", first);
-    cr_expect_not_null(strstr(first, "    from: [tokenize.tokens, more.tokens]\n    feedback: sample.token\n"), "%s", first);
+    cr_expect_not_null(
+        strstr(first, "    from: [tokenize.tokens, more.tokens]\n    feedback: sample.token\n"), "%s", first);
     cr_expect_not_null(strstr(first, "model: \"/models/mini\""), "%s", first);
     spec_free(s);
     free(first);

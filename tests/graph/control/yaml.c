@@ -55,7 +55,8 @@ Test(yaml, places_count_lines_columns_and_lengths_in_characters)
 {
     struct diag_list *diags = diag_list_new();
     struct yaml_node *root = read_text("é: x\nm: {ключ: 'värde'}\n", diags);
-    const struct yaml_node *map = yaml_member(root, "m"), *key = yaml_member_key(map, "ключ"), *value = yaml_member(map, "ключ");
+    const struct yaml_node *map = yaml_member(root, "m"), *key = yaml_member_key(map, "ключ"),
+                           *value = yaml_member(map, "ключ");
     cr_expect_eq(key->place.line, 2);
     cr_expect_eq(key->place.column, 5);
     cr_expect_eq(key->place.length, 4);
@@ -114,7 +115,9 @@ Test(yaml, variables_are_replaced_in_values_after_parsing)
     setenv("THEA_TEST_A", "x: [1, 2]", 1);
     setenv("THEA_TEST_EMPTY", "", 1);
     struct diag_list *diags = diag_list_new();
-    struct yaml_node *root = read_text("a: ${THEA_TEST_A}\nb: \"${THEA_TEST_NONE:-d}/$$5 $x\"\nc: ['${THEA_TEST_EMPTY:-e}', '${THEA_TEST_EMPTY}']\n${k}: v\n", diags);
+    struct yaml_node *root = read_text("a: ${THEA_TEST_A}\nb: \"${THEA_TEST_NONE:-d}/$$5 $x\"\nc: "
+                                       "['${THEA_TEST_EMPTY:-e}', '${THEA_TEST_EMPTY}']\n${k}: v\n",
+                                       diags);
     yaml_expand(root, diags);
     cr_expect_eq(diag_count(diags), 0);
     cr_expect_eq(yaml_member(root, "a")->sort, YAML_IS_SCALAR, "a value cannot add structure");
@@ -135,7 +138,9 @@ Test(yaml, an_unset_variable_is_an_error_at_its_place)
     struct yaml_node *root = read_text("a: pre/${THEA_TEST_NONE}/x\n", diags);
     yaml_expand(root, diags);
     char *said = printed(diags);
-    cr_expect_not_null(strstr(said, "t.yaml:1:8: error[E009]: environment variable 'THEA_TEST_NONE' is not set"), "%s", said);
+    cr_expect_not_null(
+        strstr(said, "t.yaml:1:8: error[E009]: environment variable 'THEA_TEST_NONE' is not set"), "%s",
+        said);
     cr_expect(yaml_member(root, "a")->broken);
     free(said);
     yaml_node_free(root);
@@ -147,7 +152,8 @@ Test(yaml, what_surprises_people_is_refused_with_its_place)
     expect_first_line("a: &x 1\n", "t.yaml:1:4: error[E006]: an anchor (&): pipeline files have none");
     expect_first_line("a: *x\n", "t.yaml:1:4: error[E006]: an alias (*): pipeline files have none");
     expect_first_line("a: !!int 1\n", "t.yaml:1:4: error[E006]: a tag (!): pipeline files have none");
-    expect_first_line("a: 1\n---\nb: 2\n", "t.yaml:2:1: error[E007]: a second document: a file holds one pipeline");
+    expect_first_line("a: 1\n---\nb: 2\n",
+                      "t.yaml:2:1: error[E007]: a second document: a file holds one pipeline");
     expect_first_line("a: 1\na: 2\n", "t.yaml:2:1: error[E005]: key 'a' is there twice");
     expect_first_line("a:\n\tb: 2\n", "t.yaml:2:1: error[E003]: a tab");
     expect_first_line("a: b\t# c\n\td\n\te\n", "t.yaml:1:5: error[E003]: a tab (and on 2 more lines)");
@@ -159,10 +165,12 @@ Test(yaml, what_surprises_people_is_refused_with_its_place)
 Test(yaml, bytes_that_are_not_utf8_are_refused)
 {
     expect_first_line("a: \xC3(\n", "t.yaml:1:4: error[E001]: byte 0xC3 is not UTF-8");
-    expect_first_line("a: \xC0\xAF\n", "t.yaml:1:4: error[E001]: byte 0xC0 is not UTF-8");                 /* overlong */
-    expect_first_line("a: é\xED\xA0\x80\n", "t.yaml:1:5: error[E001]: byte 0xED is not UTF-8");             /* surrogate */
-    expect_first_line("a: \xF4\x90\x80\x80\n", "t.yaml:1:4: error[E001]: byte 0xF4 is not UTF-8");         /* over U+10FFFF */
-    expect_first_line("a: x\xE2\x82", "t.yaml:1:5: error[E001]: byte 0xE2 is not UTF-8");                   /* cut short */
+    expect_first_line("a: \xC0\xAF\n", "t.yaml:1:4: error[E001]: byte 0xC0 is not UTF-8"); /* overlong */
+    expect_first_line("a: é\xED\xA0\x80\n",
+                      "t.yaml:1:5: error[E001]: byte 0xED is not UTF-8"); /* surrogate */
+    expect_first_line("a: \xF4\x90\x80\x80\n",
+                      "t.yaml:1:4: error[E001]: byte 0xF4 is not UTF-8");                 /* over U+10FFFF */
+    expect_first_line("a: x\xE2\x82", "t.yaml:1:5: error[E001]: byte 0xE2 is not UTF-8"); /* cut short */
     expect_first_line("a: \x01\n", "t.yaml:1:4: error[E002]: YAML: control characters are not allowed");
 }
 
