@@ -10,9 +10,10 @@ struct spec_draft {
     const struct yaml_node *key, *node; /* node: a map */
     const struct json_node
         *plain; /* the kind's table without options; NULL: the kind is unknown, say no more of it */
-    const struct json_node *table; /* with options filled in; NULL: they do not hold */
+    const struct json_node *table; /* with options filled in; NULL: the kind is unknown */
     const struct yaml_node *model; /* where its model was named; NULL: nowhere in file or command line */
     const struct yaml_node *split;
+    bool failed; /* its options do not hold: table is the plain one */
 };
 
 struct spec_reader {

@@ -195,6 +195,7 @@ static void check_split(struct spec_reader *r, size_t stage)
 void spec_check_split(struct spec_reader *r)
 {
     for (size_t i = 0; i < r->spec->stage_count; i++)
-        if (r->drafts[i].table != NULL && r->drafts[i].split != NULL && r->spec->stages[i].split > 1)
+        if (!r->drafts[i].failed && r->drafts[i].table != NULL && r->drafts[i].split != NULL &&
+            r->spec->stages[i].split > 1)
             check_split(r, i);
 }

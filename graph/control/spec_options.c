@@ -427,8 +427,7 @@ static const struct yaml_node *blamed(const struct spec_draft *d, const char *me
 static bool model_told(const struct spec_reader *r, size_t stage)
 {
     for (size_t i = 0; i < stage; i++)
-        if (r->drafts[i].model != NULL && r->drafts[i].model == r->drafts[stage].model &&
-            r->drafts[i].plain != NULL && r->drafts[i].table == NULL)
+        if (r->drafts[i].model != NULL && r->drafts[i].model == r->drafts[stage].model && r->drafts[i].failed)
             return true;
     return false;
 }
@@ -447,11 +446,14 @@ static void describe_failed(struct spec_reader *r, size_t stage, thea_rc rc, cha
         if ((*to++ = *from) == '\0') break;
     }
     struct buf text = {0};
-    if (of_model)
+    bool of_environment =
+        d->model == NULL && r->spec->stages[stage].model != NULL && (rc == THEA_ENOINPUT || rc == THEA_EDATA);
+    if (of_environment) buf_add_text(&text, "THEA_MODEL: ");
+    if (of_model || of_environment)
         buf_add_text(&text, message);
     else
         buf_printf(&text, "stage '%s': %s", name, message);
-    const char *code = !of_model ? "E046" : rc == THEA_EDATA ? "E048" : "E047";
+    const char *code = !of_model && !of_environment ? "E046" : rc == THEA_EDATA ? "E048" : "E047";
     spec_report_rc(r, of_model ? rc : THEA_EUSAGE, code, of_model ? d->model : blamed(d, message), lines,
                    buf_text(&text));
     buf_fini(&text);
@@ -469,8 +471,9 @@ void spec_describe(struct spec_reader *r, size_t stage)
     thea_rc rc = kind_describe(&d->table, st->program, (const char *const *)words, &err);
     spec_words_free(words);
     if (rc != THEA_OK) {
-        d->table = NULL;
         describe_failed(r, stage, rc, err.message);
+        d->failed = true;
+        d->table = d->plain; /* its ports are known, if not their widths */
         return;
     }
     st->table = d->table;
