@@ -36,6 +36,7 @@ struct link_pipe {
     pthread_mutex_t lock;  /* guards all below */
     struct link_queue in, out;
     size_t in_max;         /* with more than that unread, receiving pauses: nobody can fill our memory */
+    bool dials, greeted;   /* greeted: our HELLO is on its way on current */
     bool sending, receiving, shut; /* shut: take no pipe any more */
     uint32_t current;      /* pipe id that holds PAIR's only seat; 0: none */
     uint32_t removed;      /* id of the last pipe that went */

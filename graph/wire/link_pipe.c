@@ -132,17 +132,26 @@ static void on_sent(void *context)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* A pipe took the seat: forget what was meant for the one before and say HELLO. Lock held. */
+/* HELLO, first on every pipe. A dialer says it when it was spoken to: one whose place is taken is never answered, and what it would send, nng
+ * takes and loses. Lock held. */
+static void say_hello(struct link_pipe *p)
+{
+    nng_msg *hello;
+    if (nng_msg_dup(&hello, p->hello) != 0) abort();
+    p->greeted = true;
+    link_queue_push(&p->out, hello);
+    send_next(p);
+}
+
+/* A pipe took the seat: forget what was meant for the one before. Lock held. */
 static void pipe_up(struct link_pipe *p, uint32_t id)
 {
     if (p->current == id || p->removed == id) return;
     p->current = id;
     p->pid = p->seen.id == id ? p->seen.pid : -1;
+    p->greeted = false;
     link_queue_clear(&p->out);
-    nng_msg *hello;
-    if (nng_msg_dup(&hello, p->hello) != 0) abort();
-    link_queue_push(&p->out, hello);
-    send_next(p);
+    if (!p->dials) say_hello(p);
 }
 
 static void receive(struct link_pipe *p)
@@ -158,6 +167,7 @@ static void on_received(void *context)
     if (!failed) {
         nng_msg *m = nng_aio_get_msg(p->recv);
         pipe_up(p, (uint32_t)nng_msg_get_pipe(m).id); /* its message may overtake the pipe's own event */
+        if (!p->greeted) say_hello(p);
         link_queue_push(&p->in, m);
     }
     bool again = !failed && !p->shut && p->in.count < p->in_max;
@@ -245,6 +255,7 @@ thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char 
     p->set = set;
     p->hello = hello;
     p->in_max = in_max;
+    p->dials = dials;
     p->pid = -1;
     pthread_mutex_init(&p->lock, NULL);
     int rv = nng_pair0_open(&p->socket);
