@@ -1,7 +1,6 @@
 /* detokenize: token ids back to text, whole characters as soon as they are certain. */
 #include "graph/wire/stage.h"
-#include "nn/weights/find.h"
-#include "text/tokenizer.h"
+#include "stages/support/model_tokenizer.h"
 
 #include <stdlib.h>
 
@@ -61,23 +60,13 @@ static const char *const detokenize_examples[] = {
 static thea_rc detokenize_describe(struct stage *st, struct stage_describe *d, struct thea_err *err)
 {
     const struct detokenize *state = stage_state(st);
-    char *dir = NULL;
-    if (state->model == NULL && getenv("THEA_MODEL") == NULL)
-        return THEA_OK; /* the table alone is asked for; open says what is missing */
-    thea_rc rc = model_find(&dir, state->model, FIND_TOKENIZER, err);
-    if (rc == THEA_OK) stage_describe_resolved(d, "model", dir);
-    free(dir);
-    return rc;
+    return model_tokenizer_describe(d, state->model, err);
 }
 
 static thea_rc detokenize_open(struct stage *st, struct thea_err *err)
 {
     struct detokenize *state = stage_state(st);
-    char *dir = NULL;
-    thea_rc rc = model_find(&dir, state->model, FIND_TOKENIZER, err);
-    if (rc == THEA_OK) rc = tokenizer_open(&state->tokenizer, dir, err);
-    free(dir);
-    return rc;
+    return model_tokenizer_open(&state->tokenizer, state->model, err);
 }
 
 static thea_rc detokenize_begin(struct stage *st, struct stage_stream *s, const struct frame *in,

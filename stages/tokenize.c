@@ -2,8 +2,7 @@
  * normalizers may look any distance ahead), then leaves in frames of at most FRAME_TOKENS, each with the text
  * its tokens cover. */
 #include "graph/wire/stage.h"
-#include "nn/weights/find.h"
-#include "text/tokenizer.h"
+#include "stages/support/model_tokenizer.h"
 
 #include <stdlib.h>
 
@@ -62,23 +61,13 @@ static const char *const tokenize_examples[] = {
 static thea_rc tokenize_describe(struct stage *st, struct stage_describe *d, struct thea_err *err)
 {
     const struct tokenize *state = stage_state(st);
-    char *dir = NULL;
-    if (state->model == NULL && getenv("THEA_MODEL") == NULL)
-        return THEA_OK; /* the table alone is asked for; open says what is missing */
-    thea_rc rc = model_find(&dir, state->model, FIND_TOKENIZER, err);
-    if (rc == THEA_OK) stage_describe_resolved(d, "model", dir);
-    free(dir);
-    return rc;
+    return model_tokenizer_describe(d, state->model, err);
 }
 
 static thea_rc tokenize_open(struct stage *st, struct thea_err *err)
 {
     struct tokenize *state = stage_state(st);
-    char *dir = NULL;
-    thea_rc rc = model_find(&dir, state->model, FIND_TOKENIZER, err);
-    if (rc == THEA_OK) rc = tokenizer_open(&state->tokenizer, dir, err);
-    free(dir);
-    return rc;
+    return model_tokenizer_open(&state->tokenizer, state->model, err);
 }
 
 static thea_rc tokenize_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
