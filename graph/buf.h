@@ -1,5 +1,6 @@
 /* A growable byte buffer. Zero-initialise it (`struct buf b = {0};`), free it with buf_fini.
- * data is always followed by a NUL that len does not count, so text can be used as a string. Running out of memory aborts. */
+ * data is always followed by a NUL that len does not count, so text can be used as a string. Running out of
+ * memory aborts. */
 #ifndef GRAPH_BUF_H
 #define GRAPH_BUF_H
 
@@ -13,7 +14,8 @@ struct buf {
 
 void buf_fini(struct buf *b);
 void buf_clear(struct buf *b); /* len = 0, memory kept */
-char *buf_reserve(struct buf *b, size_t more); /* room for `more` bytes after len; returns data + len; len unchanged */
+char *buf_reserve(struct buf *b,
+                  size_t more); /* room for `more` bytes after len; returns data + len; len unchanged */
 void buf_add(struct buf *b, const void *bytes, size_t n);
 void buf_add_text(struct buf *b, const char *text);
 void buf_add_char(struct buf *b, char c);

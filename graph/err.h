@@ -1,22 +1,23 @@
 /* Errors: one code, one message, written where most is known, passed up untouched.
  *
- * A function that can fail returns thea_rc (THEA_OK is 0 and must be checked) and takes `struct thea_err *err` last.
- * err is filled only when the result is not THEA_OK (and not THEA_AGAIN); NULL is allowed where nobody will read it.
- * Codes follow sysexits(3), so that main() can return them as they are: see thea_exit_status. */
+ * A function that can fail returns thea_rc (THEA_OK is 0 and must be checked) and takes `struct thea_err
+ * *err` last. err is filled only when the result is not THEA_OK (and not THEA_AGAIN); NULL is allowed where
+ * nobody will read it. Codes follow sysexits(3), so that main() can return them as they are: see
+ * thea_exit_status. */
 #ifndef THEA_ERR_H
 #define THEA_ERR_H
 
 #include <stdarg.h>
 #include <stddef.h>
 
-#define THEA_CHECK __attribute__((warn_unused_result))
+#define THEA_CHECK             __attribute__((warn_unused_result))
 #define THEA_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 typedef enum {
     THEA_OK = 0,
     /* Not failures: flow. They carry no message. */
-    THEA_AGAIN = 1,  /* call again: more to come, or nothing yet */
-    THEA_DONE = 2,   /* no more will come */
+    THEA_AGAIN = 1, /* call again: more to come, or nothing yet */
+    THEA_DONE = 2,  /* no more will come */
     /* Failures without an exit status of their own. */
     THEA_ETIMEOUT = 32,
     THEA_ECLOSED = 33, /* the peer said goodbye in order */
@@ -38,7 +39,8 @@ typedef enum {
 
 struct thea_err {
     thea_rc rc;
-    char message[2048]; /* a headline; then maybe detail lines, each indented by two spaces; no final newline */
+    char message[2048]; /* a headline; then maybe detail lines, each indented by two spaces; no final newline
+                         */
 };
 
 /* Fill err (if not NULL) and return rc, so that `return thea_fail(err, THEA_EDATA, "...", ...)` reads well.

@@ -1,4 +1,5 @@
-/* JSON over jansson: see json.h. This is the only file that includes jansson. A struct json_node is a json_t. */
+/* JSON over jansson: see json.h. This is the only file that includes jansson. A struct json_node is a json_t.
+ */
 #include "graph/json.h"
 
 #include "graph/buf.h"
@@ -35,7 +36,8 @@ static int depth_of(const json_t *value, int limit)
     } else if (json_is_object(value)) {
         const char *key;
         json_t *child;
-        json_object_foreach((json_t *)(uintptr_t)value, key, child) {
+        json_object_foreach((json_t *)(uintptr_t)value, key, child)
+        {
             int d = depth_of(child, limit - 1);
             deepest = d > deepest ? d : deepest;
         }
@@ -43,11 +45,14 @@ static int depth_of(const json_t *value, int limit)
     return deepest + 1;
 }
 
-thea_rc json_parse(struct json_node **out, const char *text, size_t len, const char *what, struct thea_err *err)
+thea_rc json_parse(struct json_node **out, const char *text, size_t len, const char *what,
+                   struct thea_err *err)
 {
     json_error_t bad;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &bad);
-    if (value == NULL) return thea_fail(err, THEA_EDATA, "%s:%d:%d: not valid JSON: %s", what, bad.line, bad.column, bad.text);
+    if (value == NULL)
+        return thea_fail(err, THEA_EDATA, "%s:%d:%d: not valid JSON: %s", what, bad.line, bad.column,
+                         bad.text);
     if (depth_of(value, JSON_DEPTH_MAX + 1) > JSON_DEPTH_MAX) {
         json_decref(value);
         return thea_fail(err, THEA_EDATA, "%s: nested deeper than %d levels", what, JSON_DEPTH_MAX);
@@ -59,7 +64,8 @@ thea_rc json_parse(struct json_node **out, const char *text, size_t len, const c
 thea_rc json_read_file(struct json_node **out, const char *path, size_t max_bytes, struct thea_err *err)
 {
     FILE *file = fopen(path, "rbe");
-    if (file == NULL) return thea_fail(err, errno == ENOENT ? THEA_ENOINPUT : THEA_EIO, "%s: %s", path, strerror(errno));
+    if (file == NULL)
+        return thea_fail(err, errno == ENOENT ? THEA_ENOINPUT : THEA_EIO, "%s: %s", path, strerror(errno));
     struct buf text = {0};
     thea_rc rc = THEA_OK;
     size_t got = 0;
@@ -67,9 +73,12 @@ thea_rc json_read_file(struct json_node **out, const char *path, size_t max_byte
         got = fread(buf_reserve(&text, 1 << 16), 1, 1 << 16, file);
         text.len += got;
     } while (got > 0 && text.len <= max_bytes);
-    if (ferror(file)) rc = thea_fail(err, THEA_EIO, "%s: %s", path, strerror(errno));
-    else if (text.len > max_bytes) rc = thea_fail(err, THEA_EDATA, "%s: larger than %zu bytes", path, max_bytes);
-    else rc = json_parse(out, buf_text(&text), text.len, path, err);
+    if (ferror(file))
+        rc = thea_fail(err, THEA_EIO, "%s: %s", path, strerror(errno));
+    else if (text.len > max_bytes)
+        rc = thea_fail(err, THEA_EDATA, "%s: larger than %zu bytes", path, max_bytes);
+    else
+        rc = json_parse(out, buf_text(&text), text.len, path, err);
     buf_fini(&text);
     fclose(file);
     return rc;
@@ -98,7 +107,8 @@ json_kind_t json_kind(const struct json_node *node)
 
 const char *json_kind_name(json_kind_t kind)
 {
-    static const char *const names[] = {"null", "a boolean", "an integer", "a number", "a string", "a list", "a map"};
+    static const char *const names[] = {"null",     "a boolean", "an integer", "a number",
+                                        "a string", "a list",    "a map"};
     return names[kind];
 }
 
@@ -213,13 +223,19 @@ static void add_valid_utf8(struct buf *to, const char *text, size_t len)
 {
     const unsigned char *s = (const unsigned char *)text;
     for (size_t i = 0; i < len;) {
-        size_t n = s[i] < 0x80 ? 1 : s[i] >= 0xC2 && s[i] < 0xE0 ? 2 : s[i] >= 0xE0 && s[i] < 0xF0 ? 3 : s[i] >= 0xF0 && s[i] < 0xF5 ? 4 : 0;
+        size_t n = s[i] < 0x80                   ? 1
+                   : s[i] >= 0xC2 && s[i] < 0xE0 ? 2
+                   : s[i] >= 0xE0 && s[i] < 0xF0 ? 3
+                   : s[i] >= 0xF0 && s[i] < 0xF5 ? 4
+                                                 : 0;
         bool good = n > 0 && i + n <= len;
         for (size_t k = 1; good && k < n; k++) good = (s[i + k] & 0xC0) == 0x80;
         if (good && n == 3) good = !(s[i] == 0xE0 && s[i + 1] < 0xA0) && !(s[i] == 0xED && s[i + 1] >= 0xA0);
         if (good && n == 4) good = !(s[i] == 0xF0 && s[i + 1] < 0x90) && !(s[i] == 0xF4 && s[i + 1] >= 0x90);
-        if (good) buf_add(to, text + i, n);
-        else buf_add_text(to, "\xEF\xBF\xBD");
+        if (good)
+            buf_add(to, text + i, n);
+        else
+            buf_add_text(to, "\xEF\xBF\xBD");
         i += good ? n : 1;
     }
 }
@@ -278,7 +294,8 @@ void json_append(struct json_node *list, struct json_node *child)
 char *json_print(const struct json_node *node, int indent, int digits)
 {
     size_t flags = JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits == 0 ? 17 : digits);
-    flags |= indent > 0 ? JSON_INDENT(indent) : 0; /* on one line: ", " and ": " between, as people and Python write it */
+    flags |= indent > 0 ? JSON_INDENT(indent)
+                        : 0; /* on one line: ", " and ": " between, as people and Python write it */
     char *text = json_dumps(inner(node), flags);
     if (text == NULL) abort();
     return text;

@@ -1,4 +1,5 @@
-/* Log: see log.h. Invariant: a message is one write(2), so lines of several threads and processes do not mix. */
+/* Log: see log.h. Invariant: a message is one write(2), so lines of several threads and processes do not mix.
+ */
 #include "graph/log.h"
 
 #include <stdarg.h>
@@ -47,8 +48,8 @@ static void write_line(thea_log_level level, const char *fmt, va_list args)
     if (level > log_level) return;
     char line[4096];
     bool color = thea_log_colors(STDERR_FILENO);
-    int head = snprintf(line, sizeof line, "%s: %s%s:%s ", program_name, color ? colors[level] : "", names[level],
-                        color ? "\033[0m" : "");
+    int head = snprintf(line, sizeof line, "%s: %s%s:%s ", program_name, color ? colors[level] : "",
+                        names[level], color ? "\033[0m" : "");
     if (head < 0) return;
     size_t room = sizeof line - (size_t)head - 1;
     int body = vsnprintf(line + head, room, fmt, args);
@@ -58,13 +59,13 @@ static void write_line(thea_log_level level, const char *fmt, va_list args)
     (void)ignored; /* nobody is left to tell */
 }
 
-#define LOG_FUNCTION(name, level)                                                                                \
-    void name(const char *fmt, ...)                                                                              \
-    {                                                                                                            \
-        va_list args;                                                                                            \
-        va_start(args, fmt);                                                                                     \
-        write_line(level, fmt, args);                                                                            \
-        va_end(args);                                                                                            \
+#define LOG_FUNCTION(name, level)                                                                            \
+    void name(const char *fmt, ...)                                                                          \
+    {                                                                                                        \
+        va_list args;                                                                                        \
+        va_start(args, fmt);                                                                                 \
+        write_line(level, fmt, args);                                                                        \
+        va_end(args);                                                                                        \
     }
 LOG_FUNCTION(thea_error, THEA_LOG_ERROR)
 LOG_FUNCTION(thea_warning, THEA_LOG_WARNING)

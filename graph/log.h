@@ -1,5 +1,6 @@
 /* Log: lines on stderr, `<program>: <level>: message`, colours only on a terminal.
- * One process, one log; thread-safe (a line is one write). Detail lines of a message keep their indentation. */
+ * One process, one log; thread-safe (a line is one write). Detail lines of a message keep their indentation.
+ */
 #ifndef THEA_LOG_H
 #define THEA_LOG_H
 
@@ -9,7 +10,8 @@
 typedef enum { THEA_LOG_ERROR, THEA_LOG_WARNING, THEA_LOG_INFO, THEA_LOG_DEBUG } thea_log_level;
 typedef enum { THEA_COLOR_AUTO, THEA_COLOR_ALWAYS, THEA_COLOR_NEVER } thea_color;
 
-/* program: "thea", "thea-layers", "layers/1": kept by pointer. Level: WARNING, or DEBUG if THEA_LOG=debug, INFO if THEA_LOG=info. */
+/* program: "thea", "thea-layers", "layers/1": kept by pointer. Level: WARNING, or DEBUG if THEA_LOG=debug,
+ * INFO if THEA_LOG=info. */
 void thea_log_init(const char *program);
 void thea_log_set_level(thea_log_level level); /* -q: ERROR, -v: INFO, -vv: DEBUG */
 void thea_log_set_color(thea_color color);

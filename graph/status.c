@@ -1,5 +1,6 @@
-/* The status page: see status.h. The text of `work` is guarded by a sequence lock whose bytes are read and written atomically (relaxed),
- * so that a reader in another process, or in a test's other thread, sees either the old or the new text. */
+/* The status page: see status.h. The text of `work` is guarded by a sequence lock whose bytes are read and
+ * written atomically (relaxed), so that a reader in another process, or in a test's other thread, sees either
+ * the old or the new text. */
 #include "graph/status.h"
 
 #include <assert.h>
@@ -22,7 +23,8 @@ thea_rc status_create(struct status_page **out, int *fd, struct thea_err *err)
     int file = memfd_create("thea-status", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (file < 0) return thea_fail(err, THEA_EOS, "status page: memfd_create: %s", strerror(errno));
     void *page = MAP_FAILED;
-    if (ftruncate(file, STATUS_PAGE_BYTES) != 0 || fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0 ||
+    if (ftruncate(file, STATUS_PAGE_BYTES) != 0 ||
+        fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0 ||
         (page = mmap(NULL, STATUS_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)) == MAP_FAILED) {
         thea_rc rc = thea_fail(err, THEA_EOS, "status page: %s", strerror(errno));
         close(file);
@@ -58,8 +60,9 @@ thea_rc status_map(struct status_page **out, int fd, struct thea_err *err)
     if (page == MAP_FAILED) return thea_fail(err, THEA_EOS, "status page: mmap: %s", strerror(errno));
     if (fd < 0) page_begin(page);
     if (page->magic != STATUS_MAGIC || page->version != STATUS_VERSION) {
-        thea_rc rc = thea_fail(err, THEA_EUSAGE, "--status %d: not a status page of version %d (magic %08x, version %u)",
-                               fd, STATUS_VERSION, page->magic, page->version);
+        thea_rc rc = thea_fail(err, THEA_EUSAGE,
+                               "--status %d: not a status page of version %d (magic %08x, version %u)", fd,
+                               STATUS_VERSION, page->magic, page->version);
         munmap(page, STATUS_PAGE_BYTES);
         return rc;
     }
@@ -76,7 +79,8 @@ void status_set_work(struct status_page *page, const char *text)
 {
     uint32_t seq = atomic_load_explicit(&page->work_seq, memory_order_relaxed);
     size_t n = strnlen(text, sizeof page->work - 1);
-    while (n > 0 && text[n] != '\0' && ((unsigned char)text[n] & 0xC0) == 0x80) n--; /* not inside a character */
+    while (n > 0 && text[n] != '\0' && ((unsigned char)text[n] & 0xC0) == 0x80)
+        n--; /* not inside a character */
     atomic_store_explicit(&page->work_seq, seq + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     for (size_t i = 0; i < n; i++) __atomic_store_n(&page->work[i], text[i], __ATOMIC_RELAXED);
@@ -90,7 +94,8 @@ void status_get_work(const struct status_page *page, char *out, size_t size)
     /* A writer killed in the middle leaves an odd number for ever: after some tries, take what is there. */
     for (int tries = 0; tries < 1000; tries++) {
         uint32_t before = atomic_load_explicit(&page->work_seq, memory_order_acquire);
-        for (size_t i = 0; i < sizeof page->work; i++) out[i] = __atomic_load_n(&page->work[i], __ATOMIC_RELAXED);
+        for (size_t i = 0; i < sizeof page->work; i++)
+            out[i] = __atomic_load_n(&page->work[i], __ATOMIC_RELAXED);
         out[sizeof page->work - 1] = '\0';
         atomic_thread_fence(memory_order_acquire);
         if (before % 2 == 0 && atomic_load_explicit(&page->work_seq, memory_order_relaxed) == before) return;

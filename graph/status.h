@@ -1,6 +1,7 @@
-/* The status page: one page of shared memory per process, written by the stage, read by its supervisor while it lives and after its death.
- * One writer (the stage's thread; counters of links also by nng's threads), any reader; all counters only grow. A process without a
- * supervisor has a private page, so the code is the same. fabric.md section 11. */
+/* The status page: one page of shared memory per process, written by the stage, read by its supervisor while
+ * it lives and after its death. One writer (the stage's thread; counters of links also by nng's threads), any
+ * reader; all counters only grow. A process without a supervisor has a private page, so the code is the same.
+ * fabric.md section 11. */
 #ifndef GRAPH_STATUS_H
 #define GRAPH_STATUS_H
 
@@ -8,44 +9,51 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { STATUS_MAGIC = 0x54485350, STATUS_VERSION = 1, STATUS_LINKS_MAX = 32, STATUS_WORK_MAX = 8, STATUS_PAGE_BYTES = 8192 };
+enum {
+    STATUS_MAGIC = 0x54485350,
+    STATUS_VERSION = 1,
+    STATUS_LINKS_MAX = 32,
+    STATUS_WORK_MAX = 8,
+    STATUS_PAGE_BYTES = 8192
+};
 
 typedef enum { STATUS_STARTING, STATUS_RUNNING, STATUS_DRAINING, STATUS_DONE, STATUS_FAILED } status_state;
 
 /* One end of a link. sent = delivered + unwanted + stale must hold at eof (fabric.md section 3). */
 struct status_link {
-    uint32_t number;      /* link number of the address, 0 = unused row */
-    uint8_t outgoing;     /* 1: this process sends */
+    uint32_t number;  /* link number of the address, 0 = unused row */
+    uint8_t outgoing; /* 1: this process sends */
     char port[23];
-    _Atomic uint64_t frames;   /* sender: numbered frames handed to nng; receiver: delivered to the stage or dropped for a counted reason */
+    _Atomic uint64_t frames;   /* sender: numbered frames handed to nng; receiver: delivered to the stage or
+                                  dropped for a counted reason */
     _Atomic uint64_t unwanted; /* receiver: of those, discarded after STOP */
     _Atomic uint64_t stale;    /* receiver: of those, of an older epoch */
     _Atomic uint64_t bytes;
     _Atomic uint64_t copied_bytes; /* tensor bytes copied on this link */
-    _Atomic uint32_t queue;    /* receiver: frames waiting now */
-    _Atomic uint32_t window;   /* window in frames */
+    _Atomic uint32_t queue;        /* receiver: frames waiting now */
+    _Atomic uint32_t window;       /* window in frames */
 };
 
 struct status_page {
     uint32_t magic, version;
-    _Atomic uint32_t state;      /* status_state */
-    _Atomic int32_t exit_rc;     /* thea_rc it will exit with, once state is FAILED */
-    _Atomic uint64_t progress;   /* bumped per frame and per block: "not hung" */
+    _Atomic uint32_t state;    /* status_state */
+    _Atomic int32_t exit_rc;   /* thea_rc it will exit with, once state is FAILED */
+    _Atomic uint64_t progress; /* bumped per frame and per block: "not hung" */
     _Atomic uint64_t frames_in, frames_out;
-    _Atomic uint64_t tokens;     /* positions that passed */
-    _Atomic uint64_t documents;  /* streams ended here */
+    _Atomic uint64_t tokens;          /* positions that passed */
+    _Atomic uint64_t documents;       /* streams ended here */
     _Atomic uint64_t documents_total; /* a source knows how many will come: that number, else 0 */
-    _Atomic uint64_t skipped;    /* inputs a source left out, each told in a warning */
-    _Atomic uint64_t failed;     /* streams that ended with an error frame */
-    _Atomic uint64_t bytes;      /* bytes read by a source, written by a sink */
+    _Atomic uint64_t skipped;         /* inputs a source left out, each told in a warning */
+    _Atomic uint64_t failed;          /* streams that ended with an error frame */
+    _Atomic uint64_t bytes;           /* bytes read by a source, written by a sink */
     _Atomic uint64_t busy_ns, starved_ns, blocked_ns; /* in ops; waiting for input; waiting for credit */
     _Atomic uint64_t copied_bytes; /* tensor bytes copied into stream state (joins, gathering) */
-    _Atomic uint64_t started_ns; /* CLOCK_MONOTONIC */
+    _Atomic uint64_t started_ns;   /* CLOCK_MONOTONIC */
     _Atomic uint32_t link_count;
     struct status_link links[STATUS_LINKS_MAX];
     /* What it is working on, for crash reports: text guarded by a sequence lock (odd: being written). */
     _Atomic uint32_t work_seq;
-    char work[256];  /* "docs/architecture.md, positions 2048-2559 of 9102" */
+    char work[256];            /* "docs/architecture.md, positions 2048-2559 of 9102" */
     char skipped_reasons[256]; /* "2 not UTF-8, 1 over 16 MiB" */
 };
 _Static_assert(sizeof(struct status_page) <= STATUS_PAGE_BYTES, "the status page is two pages");

@@ -1,8 +1,9 @@
 /* matmul through OpenBLAS: the only file that knows it.
  *
- * The library is opened when kernels are first selected, not linked: loading it starts its pool of threads, which would cost every command a few
- * milliseconds and could take the signals that a supervisor waits for. By then its environment is set: one thread. Without the library the
- * plain product serves, slowly, and `thea doctor` says so. */
+ * The library is opened when kernels are first selected, not linked: loading it starts its pool of threads,
+ * which would cost every command a few milliseconds and could take the signals that a supervisor waits for.
+ * By then its environment is set: one thread. Without the library the plain product serves, slowly, and `thea
+ * doctor` says so. */
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
 #include <assert.h>
@@ -38,20 +39,22 @@ const char *kernels_blas_config(void)
 {
     matmul_setup_openblas();
     if (blas.library == NULL) return "none, products are slow: apt-get install libopenblas0-pthread";
-    return blas.get_config != NULL ? blas.get_config() : "OpenBLAS"; /* names the kernels it chose for this CPU, too */
+    return blas.get_config != NULL ? blas.get_config()
+                                   : "OpenBLAS"; /* names the kernels it chose for this CPU, too */
 }
 
-void matmul_forward_openblas(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, size_t M, size_t N,
-                             size_t K, float beta)
+void matmul_forward_openblas(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                             size_t M, size_t N, size_t K, float beta)
 {
-    assert(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX && ldx <= INT_MAX && ldy <= INT_MAX && ldw <= INT_MAX);
+    assert(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX && ldx <= INT_MAX && ldy <= INT_MAX &&
+           ldw <= INT_MAX);
     if (M == 0 || N == 0) return;
     if (blas.library == NULL) {
         matmul_forward(y, ldy, x, ldx, w, ldw, M, N, K, beta);
     } else if (M == 1 && K > 0) { /* one token: a product that reads w once, without packing it */
         blas.sgemv(CblasRowMajor, CblasNoTrans, (int)N, (int)K, 1.0f, w, (int)ldw, x, 1, beta, y, 1);
     } else {
-        blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)M, (int)N, (int)K, 1.0f, x, (int)ldx, w, (int)ldw, beta, y,
-                   (int)ldy);
+        blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)M, (int)N, (int)K, 1.0f, x, (int)ldx, w,
+                   (int)ldw, beta, y, (int)ldy);
     }
 }

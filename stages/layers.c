@@ -253,7 +253,10 @@ static thea_rc layers_open(struct stage *st, struct thea_err *err)
     range_of(l, &first, &last);
     const struct kernels *kernels = kernels_select(NULL);
     if (kernels == NULL)
-        return thea_fail(err, THEA_EUSAGE, "THEA_KERNELS=%s: this CPU has no such kernels; there are plain, avx2 and avx512 (thea doctor)", getenv("THEA_KERNELS"));
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "THEA_KERNELS=%s: this CPU has no such kernels; there are plain, avx2 and avx512 (thea doctor)",
+            getenv("THEA_KERNELS"));
     thea_rc rc = model_find(&l->dir, l->model_name, FIND_CONFIG | FIND_WEIGHTS, err);
     if (rc == THEA_OK) rc = workers_new(&l->workers, stage_threads(st), err);
     if (rc == THEA_OK) rc = model_open(&l->model, l->dir, first, last, l->workers, kernels, err);

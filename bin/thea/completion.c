@@ -13,9 +13,9 @@ static int run(const struct command_args *args)
     return rc == THEA_OK ? 0 : thea_log_failure(&err);
 }
 
-static const char *const examples[] = {
-    "eval \"$(thea completion bash)\"   in ~/.bashrc", "eval \"$(thea completion zsh)\"   in ~/.zshrc",
-    "thea completion fish | source   in ~/.config/fish/config.fish", NULL};
+static const char *const examples[] = {"eval \"$(thea completion bash)\"   in ~/.bashrc",
+                                       "eval \"$(thea completion zsh)\"   in ~/.zshrc",
+                                       "thea completion fish | source   in ~/.config/fish/config.fish", NULL};
 
 const struct command command_completion = {
     .name = "completion",

@@ -1,4 +1,5 @@
-/* thea doctor: what this machine has for thea, what is missing, and the command that gets it. Exit status 1 if something is. */
+/* thea doctor: what this machine has for thea, what is missing, and the command that gets it. Exit status 1
+ * if something is. */
 #include "bin/thea/support/command.h"
 #include "graph/control/kinds.h"
 #include "kernels/kernels.h"
@@ -42,10 +43,12 @@ static void check_cpu(struct report *r)
     say(r, true, "cpu", kernels_cpu_name(name, sizeof name));
     say(r, true, "features", kernels_cpu_features(features, sizeof features));
     if (k == NULL) {
-        say(r, false, "kernels", "THEA_KERNELS names none that this CPU runs: unset it, or plain, avx2, avx512");
+        say(r, false, "kernels",
+            "THEA_KERNELS names none that this CPU runs: unset it, or plain, avx2, avx512");
         return;
     }
-    snprintf(text, sizeof text, "%s%s", k->name, strcmp(k->name, "plain") == 0 ? " (slow: this CPU has no AVX2, or THEA_KERNELS says so)" : "");
+    snprintf(text, sizeof text, "%s%s", k->name,
+             strcmp(k->name, "plain") == 0 ? " (slow: this CPU has no AVX2, or THEA_KERNELS says so)" : "");
     say(r, true, "kernels", text);
     say(r, true, "BLAS", kernels_blas_config());
     snprintf(text, sizeof text, "%ld cores", sysconf(_SC_NPROCESSORS_ONLN));
@@ -69,7 +72,8 @@ static void check_limits(struct report *r)
     char text[128];
     if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
     bool enough = files.rlim_cur >= 256;
-    snprintf(text, sizeof text, "%llu%s", (unsigned long long)files.rlim_cur, enough ? "" : ": too few, raise it: ulimit -n 1024");
+    snprintf(text, sizeof text, "%llu%s", (unsigned long long)files.rlim_cur,
+             enough ? "" : ": too few, raise it: ulimit -n 1024");
     say(r, enough, "open files", text);
 }
 
@@ -78,23 +82,28 @@ static void check_system(struct report *r)
     struct utsname system;
     char text[256];
     if (uname(&system) == 0) {
-        snprintf(text, sizeof text, "thea %s on %s %s %s", THEA_VERSION, system.sysname, system.release, system.machine);
+        snprintf(text, sizeof text, "thea %s on %s %s %s", THEA_VERSION, system.sysname, system.release,
+                 system.machine);
         say(r, true, "version", text);
     }
     int fd = memfd_create("thea-doctor", MFD_CLOEXEC);
-    say(r, fd >= 0, "memfd", fd >= 0 ? "shared memory without names" : "memfd_create is refused here: thea run needs it");
+    say(r, fd >= 0, "memfd",
+        fd >= 0 ? "shared memory without names" : "memfd_create is refused here: thea run needs it");
     if (fd >= 0) close(fd);
     int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     int length = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "thea-doctor-%d", (int)getpid());
-    bool bound = sock >= 0 && bind(sock, (struct sockaddr *)&name, (socklen_t)(sizeof name.sun_family + 1 + (size_t)length)) == 0;
-    say(r, bound, "sockets", bound ? "abstract sockets" : "abstract sockets are refused here: thea run needs them");
+    bool bound = sock >= 0 && bind(sock, (struct sockaddr *)&name,
+                                   (socklen_t)(sizeof name.sun_family + 1 + (size_t)length)) == 0;
+    say(r, bound, "sockets",
+        bound ? "abstract sockets" : "abstract sockets are refused here: thea run needs them");
     if (sock >= 0) close(sock);
 }
 
 static void check_stages(struct report *r)
 {
-    static const char *const wanted[] = {"load", "tokenize", "detokenize", "layers", "score", "pool", "sample", "write", NULL};
+    static const char *const wanted[] = {"load", "tokenize", "detokenize", "layers", "score",
+                                         "pool", "sample",   "write",      NULL};
     char text[512] = "";
     size_t at = 0;
     bool all = true;
@@ -125,7 +134,8 @@ static void check_models(struct report *r)
     char text[128];
     model_list(count_model, &count);
     snprintf(text, sizeof text, "%d that can run here (thea models)", count);
-    say(r, count > 0, "models", count > 0 ? text : "none; get one: hf download LiquidAI/LFM2-350M   (pip install huggingface_hub)");
+    say(r, count > 0, "models",
+        count > 0 ? text : "none; get one: hf download LiquidAI/LFM2-350M   (pip install huggingface_hub)");
 }
 
 static int run(const struct command_args *args)
@@ -146,8 +156,10 @@ static int run(const struct command_args *args)
     return r.lacks > 0 ? 1 : 0;
 }
 
-static const struct command_option options[] = {{"json", 0, VALUE_BOOL, NULL, "one JSON list of {what, ok, found}", NULL}, {0}};
-static const char *const examples[] = {"thea doctor   before reporting a problem, and put its output into the report", NULL};
+static const struct command_option options[] = {
+    {"json", 0, VALUE_BOOL, NULL, "one JSON list of {what, ok, found}", NULL}, {0}};
+static const char *const examples[] = {
+    "thea doctor   before reporting a problem, and put its output into the report", NULL};
 
 const struct command command_doctor = {
     .name = "doctor",

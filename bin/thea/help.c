@@ -15,7 +15,10 @@ static thea_rc page(struct buf *out, const char *topic, struct thea_err *err)
     }
     thea_rc rc = manual_man_kind(out, topic, err);
     if (rc != THEA_ENOINPUT) return rc;
-    return thea_fail(err, THEA_EUSAGE, "help: no page about '%s'\n  there are: pipeline, the commands (thea --help) and the kinds (thea stages)", topic);
+    return thea_fail(err, THEA_EUSAGE,
+                     "help: no page about '%s'\n  there are: pipeline, the commands (thea --help) and the "
+                     "kinds (thea stages)",
+                     topic);
 }
 
 /* Show roff with man(1): false if it cannot. */
@@ -39,8 +42,10 @@ static int run(const struct command_args *args)
     return rc == THEA_OK ? 0 : thea_log_failure(&err);
 }
 
-static const struct command_option options[] = {{"roff", 0, VALUE_BOOL, NULL, "print the page's source, for man(1)", NULL}, {0}};
-static const char *const examples[] = {"thea help run   the page of a command", "thea help layers   of a kind of stage",
+static const struct command_option options[] = {
+    {"roff", 0, VALUE_BOOL, NULL, "print the page's source, for man(1)", NULL}, {0}};
+static const char *const examples[] = {"thea help run   the page of a command",
+                                       "thea help layers   of a kind of stage",
                                        "thea help pipeline   of the pipeline file", NULL};
 
 const struct command command_help = {

@@ -16,7 +16,8 @@ static uint64_t memory_at(const struct model_info *m, uint64_t positions)
     return m->parameters * 4 + m->kv_bytes_per_token * positions + m->state_bytes;
 }
 
-static struct json_node *info_json(const char *name, const char *dir, const struct model_info *m, const struct thea_err *why)
+static struct json_node *info_json(const char *name, const char *dir, const struct model_info *m,
+                                   const struct thea_err *why)
 {
     struct json_node *map = json_new_map();
     json_put(map, "name", json_new_string(name));
@@ -61,15 +62,20 @@ static void list_row(void *context, const char *name, const char *dir)
     struct model_info m;
     struct thea_err err = {0};
     bool runs = model_read_info(&m, dir, &err) == THEA_OK;
-    if (l->json) print_json_line(info_json(name, dir, runs ? &m : NULL, &err));
+    if (l->json)
+        print_json_line(info_json(name, dir, runs ? &m : NULL, &err));
     else {
         char parameters[28], memory[16];
-        if (l->count == 0) printf("%-28s %-8s %6s %6s %14s %8s %12s\n", "model", "family", "blocks", "hidden", "parameters", "context", "RAM at 32k");
+        if (l->count == 0)
+            printf("%-28s %-8s %6s %6s %14s %8s %12s\n", "model", "family", "blocks", "hidden", "parameters",
+                   "context", "RAM at 32k");
         if (runs) {
-            printf("%-28s %-8s %6zu %6zu %14s %8zu %12s\n", name, m.family, m.blocks, m.hidden, value_format_count(parameters, m.parameters),
-                   m.context, value_format_bytes(memory, memory_at(&m, LONG_CONTEXT)));
+            printf("%-28s %-8s %6zu %6zu %14s %8zu %12s\n", name, m.family, m.blocks, m.hidden,
+                   value_format_count(parameters, m.parameters), m.context,
+                   value_format_bytes(memory, memory_at(&m, LONG_CONTEXT)));
         } else {
-            printf("%-28s cannot run: %.*s\n", name, (int)strcspn(thea_err_message(&err), "\n"), thea_err_message(&err));
+            printf("%-28s cannot run: %.*s\n", name, (int)strcspn(thea_err_message(&err), "\n"),
+                   thea_err_message(&err));
         }
     }
     l->count++;
@@ -80,7 +86,8 @@ static int list(bool json)
     struct listing l = {.json = json};
     model_list(list_row, &l);
     if (l.count == 0) {
-        thea_warning("no models found\n  thea looks in THEA_MODEL_PATH, ~/.local/share/thea/models, the installed models and the Hugging Face cache");
+        thea_warning("no models found\n  thea looks in THEA_MODEL_PATH, ~/.local/share/thea/models, the "
+                     "installed models and the Hugging Face cache");
         return 1;
     }
     return 0;
@@ -89,13 +96,17 @@ static int list(bool json)
 static void print_details(const char *dir, const struct model_info *m)
 {
     char a[28], b[16], c[16];
-    printf("path        %s\nfamily      %s (%s)\nparameters  %s%s\nweights     %s\n", dir, m->family, m->model_type,
-           value_format_count(a, m->parameters), m->tied ? ", head tied to the embedding" : "", m->dtype[0] != '\0' ? m->dtype : "not said");
-    printf("blocks      %zu, %zu of them attention\nhidden      %zu, feed-forward %zu\n", m->blocks, m->attention_blocks, m->hidden, m->feed_forward);
-    printf("heads       %zu of %zu, %zu key/value\nvocabulary  %zu\ncontext     %zu positions\n", m->heads, m->head_size, m->kv_heads, m->vocab, m->context);
+    printf("path        %s\nfamily      %s (%s)\nparameters  %s%s\nweights     %s\n", dir, m->family,
+           m->model_type, value_format_count(a, m->parameters), m->tied ? ", head tied to the embedding" : "",
+           m->dtype[0] != '\0' ? m->dtype : "not said");
+    printf("blocks      %zu, %zu of them attention\nhidden      %zu, feed-forward %zu\n", m->blocks,
+           m->attention_blocks, m->hidden, m->feed_forward);
+    printf("heads       %zu of %zu, %zu key/value\nvocabulary  %zu\ncontext     %zu positions\n", m->heads,
+           m->head_size, m->kv_heads, m->vocab, m->context);
     printf("KV cache    %s a position, %s at 32,768\n", value_format_bytes(b, m->kv_bytes_per_token),
            value_format_bytes(c, m->kv_bytes_per_token * LONG_CONTEXT));
-    printf("memory      %s at 32,768 positions, computed in f32\n", value_format_bytes(b, memory_at(m, LONG_CONTEXT)));
+    printf("memory      %s at 32,768 positions, computed in f32\n",
+           value_format_bytes(b, memory_at(m, LONG_CONTEXT)));
 }
 
 static int show(const char *name, bool json)
@@ -104,9 +115,12 @@ static int show(const char *name, bool json)
     struct model_info m;
     char *dir = NULL;
     int status = 0;
-    if (model_find(&dir, name, FIND_CONFIG, &err) != THEA_OK || model_read_info(&m, dir, &err) != THEA_OK) status = thea_log_failure(&err);
-    else if (json) print_json_line(info_json(name, dir, &m, &err));
-    else print_details(dir, &m);
+    if (model_find(&dir, name, FIND_CONFIG, &err) != THEA_OK || model_read_info(&m, dir, &err) != THEA_OK)
+        status = thea_log_failure(&err);
+    else if (json)
+        print_json_line(info_json(name, dir, &m, &err));
+    else
+        print_details(dir, &m);
     free(dir);
     return status;
 }
@@ -117,14 +131,17 @@ static int run(const struct command_args *args)
     return args->operand_count == 0 ? list(json) : show(args->operands[0], json);
 }
 
-static const struct command_option options[] = {{"json", 0, VALUE_BOOL, NULL, "one JSON object a model (JSON Lines)", NULL}, {0}};
-static const char *const examples[] = {"thea models   what is here", "thea models thea-mini   one model, with its memory at 32k tokens", NULL};
+static const struct command_option options[] = {
+    {"json", 0, VALUE_BOOL, NULL, "one JSON object a model (JSON Lines)", NULL}, {0}};
+static const char *const examples[] = {
+    "thea models   what is here", "thea models thea-mini   one model, with its memory at 32k tokens", NULL};
 
 const struct command command_models = {
     .name = "models",
     .operands = "[MODEL]",
     .summary = "models on this machine, or one in detail",
-    .description = "Models are directories of the Hugging Face layout. thea looks in THEA_MODEL_PATH, $XDG_DATA_HOME/thea/models,\n"
+    .description = "Models are directories of the Hugging Face layout. thea looks in THEA_MODEL_PATH, "
+                   "$XDG_DATA_HOME/thea/models,\n"
                    "the installed models and the Hugging Face cache; it never downloads.",
     .options = options,
     .examples = examples,

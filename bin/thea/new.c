@@ -23,11 +23,13 @@ static const char stage_source[] =
     "enum { IN_FINAL, OUT_FINAL = 0 };\n"
     "\n"
     "/* One frame in, one frame out; tensors it does not know ride along by themselves. */\n"
-    "static thea_rc @ID@_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, struct thea_err *err)\n"
+    "static thea_rc @ID@_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in, "
+    "struct thea_err *err)\n"
     "{\n"
     "    (void)port, (void)err;\n"
     "    const struct @ID@ *self = stage_state(st);\n"
-    "    const struct tensor *x = frame_tensor(in, \"final\"); /* the runtime has checked dtype and shape */\n"
+    "    const struct tensor *x = frame_tensor(in, \"final\"); /* the runtime has checked dtype and shape "
+    "*/\n"
     "    const float *from = x->data;\n"
     "    float *to = stage_buffer(st, OUT_FINAL, x->size_bytes);\n"
     "    for (uint64_t i = 0; i < tensor_elements(x); i++) to[i] = from[i] * (float)self->factor;\n"
@@ -37,10 +39,13 @@ static const char stage_source[] =
     "}\n"
     "\n"
     "static const struct stage_option @ID@_options[] = {\n"
-    "    {.name = \"factor\", .type = VALUE_NUMBER, .def = \"2\", .meaning = \"what every value is multiplied by\", .offset = offsetof(struct @ID@, factor)},\n"
+    "    {.name = \"factor\", .type = VALUE_NUMBER, .def = \"2\", .meaning = \"what every value is "
+    "multiplied by\", .offset = offsetof(struct @ID@, factor)},\n"
     "    {0}};\n"
-    "static const struct stage_port @ID@_inputs[] = {{.name = \"final\", .dtype = TENSOR_F32, .shape = \"n, hidden\", .meaning = \"hidden states\"}, {0}};\n"
-    "static const struct stage_port @ID@_outputs[] = {{.name = \"final\", .dtype = TENSOR_F32, .shape = \"n, hidden\", .meaning = \"the same, scaled\"}, {0}};\n"
+    "static const struct stage_port @ID@_inputs[] = {{.name = \"final\", .dtype = TENSOR_F32, .shape = \"n, "
+    "hidden\", .meaning = \"hidden states\"}, {0}};\n"
+    "static const struct stage_port @ID@_outputs[] = {{.name = \"final\", .dtype = TENSOR_F32, .shape = \"n, "
+    "hidden\", .meaning = \"the same, scaled\"}, {0}};\n"
     "\n"
     "const struct stage_ops @ID@_ops = {\n"
     "    .kind = \"@NAME@\",\n"
@@ -76,10 +81,12 @@ static const char stage_test[] =
     "THEA_STAGE_PATH=$PWD\n"
     "export THEA_STAGE_PATH\n"
     "vectors() {\n"
-    "    echo '{\"id\": \"a\", \"tokens\": [1, 2, 3]}' | thea load --format tokens - | thea layers -m thea-mini --emit final |\n"
+    "    echo '{\"id\": \"a\", \"tokens\": [1, 2, 3]}' | thea load --format tokens - | thea layers -m "
+    "thea-mini --emit final |\n"
     "        thea @NAME@ --factor \"$1\" | thea pool --no-normalize | thea write --format jsonl\n"
     "}\n"
-    "plain=$(echo '{\"id\": \"a\", \"tokens\": [1, 2, 3]}' | thea load --format tokens - | thea layers -m thea-mini --emit final |\n"
+    "plain=$(echo '{\"id\": \"a\", \"tokens\": [1, 2, 3]}' | thea load --format tokens - | thea layers -m "
+    "thea-mini --emit final |\n"
     "    thea pool --no-normalize | thea write --format jsonl)\n"
     "[ \"$(vectors 1)\" = \"$plain\" ] || { echo \"a factor of 1 changed something\"; exit 1; }\n"
     "[ \"$(vectors 2)\" != \"$plain\" ] || { echo \"a factor of 2 changed nothing\"; exit 1; }\n"
@@ -107,13 +114,17 @@ static const char pipeline_source[] =
 static void fill_in(struct buf *out, const char *text, const char *name, const char *id)
 {
     for (; *text != '\0'; text++) {
-        if (strncmp(text, "@NAME@", 6) == 0) buf_add_text(out, name), text += 5;
-        else if (strncmp(text, "@ID@", 4) == 0) buf_add_text(out, id), text += 3;
-        else buf_add_char(out, *text);
+        if (strncmp(text, "@NAME@", 6) == 0)
+            buf_add_text(out, name), text += 5;
+        else if (strncmp(text, "@ID@", 4) == 0)
+            buf_add_text(out, id), text += 3;
+        else
+            buf_add_char(out, *text);
     }
 }
 
-static thea_rc write_new(const char *path, const char *template, const char *name, const char *id, mode_t mode, struct thea_err *err)
+static thea_rc write_new(const char *path, const char *template, const char *name, const char *id,
+                         mode_t mode, struct thea_err *err)
 {
     struct buf text = {0};
     FILE *file = fopen(path, "wxe");
@@ -130,15 +141,23 @@ static thea_rc write_new(const char *path, const char *template, const char *nam
 static thea_rc check_name(const char *name, struct thea_err *err)
 {
     bool good = isalpha((unsigned char)name[0]) && strlen(name) <= 40;
-    for (const char *p = name; *p != '\0'; p++) good = good && (islower((unsigned char)*p) || isdigit((unsigned char)*p) || *p == '-');
+    for (const char *p = name; *p != '\0'; p++)
+        good = good && (islower((unsigned char)*p) || isdigit((unsigned char)*p) || *p == '-');
     if (good) return THEA_OK;
-    return thea_fail(err, THEA_EUSAGE, "new: '%s' is no name: lower-case letters, digits and '-', a letter first, 40 at most", name);
+    return thea_fail(err, THEA_EUSAGE,
+                     "new: '%s' is no name: lower-case letters, digits and '-', a letter first, 40 at most",
+                     name);
 }
 
 static thea_rc new_stage(const char *name, struct thea_err *err)
 {
-    static const struct { const char *file; const char *template; mode_t mode; } files[] = {
-        {"thea-@NAME@.c", stage_source, 0644}, {"Makefile", stage_makefile, 0644}, {"test.sh", stage_test, 0755}};
+    static const struct {
+        const char *file;
+        const char *template;
+        mode_t mode;
+    } files[] = {{"thea-@NAME@.c", stage_source, 0644},
+                 {"Makefile", stage_makefile, 0644},
+                 {"test.sh", stage_test, 0755}};
     char id[64];
     snprintf(id, sizeof id, "%s", name);
     for (char *p = id; *p != '\0'; p++) *p = (char)(*p == '-' ? '_' : *p);
@@ -161,7 +180,8 @@ static int run(const struct command_args *args)
     struct thea_err err = {0};
     thea_rc rc = check_name(name, &err);
     if (rc != THEA_OK) return thea_log_failure(&err);
-    if (strcmp(sort, "stage") == 0) rc = new_stage(name, &err);
+    if (strcmp(sort, "stage") == 0)
+        rc = new_stage(name, &err);
     else if (strcmp(sort, "pipeline") == 0) {
         char path[64];
         snprintf(path, sizeof path, "%s.yaml", name);
@@ -169,20 +189,23 @@ static int run(const struct command_args *args)
     } else {
         const char *near = value_nearest(sort, sorts);
         thea_error("new: there is no template for a '%s'%s%s%s\n  usage  thea new stage|pipeline NAME", sort,
-                   near != NULL ? " (did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?)" : "");
+                   near != NULL ? " (did you mean '" : "", near != NULL ? near : "",
+                   near != NULL ? "'?)" : "");
         return 64;
     }
     return rc == THEA_OK ? 0 : thea_log_failure(&err);
 }
 
-static const char *const examples[] = {"thea new stage scale && make -C scale test   a stage in C, built and tested",
-                                       "thea new pipeline mine && thea check mine.yaml   a commented pipeline", NULL};
+static const char *const examples[] = {
+    "thea new stage scale && make -C scale test   a stage in C, built and tested",
+    "thea new pipeline mine && thea check mine.yaml   a commented pipeline", NULL};
 
 const struct command command_new = {
     .name = "new",
     .operands = "stage|pipeline NAME",
     .summary = "start a stage or a pipeline of your own",
-    .description = "`stage` makes ./NAME with a stage program in C, a Makefile and a test; `pipeline` makes ./NAME.yaml. Nothing is overwritten.",
+    .description = "`stage` makes ./NAME with a stage program in C, a Makefile and a test; `pipeline` makes "
+                   "./NAME.yaml. Nothing is overwritten.",
     .examples = examples,
     .min_operands = 2,
     .max_operands = 2,

@@ -61,22 +61,27 @@ static void values_preview(struct buf *out, const struct tensor *t)
 
 static void print_text(const struct frame *f, bool tensors, struct buf *out)
 {
-    buf_printf(out, "%-5s stream %llu seq %llu pos %llu", frame_kind_name(f->kind), (unsigned long long)f->stream,
-               (unsigned long long)f->seq, (unsigned long long)f->position);
+    buf_printf(out, "%-5s stream %llu seq %llu pos %llu", frame_kind_name(f->kind),
+               (unsigned long long)f->stream, (unsigned long long)f->seq, (unsigned long long)f->position);
     if (f->port != NULL && f->port[0] != '\0') buf_printf(out, "  port %s", f->port);
     for (size_t i = 0; i < f->attr_count; i++) {
         const struct attr *a = &f->attrs[i];
         buf_printf(out, "  %s=", a->key);
-        if (a->type == ATTR_TEXT) buf_add_text(out, a->text);
-        else if (a->type == ATTR_INT) buf_printf(out, "%lld", (long long)a->integer);
-        else buf_printf(out, "%g", a->number);
+        if (a->type == ATTR_TEXT)
+            buf_add_text(out, a->text);
+        else if (a->type == ATTR_INT)
+            buf_printf(out, "%lld", (long long)a->integer);
+        else
+            buf_printf(out, "%g", a->number);
     }
     buf_add_char(out, '\n');
     for (size_t i = 0; i < f->tensor_count; i++) {
         char shape[128];
         buf_printf(out, "      %-10s %s", f->tensors[i].name, tensor_describe(shape, &f->tensors[i]));
-        if (tensors && f->tensors[i].dtype == TENSOR_U8) text_preview(out, &f->tensors[i]);
-        else if (tensors && has_elements(&f->tensors[i])) values_preview(out, &f->tensors[i]);
+        if (tensors && f->tensors[i].dtype == TENSOR_U8)
+            text_preview(out, &f->tensors[i]);
+        else if (tensors && has_elements(&f->tensors[i]))
+            values_preview(out, &f->tensors[i]);
         buf_add_char(out, '\n');
     }
 }
@@ -96,7 +101,8 @@ static struct json_node *tensor_json(const struct tensor *t, bool values)
         return map;
     }
     struct json_node *list = json_new_list();
-    for (uint64_t i = 0; i < tensor_elements(t) && i < TAP_VALUES_JSON; i++) json_append(list, json_new_number(element(t, i)));
+    for (uint64_t i = 0; i < tensor_elements(t) && i < TAP_VALUES_JSON; i++)
+        json_append(list, json_new_number(element(t, i)));
     json_put(map, "values", list);
     return map;
 }
@@ -111,9 +117,10 @@ static void print_json(const struct frame *f, bool tensors, struct buf *out)
     json_put(map, "port", json_new_string(f->port));
     for (size_t i = 0; i < f->attr_count; i++) {
         const struct attr *a = &f->attrs[i];
-        json_put(attrs, a->key, a->type == ATTR_TEXT  ? json_new_string(a->text)
-                                : a->type == ATTR_INT ? json_new_int(a->integer)
-                                                      : json_new_number(a->number));
+        json_put(attrs, a->key,
+                 a->type == ATTR_TEXT  ? json_new_string(a->text)
+                 : a->type == ATTR_INT ? json_new_int(a->integer)
+                                       : json_new_number(a->number));
     }
     for (size_t i = 0; i < f->tensor_count; i++) json_append(list, tensor_json(&f->tensors[i], tensors));
     json_put(map, "attributes", attrs);
@@ -129,7 +136,8 @@ static thea_rc tap_stdin(const struct command_args *args, struct thea_err *err)
     struct frame_reader *reader = NULL;
     struct value limit = {.integer = INT64_MAX};
     const char *limit_text = command_value(args, "limit");
-    if (limit_text != NULL && value_parse(&limit, VALUE_INT, NULL, limit_text, err) != THEA_OK) return err->rc;
+    if (limit_text != NULL && value_parse(&limit, VALUE_INT, NULL, limit_text, err) != THEA_OK)
+        return err->rc;
     thea_rc rc = frame_reader_open(&reader, STDIN_FILENO, err);
     struct buf out = {0};
     struct frame f;
@@ -137,9 +145,12 @@ static thea_rc tap_stdin(const struct command_args *args, struct thea_err *err)
         rc = frame_read(reader, &f, err);
         if (rc != THEA_OK) break;
         buf_clear(&out);
-        if (command_flag(args, "json", false)) print_json(&f, command_flag(args, "tensors", false), &out);
-        else print_text(&f, command_flag(args, "tensors", false), &out);
-        if (fwrite(buf_text(&out), 1, out.len, stdout) != out.len || fflush(stdout) != 0) break; /* the reader had enough */
+        if (command_flag(args, "json", false))
+            print_json(&f, command_flag(args, "tensors", false), &out);
+        else
+            print_text(&f, command_flag(args, "tensors", false), &out);
+        if (fwrite(buf_text(&out), 1, out.len, stdout) != out.len || fflush(stdout) != 0)
+            break; /* the reader had enough */
     }
     buf_fini(&out);
     frame_reader_close(reader);
@@ -150,11 +161,13 @@ static int run(const struct command_args *args)
 {
     struct thea_err err = {0};
     if (strcmp(args->operands[0], "-") != 0) {
-        thea_error("tap: runs cannot be tapped yet (that comes with 0.2); frames on stdin can\n  usage  thea load README.md | thea tap -");
+        thea_error("tap: runs cannot be tapped yet (that comes with 0.2); frames on stdin can\n  usage  thea "
+                   "load README.md | thea tap -");
         return 64;
     }
     if (isatty(STDIN_FILENO)) {
-        thea_error("tap: stdin is a terminal; pipe frames into it\n  usage  thea load README.md | thea tap -");
+        thea_error(
+            "tap: stdin is a terminal; pipe frames into it\n  usage  thea load README.md | thea tap -");
         return 64;
     }
     return tap_stdin(args, &err) == THEA_OK ? 0 : thea_log_failure(&err);
@@ -162,7 +175,8 @@ static int run(const struct command_args *args)
 
 static const struct command_option options[] = {
     {"limit", 0, VALUE_INT, "N", "stop after N frames", NULL},
-    {"tensors", 0, VALUE_BOOL, NULL, "show values too: the first 8, or all with --json (4,096 at most)", NULL},
+    {"tensors", 0, VALUE_BOOL, NULL, "show values too: the first 8, or all with --json (4,096 at most)",
+     NULL},
     {"json", 0, VALUE_BOOL, NULL, "one JSON object a frame (JSON Lines)", NULL},
     {0},
 };
@@ -174,7 +188,8 @@ const struct command command_tap = {
     .name = "tap",
     .operands = "-",
     .summary = "print frames as text",
-    .description = "Reads frames on stdin, as a stage writes them, and prints a line for each frame and each of its tensors.",
+    .description = "Reads frames on stdin, as a stage writes them, and prints a line for each frame and each "
+                   "of its tensors.",
     .options = options,
     .examples = examples,
     .min_operands = 1,

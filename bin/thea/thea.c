@@ -1,4 +1,5 @@
-/* thea: finds the command, or executes the stage program, that a verb names. One name space: a verb is a command or a kind. */
+/* thea: finds the command, or executes the stage program, that a verb names. One name space: a verb is a
+ * command or a kind. */
 #include "bin/thea/support/command.h"
 #include "bin/thea/support/manual.h"
 #include "graph/control/kinds.h"
@@ -74,8 +75,9 @@ static int unknown_verb(const char *verb)
     for (size_t i = 0; i < n; i++) names[i] = commands[i]->name;
     for (size_t i = 0; i < k; i++) names[n + i] = kinds[i];
     const char *near = value_nearest(verb, names);
-    thea_error("unknown command '%s'%s%s%s\n  thea --help lists the commands, thea stages the kinds of stages", verb,
-               near != NULL ? " (did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?)" : "");
+    thea_error(
+        "unknown command '%s'%s%s%s\n  thea --help lists the commands, thea stages the kinds of stages", verb,
+        near != NULL ? " (did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?)" : "");
     free(names);
     kind_list_free(kinds);
     return 64;

@@ -69,8 +69,8 @@ static void pass_over(struct stage *st, struct stage_stream *s, uint32_t ports, 
     if (stage_stream_complete(st, s)) stage_stream_forget(st, s);
 }
 
-/* An edge may join ports of different names (`from: {final: center.centered}`). The sender's port names the frame and its main tensor: an op finds
- * that tensor under the name that its own port's table says. */
+/* An edge may join ports of different names (`from: {final: center.centered}`). The sender's port names the
+ * frame and its main tensor: an op finds that tensor under the name that its own port's table says. */
 static void rename_main_tensor(const struct stage *st, uint32_t ports, const struct frame *in)
 {
     if (ports == 0 || (ports & (ports - 1)) != 0) return;

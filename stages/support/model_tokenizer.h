@@ -5,8 +5,10 @@
 #include "graph/wire/stage.h"
 #include "text/tokenizer.h"
 
-/* In describe(): say where the model is. Without a model the table alone is asked for; open says what is missing. */
-THEA_CHECK thea_rc model_tokenizer_describe(struct stage_describe *d, const char *model, struct thea_err *err);
+/* In describe(): say where the model is. Without a model the table alone is asked for; open says what is
+ * missing. */
+THEA_CHECK thea_rc model_tokenizer_describe(struct stage_describe *d, const char *model,
+                                            struct thea_err *err);
 /* Errors: those of model_find and tokenizer_open. */
 THEA_CHECK thea_rc model_tokenizer_open(struct tokenizer **out, const char *model, struct thea_err *err);
 

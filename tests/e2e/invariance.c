@@ -1,4 +1,5 @@
-/* The same answer however it is cut: parts, chunks, threads, YAML or a shell pipe (DESIGN, invariant 1). Real processes, real links. */
+/* The same answer however it is cut: parts, chunks, threads, YAML or a shell pipe (DESIGN, invariant 1). Real
+ * processes, real links. */
 #include "graph/json.h"
 #include "tests/support/run.h"
 
@@ -15,10 +16,8 @@ struct model { /* arrays, not pointers: a parameter is copied into the test's pr
     int blocks;
 };
 static struct model models[] = {
-    {"thea-mini", "models/thea-mini", 10},
-    {"lfm2-tiny", "tests/goldens/lfm2-tiny", 6},
-    {"lfm2-mid", "tests/goldens/lfm2-mid", 8},
-    {"llama-tiny", "tests/goldens/llama-tiny", 4},
+    {"thea-mini", "models/thea-mini", 10},           {"lfm2-tiny", "tests/goldens/lfm2-tiny", 6},
+    {"lfm2-mid", "tests/goldens/lfm2-mid", 8},       {"llama-tiny", "tests/goldens/llama-tiny", 4},
     {"llama-rope3", "tests/goldens/llama-rope3", 3},
 };
 enum { DOCUMENTS = 3, PARTS_MAX = 16 };
@@ -54,9 +53,10 @@ static void expect_equal(const struct scores *got, const struct scores *want, co
 {
     for (size_t i = 0; i < DOCUMENTS; i++) {
         double off = fabs(got->perplexity[i] - want->perplexity[i]) / want->perplexity[i];
-        cr_assert_eq(got->tokens[i], want->tokens[i], "%s: document %zu has %lld tokens", how, i, (long long)got->tokens[i]);
-        cr_expect(off <= 1e-5, "%s: document %zu: perplexity %.9g, not %.9g (off by %.2g)", how, i, got->perplexity[i],
-                  want->perplexity[i], off);
+        cr_assert_eq(got->tokens[i], want->tokens[i], "%s: document %zu has %lld tokens", how, i,
+                     (long long)got->tokens[i]);
+        cr_expect(off <= 1e-5, "%s: document %zu: perplexity %.9g, not %.9g (off by %.2g)", how, i,
+                  got->perplexity[i], want->perplexity[i], off);
     }
 }
 
@@ -67,8 +67,8 @@ static struct scores by_pipe(const struct model *m, const int *ends, int parts, 
     struct run_result r;
     buf_printf(&command, "thea load --format tokens tests/goldens/ids/%s.jsonl", m->name);
     for (int p = 0; p < parts; p++) {
-        buf_printf(&command, " | thea layers -m %s --blocks %d-%d --chunk %d --threads %d", m->path, p == 0 ? 0 : ends[p - 1],
-                   (p == parts - 1 ? m->blocks : ends[p]) - 1, chunk, threads);
+        buf_printf(&command, " | thea layers -m %s --blocks %d-%d --chunk %d --threads %d", m->path,
+                   p == 0 ? 0 : ends[p - 1], (p == parts - 1 ? m->blocks : ends[p]) - 1, chunk, threads);
     }
     buf_add_text(&command, " | thea score | thea write --format jsonl");
     run_shell(&r, NULL, 120, "%s", buf_text(&command));
@@ -133,7 +133,9 @@ ParameterizedTestParameters(invariance, a_yaml_pipeline_scores_as_the_shell_pipe
 
 ParameterizedTest(struct model *m, invariance, a_yaml_pipeline_scores_as_the_shell_pipe_does, .timeout = 280)
 {
-    static const struct { int chunk, threads; } runs[] = {{512, 1}, {7, 1}, {64, 2}, {1, 1}};
+    static const struct {
+        int chunk, threads;
+    } runs[] = {{512, 1}, {7, 1}, {64, 2}, {1, 1}};
     struct scores want = by_pipe(m, NULL, 1, 512, 1);
     for (int i = 0; i < 4; i++) {
         int split = i == 3 ? m->blocks : i + 1;

@@ -1,4 +1,5 @@
-/* Documents stream: a chunk is in every stage at the same time, a diamond with small windows does not stop, an early reader stops the sources. */
+/* Documents stream: a chunk is in every stage at the same time, a diamond with small windows does not stop,
+ * an early reader stops the sources. */
 #include "graph/json.h"
 #include "tests/support/run.h"
 
@@ -51,13 +52,16 @@ Test(streaming, frames_of_one_document_are_inside_three_layer_stages_at_the_same
     struct run_result r;
     char *dir = run_temp_dir(), path[256];
     run_shell(&r, NULL, 100,
-              "for i in $(seq 60); do cat README.md; done | head -c 60000 >%s/long.md && THEA_TRACE=%s/trace thea run score %s/long.md --run-dir %s/run -q "
-              "--set layers.split=3 --set layers.chunk=64 --set write.format=jsonl", dir, dir, dir, dir);
+              "for i in $(seq 60); do cat README.md; done | head -c 60000 >%s/long.md && THEA_TRACE=%s/trace "
+              "thea run score %s/long.md --run-dir %s/run -q "
+              "--set layers.split=3 --set layers.chunk=64 --set write.format=jsonl",
+              dir, dir, dir, dir);
     cr_assert_eq(r.status, 0, "%s", buf_text(&r.err));
     snprintf(path, sizeof path, "%s/trace", dir);
     size_t n = read_trace(ops, OPS, path);
     struct op a = span(ops, n, "layers/0"), b = span(ops, n, "layers/1"), c = span(ops, n, "layers/2");
-    cr_assert(a.end_ns > 0 && b.end_ns > 0 && c.end_ns > 0, "the trace has no ops of all three parts (%zu ops)", n);
+    cr_assert(a.end_ns > 0 && b.end_ns > 0 && c.end_ns > 0,
+              "the trace has no ops of all three parts (%zu ops)", n);
     cr_expect_lt(c.begin_ns, a.end_ns, "the last part began only after the first had finished");
     cr_expect_lt(b.begin_ns, a.end_ns);
     run_result_fini(&r);
@@ -70,12 +74,14 @@ Test(streaming, a_diamond_with_window_2_and_64_chunks_finishes, .timeout = 120)
     struct run_result r;
     char *dir = run_temp_dir();
     run_shell(&r, NULL, 100,
-              "seq -s, 3 2050 | sed 's/^/{\"id\": \"long\", \"tokens\": [/; s/$/]}/' >%s/ids.jsonl; cat >%s/diamond.yaml <<'END'\n"
+              "seq -s, 3 2050 | sed 's/^/{\"id\": \"long\", \"tokens\": [/; s/$/]}/' >%s/ids.jsonl; cat "
+              ">%s/diamond.yaml <<'END'\n"
               "name: diamond\nmodel: thea-mini\nstages:\n"
               "  load:   {kind: load, format: tokens, paths: [ids.jsonl]}\n"
               "  layers: {kind: layers, from: load, chunk: 32, window: 2}\n"
               "  pool:   {kind: pool, from: layers, window: 2}\n"
-              "  center: {kind: %s/tests/thea-center, from: {final: layers.final, vector: pool.vector}, window: 2}\n"
+              "  center: {kind: %s/tests/thea-center, from: {final: layers.final, vector: pool.vector}, "
+              "window: 2}\n"
               "  write:  {kind: write, from: {final: center}, format: safetensors, output: out.safetensors}\n"
               "END\nthea run %s/diamond.yaml --run-dir %s/run -q && ls -l %s/out.safetensors",
               dir, dir, run_bin_dir(), dir, dir, dir);
@@ -88,7 +94,8 @@ Test(streaming, a_reader_that_has_enough_stops_everything_quietly, .timeout = 12
 {
     struct run_result r;
     run_shell(&r, NULL, 60,
-              "thea load README.md docs | thea tokenize -m thea-mini | thea layers -m thea-mini --blocks 0-2 | thea layers -m thea-mini --blocks 3- "
+              "thea load README.md docs | thea tokenize -m thea-mini | thea layers -m thea-mini --blocks 0-2 "
+              "| thea layers -m thea-mini --blocks 3- "
               "| thea score | thea write --format tsv | head -1");
     cr_assert_eq(r.status, 0);
     cr_expect_eq(r.err.len, 0, "something was said: %s", buf_text(&r.err));

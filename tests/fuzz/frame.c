@@ -1,4 +1,5 @@
-/* libFuzzer target: any bytes as a frame. What passes is used as a stage would: all tensors read, copied, matched. */
+/* libFuzzer target: any bytes as a frame. What passes is used as a stage would: all tensors read, copied,
+ * matched. */
 #include "graph/wire/frame.h"
 
 #include <stdlib.h>

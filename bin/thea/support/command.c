@@ -1,4 +1,5 @@
-/* Parsing a command line against a command's table. Invariant: everything in `given` passed value_parse for its type. */
+/* Parsing a command line against a command's table. Invariant: everything in `given` passed value_parse for
+ * its type. */
 #include "bin/thea/support/command.h"
 
 #include <stdio.h>
@@ -15,15 +16,18 @@ const struct command_option command_common_options[] = {
     {0},
 };
 
-static const struct command_option *find_in(const struct command_option *options, const char *name, size_t len, char letter)
+static const struct command_option *find_in(const struct command_option *options, const char *name,
+                                            size_t len, char letter)
 {
     for (const struct command_option *o = options; o != NULL && o->name != NULL; o++) {
-        if (letter != 0 ? o->letter == letter : strlen(o->name) == len && memcmp(o->name, name, len) == 0) return o;
+        if (letter != 0 ? o->letter == letter : strlen(o->name) == len && memcmp(o->name, name, len) == 0)
+            return o;
     }
     return NULL;
 }
 
-static const struct command_option *find_option(const struct command *c, const char *name, size_t len, char letter)
+static const struct command_option *find_option(const struct command *c, const char *name, size_t len,
+                                                char letter)
 {
     const struct command_option *o = find_in(c->options, name, len, letter);
     return o != NULL ? o : find_in(command_common_options, name, len, letter);
@@ -33,15 +37,17 @@ static thea_rc unknown_option(const struct command *c, const char *word, struct 
 {
     const char *names[64];
     size_t n = 0;
-    for (const struct command_option *o = c->options; o != NULL && o->name != NULL && n < 50; o++) names[n++] = o->name;
+    for (const struct command_option *o = c->options; o != NULL && o->name != NULL && n < 50; o++)
+        names[n++] = o->name;
     for (const struct command_option *o = command_common_options; o->name != NULL; o++) names[n++] = o->name;
     names[n] = NULL;
     char bare[64];
     snprintf(bare, sizeof bare, "%s", word + strspn(word, "-"));
     bare[strcspn(bare, "=")] = '\0';
     const char *near = value_nearest(bare, names);
-    return thea_fail(err, THEA_EUSAGE, "%s: unknown option '%s'%s%s%s\n  thea %s --help lists its options", c->name, word,
-                     near != NULL ? " (did you mean '--" : "", near != NULL ? near : "", near != NULL ? "'?)" : "", c->name);
+    return thea_fail(err, THEA_EUSAGE, "%s: unknown option '%s'%s%s%s\n  thea %s --help lists its options",
+                     c->name, word, near != NULL ? " (did you mean '--" : "", near != NULL ? near : "",
+                     near != NULL ? "'?)" : "", c->name);
 }
 
 struct parse {
@@ -56,10 +62,13 @@ struct parse {
 static bool apply_common(struct parse *p, const struct command_option *o, const char *value)
 {
     bool on = strcmp(value, "true") == 0;
-    if (o < command_common_options || o >= command_common_options + sizeof command_common_options / sizeof *command_common_options) return false;
+    if (o < command_common_options ||
+        o >= command_common_options + sizeof command_common_options / sizeof *command_common_options)
+        return false;
     if (strcmp(o->name, "help") == 0) p->help = on;
     if (strcmp(o->name, "quiet") == 0 && on) thea_log_set_level(THEA_LOG_ERROR);
-    if (strcmp(o->name, "verbose") == 0 && on) thea_log_set_level(++p->verbose > 1 ? THEA_LOG_DEBUG : THEA_LOG_INFO);
+    if (strcmp(o->name, "verbose") == 0 && on)
+        thea_log_set_level(++p->verbose > 1 ? THEA_LOG_DEBUG : THEA_LOG_INFO);
     if (strcmp(o->name, "color") == 0) {
         thea_log_set_color(strcmp(value, "always") == 0  ? THEA_COLOR_ALWAYS
                            : strcmp(value, "never") == 0 ? THEA_COLOR_NEVER
@@ -76,17 +85,18 @@ static thea_rc give(struct parse *p, const struct command_option *o, const char 
     if (value_parse(&checked, o->type, &limits, value, err) != THEA_OK) {
         return thea_fail_prefix(err, "%s: --%s", args->command->name, o->name);
     }
-    if (apply_common(p, o, value) && strcmp(o->name, "quiet") != 0 && strcmp(o->name, "verbose") != 0) return THEA_OK;
+    if (apply_common(p, o, value) && strcmp(o->name, "quiet") != 0 && strcmp(o->name, "verbose") != 0)
+        return THEA_OK;
     args->given[args->given_count++] = (struct command_given){o, value};
     return THEA_OK;
 }
 
-static thea_rc take_value(struct parse *p, const struct command_option *o, const char *shown, const char **value,
-                          struct thea_err *err)
+static thea_rc take_value(struct parse *p, const struct command_option *o, const char *shown,
+                          const char **value, struct thea_err *err)
 {
     if (p->at + 1 >= p->argc) {
-        return thea_fail(err, THEA_EUSAGE, "%s: option '%s' needs a value: %s %s", p->args->command->name, shown, shown,
-                         o->argument != NULL ? o->argument : "VALUE");
+        return thea_fail(err, THEA_EUSAGE, "%s: option '%s' needs a value: %s %s", p->args->command->name,
+                         shown, shown, o->argument != NULL ? o->argument : "VALUE");
     }
     *value = p->argv[++p->at];
     return THEA_OK;
@@ -122,7 +132,8 @@ static thea_rc parse_letters(struct parse *p, const char *word, struct thea_err 
         if (o == NULL) return unknown_option(p->args->command, word, err);
         const char *value = "true";
         bool rest = o->type != VALUE_BOOL;
-        if (rest && at[1] != '\0') value = at + 1;
+        if (rest && at[1] != '\0')
+            value = at + 1;
         else if (rest) {
             thea_rc rc = take_value(p, o, word, &value, err);
             if (rc != THEA_OK) return rc;
@@ -137,7 +148,8 @@ static thea_rc check_operands(const struct command_args *args, struct thea_err *
 {
     const struct command *c = args->command;
     if (args->operand_count < c->min_operands) {
-        return thea_fail(err, THEA_EUSAGE, "%s: something is missing\n  usage  thea %s [OPTION…] %s", c->name, c->name, c->operands);
+        return thea_fail(err, THEA_EUSAGE, "%s: something is missing\n  usage  thea %s [OPTION…] %s", c->name,
+                         c->name, c->operands);
     }
     if (args->operand_count > c->max_operands) {
         return thea_fail(err, THEA_EUSAGE, "%s: one too many: '%s'\n  usage  thea %s [OPTION…] %s", c->name,
@@ -146,7 +158,8 @@ static thea_rc check_operands(const struct command_args *args, struct thea_err *
     return THEA_OK;
 }
 
-thea_rc command_parse(struct command_args *out, const struct command *command, int argc, char **argv, struct thea_err *err)
+thea_rc command_parse(struct command_args *out, const struct command *command, int argc, char **argv,
+                      struct thea_err *err)
 {
     *out = (struct command_args){.command = command, .argc = argc, .argv = argv};
     size_t letters = 1;
@@ -159,10 +172,14 @@ thea_rc command_parse(struct command_args *out, const struct command *command, i
     for (p.at = 2; p.at < argc; p.at++) {
         const char *word = argv[p.at];
         thea_rc rc = THEA_OK;
-        if (options && strcmp(word, "--") == 0) options = false;
-        else if (options && strncmp(word, "--", 2) == 0) rc = parse_long(&p, word, err);
-        else if (options && word[0] == '-' && word[1] != '\0') rc = parse_letters(&p, word, err);
-        else out->operands[out->operand_count++] = word;
+        if (options && strcmp(word, "--") == 0)
+            options = false;
+        else if (options && strncmp(word, "--", 2) == 0)
+            rc = parse_long(&p, word, err);
+        else if (options && word[0] == '-' && word[1] != '\0')
+            rc = parse_letters(&p, word, err);
+        else
+            out->operands[out->operand_count++] = word;
         if (rc != THEA_OK) return rc;
     }
     return p.help ? THEA_DONE : check_operands(out, err);

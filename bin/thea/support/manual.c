@@ -1,4 +1,5 @@
-/* Help texts and man pages from the tables. Invariant: nothing is said here that a table does not say, but for the frame around it. */
+/* Help texts and man pages from the tables. Invariant: nothing is said here that a table does not say, but
+ * for the frame around it. */
 #include "bin/thea/support/manual.h"
 
 #include "graph/control/kinds.h"
@@ -24,8 +25,10 @@ static void pad(struct buf *out, int written, int width)
 /* "-m, --model MODEL" */
 static void option_head(struct buf *out, const struct command_option *o)
 {
-    if (o->letter != 0) buf_printf(out, "-%c, ", o->letter);
-    else buf_add_text(out, "    ");
+    if (o->letter != 0)
+        buf_printf(out, "-%c, ", o->letter);
+    else
+        buf_add_text(out, "    ");
     buf_printf(out, "--%s", o->name);
     if (o->argument != NULL) buf_printf(out, " %s", o->argument);
 }
@@ -57,7 +60,8 @@ static void example_row(struct buf *out, const char *example)
 
 void manual_command(struct buf *out, const struct command *c)
 {
-    buf_printf(out, "thea %s: %s\n\nusage  thea %s [OPTION…] %s\n", c->name, c->summary, c->name, c->operands != NULL ? c->operands : "");
+    buf_printf(out, "thea %s: %s\n\nusage  thea %s [OPTION…] %s\n", c->name, c->summary, c->name,
+               c->operands != NULL ? c->operands : "");
     if (c->description != NULL) buf_printf(out, "\n%s\n", c->description);
     buf_add_text(out, "\noptions\n");
     option_rows(out, c->options);
@@ -73,7 +77,8 @@ static void kind_rows(struct buf *out)
         const struct json_node *table = NULL;
         char *program = NULL;
         struct thea_err err;
-        if (kind_find(&program, kinds[i], ".", &err) == THEA_OK && kind_describe(&table, program, NULL, &err) == THEA_OK) {
+        if (kind_find(&program, kinds[i], ".", &err) == THEA_OK &&
+            kind_describe(&table, program, NULL, &err) == THEA_OK) {
             buf_printf(out, "  %-12s %s\n", kinds[i], json_text_or(table, "summary", ""));
         }
         free(program);
@@ -83,13 +88,17 @@ static void kind_rows(struct buf *out)
 
 void manual_overview(struct buf *out)
 {
-    buf_add_text(out, "thea runs neural networks as Unix processes: pipelines of stages that stream long documents through a model.\n\n"
-                      "usage  thea COMMAND [OPTION…] [OPERAND…]\n       thea KIND [OPTION…]           a stage as a filter: frames in, frames out\n\n"
+    buf_add_text(out, "thea runs neural networks as Unix processes: pipelines of stages that stream long "
+                      "documents through a model.\n\n"
+                      "usage  thea COMMAND [OPTION…] [OPERAND…]\n       thea KIND [OPTION…]           a "
+                      "stage as a filter: frames in, frames out\n\n"
                       "commands\n");
-    for (size_t i = 0; commands[i] != NULL; i++) buf_printf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; commands[i] != NULL; i++)
+        buf_printf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
     buf_add_text(out, "\nkinds of stages\n");
     kind_rows(out);
-    buf_add_text(out, "\nexamples\n  thea run score ~/notes           bits per byte of your files, and their most surprising lines\n"
+    buf_add_text(out, "\nexamples\n  thea run score ~/notes           bits per byte of your files, and their "
+                      "most surprising lines\n"
                       "  thea generate \"The pipeline\"     let a model write\n"
                       "  thea COMMAND --help              options and examples of each\n");
 }
@@ -102,14 +111,18 @@ void manual_roff_text(struct buf *out, const char *text)
     bool line_start = true;
     for (; *text != '\0'; text++) {
         if (line_start && (*text == '.' || *text == '\'')) buf_add_text(out, "\\&");
-        if (*text == '\\') buf_add_text(out, "\\e");
-        else if (*text == '-') buf_add_text(out, "\\-");
-        else buf_add_char(out, *text);
+        if (*text == '\\')
+            buf_add_text(out, "\\e");
+        else if (*text == '-')
+            buf_add_text(out, "\\-");
+        else
+            buf_add_char(out, *text);
         line_start = *text == '\n';
     }
 }
 
-void manual_roff_head(struct buf *out, const char *title, const char *section, const char *name, const char *summary)
+void manual_roff_head(struct buf *out, const char *title, const char *section, const char *name,
+                      const char *summary)
 {
     buf_printf(out, ".TH %s %s \"\" \"thea %s\" \"thea\"\n.SH NAME\n", title, section, THEA_VERSION);
     manual_roff_text(out, name);
@@ -164,17 +177,22 @@ void manual_man_page(struct buf *out, const struct command *c)
 void manual_man_overview(struct buf *out)
 {
     manual_roff_head(out, "THEA", "1", "thea", "runs neural networks as Unix processes");
-    buf_add_text(out, ".SH SYNOPSIS\n.B thea\nCOMMAND [OPTION...] [OPERAND...]\n.br\n.B thea\nKIND [OPTION...]\n.SH COMMANDS\n");
+    buf_add_text(out, ".SH SYNOPSIS\n.B thea\nCOMMAND [OPTION...] [OPERAND...]\n.br\n.B thea\nKIND "
+                      "[OPTION...]\n.SH COMMANDS\n");
     for (size_t i = 0; commands[i] != NULL; i++) {
         buf_printf(out, ".TP\n.BR thea-%s (1)\n", commands[i]->name);
         manual_roff_text(out, commands[i]->summary);
         buf_add_char(out, '\n');
     }
     buf_add_text(out, ".SH EXIT STATUS\n"
-                      ".TP\n0\ndone; also a reader that had enough\n.TP\n1\ndone, but look: documents failed, something is lacking\n"
-                      ".TP\n64\nwrong command line\n.TP\n65\nbad content of a named input\n.TP\n66\nan input or model is missing\n"
-                      ".TP\n70\na stage crashed\n.TP\n71, 73, 74\nthe system refused; cannot create the output; read or write failed\n"
-                      ".TP\n76\ndamaged frames from a peer\n.TP\n78\na mistake in a pipeline file\n.TP\n130, 143\nended by SIGINT, SIGTERM\n");
+                      ".TP\n0\ndone; also a reader that had enough\n.TP\n1\ndone, but look: documents "
+                      "failed, something is lacking\n"
+                      ".TP\n64\nwrong command line\n.TP\n65\nbad content of a named input\n.TP\n66\nan input "
+                      "or model is missing\n"
+                      ".TP\n70\na stage crashed\n.TP\n71, 73, 74\nthe system refused; cannot create the "
+                      "output; read or write failed\n"
+                      ".TP\n76\ndamaged frames from a peer\n.TP\n78\na mistake in a pipeline file\n.TP\n130, "
+                      "143\nended by SIGINT, SIGTERM\n");
 }
 
 /* --- completion --- */
@@ -182,8 +200,10 @@ void manual_man_overview(struct buf *out)
 static void bash_case(struct buf *out, const struct command *c)
 {
     buf_printf(out, "    %s) words=\"", c->name);
-    for (const struct command_option *o = c->options; o != NULL && o->name != NULL; o++) buf_printf(out, "--%s ", o->name);
-    for (const struct command_option *o = command_common_options; o->name != NULL; o++) buf_printf(out, "--%s ", o->name);
+    for (const struct command_option *o = c->options; o != NULL && o->name != NULL; o++)
+        buf_printf(out, "--%s ", o->name);
+    for (const struct command_option *o = command_common_options; o->name != NULL; o++)
+        buf_printf(out, "--%s ", o->name);
     buf_add_text(out, "\" ;;\n");
 }
 
@@ -192,7 +212,8 @@ static void kind_case(struct buf *out, const char *kind)
     const struct json_node *table = NULL;
     char *program = NULL;
     struct thea_err err;
-    if (kind_find(&program, kind, ".", &err) == THEA_OK && kind_describe(&table, program, NULL, &err) == THEA_OK) {
+    if (kind_find(&program, kind, ".", &err) == THEA_OK &&
+        kind_describe(&table, program, NULL, &err) == THEA_OK) {
         const struct json_node *options = json_member(table, "options");
         buf_printf(out, "    %s) words=\"", kind);
         for (size_t i = 0; i < json_count(options); i++) {
@@ -214,17 +235,22 @@ static void verbs(struct buf *out, char **kinds)
 
 static void bash_script(struct buf *out, char **kinds)
 {
-    buf_add_text(out, "# thea completion for bash: eval \"$(thea completion bash)\"\n_thea() {\n"
-                      "  local cur=${COMP_WORDS[COMP_CWORD]} words=\"\"\n  if [ \"$COMP_CWORD\" -eq 1 ]; then words=\"");
+    buf_add_text(
+        out,
+        "# thea completion for bash: eval \"$(thea completion bash)\"\n_thea() {\n"
+        "  local cur=${COMP_WORDS[COMP_CWORD]} words=\"\"\n  if [ \"$COMP_CWORD\" -eq 1 ]; then words=\"");
     verbs(out, kinds);
     buf_add_text(out, "\"\n  else case ${COMP_WORDS[1]} in\n");
     for (size_t i = 0; commands[i] != NULL; i++) bash_case(out, commands[i]);
     for (size_t i = 0; kinds[i] != NULL; i++) kind_case(out, kinds[i]);
-    buf_add_text(out, "  esac; fi\n  COMPREPLY=()\n"
-                      "  case $cur in -*) ;; *) [ \"$COMP_CWORD\" -gt 1 ] && words=\"\" ;; esac\n"
-                      "  while IFS= read -r word; do COMPREPLY+=(\"$word\"); done < <(compgen -W \"$words\" -- \"$cur\")\n"
-                      "  [ ${#COMPREPLY[@]} -gt 0 ] || while IFS= read -r word; do COMPREPLY+=(\"$word\"); done < <(compgen -f -- \"$cur\")\n"
-                      "}\ncomplete -o filenames -F _thea thea\n");
+    buf_add_text(
+        out,
+        "  esac; fi\n  COMPREPLY=()\n"
+        "  case $cur in -*) ;; *) [ \"$COMP_CWORD\" -gt 1 ] && words=\"\" ;; esac\n"
+        "  while IFS= read -r word; do COMPREPLY+=(\"$word\"); done < <(compgen -W \"$words\" -- \"$cur\")\n"
+        "  [ ${#COMPREPLY[@]} -gt 0 ] || while IFS= read -r word; do COMPREPLY+=(\"$word\"); done < "
+        "<(compgen -f -- \"$cur\")\n"
+        "}\ncomplete -o filenames -F _thea thea\n");
 }
 
 static void fish_script(struct buf *out, char **kinds)
@@ -234,11 +260,12 @@ static void fish_script(struct buf *out, char **kinds)
         const struct command *c = commands[i];
         buf_printf(out, "complete -c thea -n __fish_use_subcommand -a %s -d '%s'\n", c->name, c->summary);
         for (const struct command_option *o = c->options; o != NULL && o->name != NULL; o++) {
-            buf_printf(out, "complete -c thea -n '__fish_seen_subcommand_from %s' -l %s%s\n", c->name, o->name,
-                       o->type == VALUE_BOOL ? "" : " -r");
+            buf_printf(out, "complete -c thea -n '__fish_seen_subcommand_from %s' -l %s%s\n", c->name,
+                       o->name, o->type == VALUE_BOOL ? "" : " -r");
         }
     }
-    for (size_t i = 0; kinds[i] != NULL; i++) buf_printf(out, "complete -c thea -n __fish_use_subcommand -a %s -d stage\n", kinds[i]);
+    for (size_t i = 0; kinds[i] != NULL; i++)
+        buf_printf(out, "complete -c thea -n __fish_use_subcommand -a %s -d stage\n", kinds[i]);
 }
 
 thea_rc manual_completion(struct buf *out, const char *shell, struct thea_err *err)
@@ -247,13 +274,18 @@ thea_rc manual_completion(struct buf *out, const char *shell, struct thea_err *e
     const char *near = value_nearest(shell, shells);
     bool zsh = strcmp(shell, "zsh") == 0;
     if (!zsh && strcmp(shell, "bash") != 0 && strcmp(shell, "fish") != 0) {
-        return thea_fail(err, THEA_EUSAGE, "completion: no script for '%s'%s%s%s; there are bash, zsh and fish", shell,
-                         near != NULL ? " (did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?)" : "");
+        return thea_fail(
+            err, THEA_EUSAGE, "completion: no script for '%s'%s%s%s; there are bash, zsh and fish", shell,
+            near != NULL ? " (did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?)" : "");
     }
     char **kinds = kind_list();
-    if (zsh) buf_add_text(out, "# thea completion for zsh: eval \"$(thea completion zsh)\"\nautoload -U +X bashcompinit && bashcompinit\n");
-    if (strcmp(shell, "fish") == 0) fish_script(out, kinds);
-    else bash_script(out, kinds);
+    if (zsh)
+        buf_add_text(out, "# thea completion for zsh: eval \"$(thea completion zsh)\"\nautoload -U +X "
+                          "bashcompinit && bashcompinit\n");
+    if (strcmp(shell, "fish") == 0)
+        fish_script(out, kinds);
+    else
+        bash_script(out, kinds);
     kind_list_free(kinds);
     return THEA_OK;
 }

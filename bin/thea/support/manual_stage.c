@@ -37,8 +37,11 @@ static void port_page(struct buf *out, const struct json_node *port)
     const struct json_node *shape = json_member(port, "shape");
     for (size_t i = 0; i < json_count(shape); i++) {
         const struct json_node *dim = json_item(shape, i);
-        if (json_kind(dim) == JSON_INT_) buf_printf(out, "%s%lld", i == 0 ? "" : ", ", (long long)json_int(dim));
-        else buf_printf(out, "%s%s", i == 0 ? "" : ", ", json_text(dim, NULL) != NULL ? json_text(dim, NULL) : "?");
+        if (json_kind(dim) == JSON_INT_)
+            buf_printf(out, "%s%lld", i == 0 ? "" : ", ", (long long)json_int(dim));
+        else
+            buf_printf(out, "%s%s", i == 0 ? "" : ", ",
+                       json_text(dim, NULL) != NULL ? json_text(dim, NULL) : "?");
     }
     buf_add_text(out, "] ");
     manual_roff_text(out, json_text_or(port, "meaning", ""));
@@ -73,8 +76,11 @@ thea_rc manual_man_kind(struct buf *out, const char *kind, struct thea_err *err)
     snprintf(title, sizeof title, "%s", name);
     for (char *p = title; *p != '\0'; p++) *p = (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p);
     manual_roff_head(out, title, "1", name, json_text_or(table, "summary", ""));
-    buf_printf(out, ".SH SYNOPSIS\n.B thea %s\n[OPTION...]\n.SH DESCRIPTION\nA stage: frames on stdin, frames on stdout, or over links"
-                    " (\\-\\-in PORT=ADDRESS, \\-\\-out PORT=ADDRESS) as \\fBthea plan\\fR prints them.\n", kind);
+    buf_printf(out,
+               ".SH SYNOPSIS\n.B thea %s\n[OPTION...]\n.SH DESCRIPTION\nA stage: frames on stdin, frames on "
+               "stdout, or over links"
+               " (\\-\\-in PORT=ADDRESS, \\-\\-out PORT=ADDRESS) as \\fBthea plan\\fR prints them.\n",
+               kind);
     list_section(out, "INPUTS", json_member(table, "inputs"), port_page);
     list_section(out, "OUTPUTS", json_member(table, "outputs"), port_page);
     list_section(out, "OPTIONS", json_member(table, "options"), option_page);
@@ -86,19 +92,26 @@ thea_rc manual_man_kind(struct buf *out, const char *kind, struct thea_err *err)
 void manual_man_pipeline(struct buf *out)
 {
     manual_roff_head(out, "THEA-PIPELINE", "5", "thea-pipeline", "pipeline files of thea");
-    buf_add_text(out, ".SH DESCRIPTION\nA pipeline is a YAML map with the keys \\fBname\\fR, \\fBdoc\\fR, \\fBmodel\\fR, \\fBenv\\fR, \\fBdefaults\\fR and \\fBstages\\fR."
+    buf_add_text(out, ".SH DESCRIPTION\nA pipeline is a YAML map with the keys \\fBname\\fR, \\fBdoc\\fR, "
+                      "\\fBmodel\\fR, \\fBenv\\fR, \\fBdefaults\\fR and \\fBstages\\fR."
                       " Each stage has a name, a \\fBkind\\fR, and reads \\fBfrom\\fR other stages:\n.nf\n");
-    manual_roff_text(out, "\nname: score\nmodel: thea-mini\nstages:\n  load:     {kind: load, paths: [\"docs/**/*.md\"]}\n"
-                          "  tokenize: {kind: tokenize, from: load}\n  layers:   {kind: layers, from: tokenize, split: 2}\n"
-                          "  score:    {kind: score, from: layers, top: 10}\n  write:    {kind: write, from: score}\n");
-    buf_add_text(out, ".fi\n.SH KEYS OF EVERY STAGE\n"
-                      ".TP\n.B kind\nwhat runs: a kind (thea stages), or the path of a program\n"
-                      ".TP\n.B from\na stage, stage.port, a list of them (different streams into one input), or a map of input to stage.port (inputs of one stream)\n"
-                      ".TP\n.B feedback\nthe one edge that may point back: stage or stage.port\n"
-                      ".TP\n.B threads\ncompute threads of the process\n.TP\n.B env\na map of environment variables\n"
-                      ".TP\n.B window\nframes on each of its incoming links\n.TP\n.B split\nparts to cut a stage into, for kinds that have blocks\n"
-                      ".PP\nEvery other key is an option of the kind: \\fBthea stages KIND\\fR lists them.\n"
-                      ".SH VALUES\nSizes are written 64MiB, times 250ms, 30s, 5m, ranges 0\\-7, 8\\-, 3. Paths are relative to the file."
-                      " ${VAR} and ${VAR:\\-default} stand for environment variables, $$ for a dollar.\n"
-                      ".SH SEE ALSO\n.BR thea\\-check (1),\n.BR thea\\-run (1),\n.BR thea\\-stages (1)\n");
+    manual_roff_text(
+        out,
+        "\nname: score\nmodel: thea-mini\nstages:\n  load:     {kind: load, paths: [\"docs/**/*.md\"]}\n"
+        "  tokenize: {kind: tokenize, from: load}\n  layers:   {kind: layers, from: tokenize, split: 2}\n"
+        "  score:    {kind: score, from: layers, top: 10}\n  write:    {kind: write, from: score}\n");
+    buf_add_text(
+        out, ".fi\n.SH KEYS OF EVERY STAGE\n"
+             ".TP\n.B kind\nwhat runs: a kind (thea stages), or the path of a program\n"
+             ".TP\n.B from\na stage, stage.port, a list of them (different streams into one input), or a map "
+             "of input to stage.port (inputs of one stream)\n"
+             ".TP\n.B feedback\nthe one edge that may point back: stage or stage.port\n"
+             ".TP\n.B threads\ncompute threads of the process\n.TP\n.B env\na map of environment variables\n"
+             ".TP\n.B window\nframes on each of its incoming links\n.TP\n.B split\nparts to cut a stage "
+             "into, for kinds that have blocks\n"
+             ".PP\nEvery other key is an option of the kind: \\fBthea stages KIND\\fR lists them.\n"
+             ".SH VALUES\nSizes are written 64MiB, times 250ms, 30s, 5m, ranges 0\\-7, 8\\-, 3. Paths are "
+             "relative to the file."
+             " ${VAR} and ${VAR:\\-default} stand for environment variables, $$ for a dollar.\n"
+             ".SH SEE ALSO\n.BR thea\\-check (1),\n.BR thea\\-run (1),\n.BR thea\\-stages (1)\n");
 }
