@@ -1,5 +1,6 @@
-// The one file that faces FlatBuffers: see codec.h. Invariant: no field of a message is read before the Verifier has passed all of it, and no
-// decoded struct leaves here before what the Verifier cannot know is checked too.
+// The one file that faces FlatBuffers: see codec.h. Invariant: no field of a message is read before the
+// Verifier has passed all of it, and no decoded struct leaves here before what the Verifier cannot know is
+// checked too.
 #include "schemas/codec.h"
 
 #pragma GCC diagnostic push
@@ -33,28 +34,39 @@ struct Quoted {
     Quoted(const char *s, size_t n)
     {
         size_t keep = n < 64 ? n : 64;
-        for (size_t i = 0; i < keep; i++) text[i] = static_cast<unsigned char>(s[i]) < 32 || s[i] == 127 ? '?' : s[i];
+        for (size_t i = 0; i < keep; i++)
+            text[i] = static_cast<unsigned char>(s[i]) < 32 || s[i] == 127 ? '?' : s[i];
         memcpy(text + keep, n > keep ? "..." : "", n > keep ? 4 : 1);
     }
     explicit Quoted(const fb::String *s) : Quoted(s->c_str(), s->size()) {}
 };
 
-bool has_nul(const fb::String *s) { return memchr(s->c_str(), '\0', s->size()) != nullptr; }
+bool has_nul(const fb::String *s)
+{
+    return memchr(s->c_str(), '\0', s->size()) != nullptr;
+}
 
-const char *text_or_empty(const fb::String *s) { return s != nullptr ? s->c_str() : ""; }
+const char *text_or_empty(const fb::String *s)
+{
+    return s != nullptr ? s->c_str() : "";
+}
 
 // "frame: tensor 2": the start of messages about one item.
 struct Where {
     char text[128];
     Where(const char *what, size_t i) { snprintf(text, sizeof text, "frame: %s %zu", what, i); }
-    Where(const char *what, size_t i, const Quoted &name) { snprintf(text, sizeof text, "frame: %s %zu '%s'", what, i, name.text); }
+    Where(const char *what, size_t i, const Quoted &name)
+    {
+        snprintf(text, sizeof text, "frame: %s %zu '%s'", what, i, name.text);
+    }
 };
 
 thea_rc check_name(const Where &where, const char *what, const fb::String *s, thea_err *err)
 {
     if (s->size() == 0) return thea_fail(err, THEA_EFRAME, "%s: %s is empty", where.text, what);
     if (s->size() > FRAME_NAME_MAX)
-        return thea_fail(err, THEA_EFRAME, "%s: %s has %u bytes, at most %d", where.text, what, s->size(), FRAME_NAME_MAX);
+        return thea_fail(err, THEA_EFRAME, "%s: %s has %u bytes, at most %d", where.text, what, s->size(),
+                         FRAME_NAME_MAX);
     if (has_nul(s)) return thea_fail(err, THEA_EFRAME, "%s: %s has a NUL byte", where.text, what);
     return THEA_OK;
 }
@@ -64,27 +76,33 @@ void print_shape(char *out, size_t size, uint32_t rank, const uint64_t *shape)
     size_t len = 0;
     out[0] = '\0';
     for (uint32_t i = 0; i < rank && len < size; i++)
-        len += static_cast<size_t>(snprintf(out + len, size - len, "%s%llu", i > 0 ? ", " : "", static_cast<unsigned long long>(shape[i])));
+        len += static_cast<size_t>(snprintf(out + len, size - len, "%s%llu", i > 0 ? ", " : "",
+                                            static_cast<unsigned long long>(shape[i])));
 }
 
 // dtype, shape and size of bytes against each other; both for what comes and for what goes.
-thea_rc check_shape(const char *where, tensor_dtype dtype, uint32_t rank, const uint64_t *shape, uint64_t has, thea_err *err)
+thea_rc check_shape(const char *where, tensor_dtype dtype, uint32_t rank, const uint64_t *shape, uint64_t has,
+                    thea_err *err)
 {
     const struct tensor_dtype_info *info = tensor_dtype_info(dtype);
-    if (info == nullptr) return thea_fail(err, THEA_EFRAME, "%s: unknown dtype %d", where, static_cast<int>(dtype));
-    if (rank > TENSOR_RANK_MAX) return thea_fail(err, THEA_EFRAME, "%s: %u dimensions, at most %d", where, rank, TENSOR_RANK_MAX);
+    if (info == nullptr)
+        return thea_fail(err, THEA_EFRAME, "%s: unknown dtype %d", where, static_cast<int>(dtype));
+    if (rank > TENSOR_RANK_MAX)
+        return thea_fail(err, THEA_EFRAME, "%s: %u dimensions, at most %d", where, rank, TENSOR_RANK_MAX);
     char dims[TENSOR_RANK_MAX * 24];
     print_shape(dims, sizeof dims, rank, shape);
     uint64_t innermost = rank > 0 ? shape[rank - 1] : 1;
     if (innermost % info->block_elements != 0)
-        return thea_fail(err, THEA_EFRAME, "%s: shape [%s] of %s: the last dimension must be a multiple of %u", where, dims, info->name,
-                         info->block_elements);
+        return thea_fail(err, THEA_EFRAME,
+                         "%s: shape [%s] of %s: the last dimension must be a multiple of %u", where, dims,
+                         info->name, info->block_elements);
     uint64_t needs;
     if (!tensor_size(&needs, dtype, rank, shape))
         return thea_fail(err, THEA_EFRAME, "%s: shape [%s] of %s overflows 64 bits", where, dims, info->name);
     if (needs != has)
-        return thea_fail(err, THEA_EFRAME, "%s: shape [%s] of %s needs %llu bytes, has %llu", where, dims, info->name,
-                         static_cast<unsigned long long>(needs), static_cast<unsigned long long>(has));
+        return thea_fail(err, THEA_EFRAME, "%s: shape [%s] of %s needs %llu bytes, has %llu", where, dims,
+                         info->name, static_cast<unsigned long long>(needs),
+                         static_cast<unsigned long long>(has));
     return THEA_OK;
 }
 
@@ -98,8 +116,11 @@ size_t element_alignment(tensor_dtype dtype)
 thea_rc decode_shape(struct tensor *out, const Where &where, const wire::Tensor *t, thea_err *err)
 {
     uint32_t rank = t->shape() != nullptr ? t->shape()->size() : 0;
-    if (rank > TENSOR_RANK_MAX) return thea_fail(err, THEA_EFRAME, "%s: %u dimensions, at most %d", where.text, rank, TENSOR_RANK_MAX);
-    if (t->dtype() > wire::DType::MAX) return thea_fail(err, THEA_EFRAME, "%s: unknown dtype %d", where.text, static_cast<int>(t->dtype()));
+    if (rank > TENSOR_RANK_MAX)
+        return thea_fail(err, THEA_EFRAME, "%s: %u dimensions, at most %d", where.text, rank,
+                         TENSOR_RANK_MAX);
+    if (t->dtype() > wire::DType::MAX)
+        return thea_fail(err, THEA_EFRAME, "%s: unknown dtype %d", where.text, static_cast<int>(t->dtype()));
     out->dtype = static_cast<tensor_dtype>(t->dtype());
     out->rank = rank;
     memset(out->shape, 0, sizeof out->shape);
@@ -115,11 +136,15 @@ thea_rc decode_tensor(struct tensor *out, size_t i, const wire::Tensor *t, thea_
     if (rc != THEA_OK) return rc;
     Where where("tensor", i, Quoted(t->name()));
     bool bytes = t->bytes() != nullptr, region = t->region() != nullptr;
-    if (bytes && region) return thea_fail(err, THEA_EFRAME, "%s: has both bytes and a region, exactly one is expected", where.text);
-    if (!bytes && !region) return thea_fail(err, THEA_EFRAME, "%s: has neither bytes nor a region", where.text);
+    if (bytes && region)
+        return thea_fail(err, THEA_EFRAME, "%s: has both bytes and a region, exactly one is expected",
+                         where.text);
+    if (!bytes && !region)
+        return thea_fail(err, THEA_EFRAME, "%s: has neither bytes nor a region", where.text);
     if (region)
-        return thea_fail(err, THEA_EFRAME, "%s: lies in shared memory (pool %u), which was not offered on this link", where.text,
-                         t->region()->pool());
+        return thea_fail(err, THEA_EFRAME,
+                         "%s: lies in shared memory (pool %u), which was not offered on this link",
+                         where.text, t->region()->pool());
     rc = decode_shape(out, where, t, err);
     if (rc != THEA_OK) return rc;
     out->name = t->name()->c_str();
@@ -134,7 +159,8 @@ thea_rc decode_tensor(struct tensor *out, size_t i, const wire::Tensor *t, thea_
 thea_rc decode_text(struct attr *out, const Where &where, const wire::Text *text, thea_err *err)
 {
     if (text->value() != nullptr && text->value()->size() > ATTR_TEXT_MAX)
-        return thea_fail(err, THEA_EFRAME, "%s: its text has %u bytes, at most %d", where.text, text->value()->size(), ATTR_TEXT_MAX);
+        return thea_fail(err, THEA_EFRAME, "%s: its text has %u bytes, at most %d", where.text,
+                         text->value()->size(), ATTR_TEXT_MAX);
     if (text->value() != nullptr && has_nul(text->value()))
         return thea_fail(err, THEA_EFRAME, "%s: its text has a NUL byte", where.text);
     out->text = text_or_empty(text->value());
@@ -147,14 +173,17 @@ thea_rc decode_attr(struct attr *out, size_t i, const wire::Attribute *a, thea_e
     if (rc != THEA_OK) return rc;
     Where where("attribute", i, Quoted(a->key()));
     if (a->value_type() > wire::AttributeValue::MAX)
-        return thea_fail(err, THEA_EFRAME, "%s: unknown type %d", where.text, static_cast<int>(a->value_type()));
+        return thea_fail(err, THEA_EFRAME, "%s: unknown type %d", where.text,
+                         static_cast<int>(a->value_type()));
     if (a->value_type() == wire::AttributeValue::NONE || a->value() == nullptr)
         return thea_fail(err, THEA_EFRAME, "%s: has no value", where.text);
     out->key = a->key()->c_str();
     out->type = static_cast<attr_type>(a->value_type());
     if (out->type == ATTR_TEXT) return decode_text(out, where, a->value_as_Text(), err);
-    if (out->type == ATTR_INT) out->integer = a->value_as_Integer()->value();
-    else out->number = a->value_as_Float()->value();
+    if (out->type == ATTR_INT)
+        out->integer = a->value_as_Integer()->value();
+    else
+        out->number = a->value_as_Float()->value();
     return THEA_OK;
 }
 
@@ -162,7 +191,8 @@ thea_rc check_port(const fb::String *port, thea_err *err)
 {
     if (port == nullptr) return THEA_OK;
     if (port->size() > FRAME_PORT_MAX)
-        return thea_fail(err, THEA_EFRAME, "frame: port has %u bytes, at most %d", port->size(), FRAME_PORT_MAX);
+        return thea_fail(err, THEA_EFRAME, "frame: port has %u bytes, at most %d", port->size(),
+                         FRAME_PORT_MAX);
     if (has_nul(port)) return thea_fail(err, THEA_EFRAME, "frame: port has a NUL byte");
     return THEA_OK;
 }
@@ -170,13 +200,16 @@ thea_rc check_port(const fb::String *port, thea_err *err)
 thea_rc check_header(const wire::Frame *f, thea_err *err)
 {
     if (f->version() != WIRE_VERSION)
-        return thea_fail(err, THEA_EFRAME, "frame: version %u, this build reads version %d", f->version(), WIRE_VERSION);
+        return thea_fail(err, THEA_EFRAME, "frame: version %u, this build reads version %d", f->version(),
+                         WIRE_VERSION);
     if (f->kind() > wire::Kind::MAX)
         return thea_fail(err, THEA_EFRAME, "frame: unknown kind %d", static_cast<int>(f->kind()));
     if (f->tensors() != nullptr && f->tensors()->size() > FRAME_TENSORS_MAX)
-        return thea_fail(err, THEA_EFRAME, "frame: %u tensors, at most %d", f->tensors()->size(), FRAME_TENSORS_MAX);
+        return thea_fail(err, THEA_EFRAME, "frame: %u tensors, at most %d", f->tensors()->size(),
+                         FRAME_TENSORS_MAX);
     if (f->attributes() != nullptr && f->attributes()->size() > FRAME_ATTRS_MAX)
-        return thea_fail(err, THEA_EFRAME, "frame: %u attributes, at most %d", f->attributes()->size(), FRAME_ATTRS_MAX);
+        return thea_fail(err, THEA_EFRAME, "frame: %u attributes, at most %d", f->attributes()->size(),
+                         FRAME_ATTRS_MAX);
     return check_port(f->port(), err);
 }
 
@@ -189,19 +222,23 @@ struct codec_arena {
 
 namespace {
 
-thea_rc decode_tensors(struct frame *out, const wire::Frame *f, size_t size, struct codec_arena *arena, thea_err *err)
+thea_rc decode_tensors(struct frame *out, const wire::Frame *f, size_t size, struct codec_arena *arena,
+                       thea_err *err)
 {
     out->tensors = arena->tensors;
     out->tensor_count = f->tensors() != nullptr ? f->tensors()->size() : 0;
     uint64_t sum = 0;
     for (size_t i = 0; i < out->tensor_count; i++) {
-        thea_rc rc = decode_tensor(&arena->tensors[i], i, f->tensors()->Get(static_cast<fb::uoffset_t>(i)), err);
+        thea_rc rc =
+            decode_tensor(&arena->tensors[i], i, f->tensors()->Get(static_cast<fb::uoffset_t>(i)), err);
         if (rc != THEA_OK) return rc;
         sum += arena->tensors[i].size_bytes;
     }
-    // Offsets may point at the same bytes twice; whoever copies tensors would be made to copy 256 times the message.
+    // Offsets may point at the same bytes twice; whoever copies tensors would be made to copy 256 times the
+    // message.
     if (sum > size)
-        return thea_fail(err, THEA_EFRAME, "frame: its tensors claim %llu bytes of a message of %zu: they overlap",
+        return thea_fail(err, THEA_EFRAME,
+                         "frame: its tensors claim %llu bytes of a message of %zu: they overlap",
                          static_cast<unsigned long long>(sum), size);
     return THEA_OK;
 }
@@ -211,18 +248,21 @@ thea_rc decode_attrs(struct frame *out, const wire::Frame *f, struct codec_arena
     out->attrs = arena->attrs;
     out->attr_count = f->attributes() != nullptr ? f->attributes()->size() : 0;
     for (size_t i = 0; i < out->attr_count; i++) {
-        thea_rc rc = decode_attr(&arena->attrs[i], i, f->attributes()->Get(static_cast<fb::uoffset_t>(i)), err);
+        thea_rc rc =
+            decode_attr(&arena->attrs[i], i, f->attributes()->Get(static_cast<fb::uoffset_t>(i)), err);
         if (rc != THEA_OK) return rc;
     }
     return THEA_OK;
 }
 
 // What both sorts of message need before the Verifier may run.
-thea_rc check_envelope(const char *what, const void *bytes, size_t size, size_t max, const char *identifier, thea_err *err)
+thea_rc check_envelope(const char *what, const void *bytes, size_t size, size_t max, const char *identifier,
+                       thea_err *err)
 {
     if (size < 12) return thea_fail(err, THEA_EFRAME, "%s: %zu bytes are too few", what, size);
     if (size > max) return thea_fail(err, THEA_EFRAME, "%s: %zu bytes, at most %zu", what, size, max);
-    if (reinterpret_cast<uintptr_t>(bytes) % 8 != 0) return thea_fail(err, THEA_ESOFTWARE, "%s: its memory is not aligned to 8", what);
+    if (reinterpret_cast<uintptr_t>(bytes) % 8 != 0)
+        return thea_fail(err, THEA_ESOFTWARE, "%s: its memory is not aligned to 8", what);
     if (!fb::BufferHasIdentifier(bytes, identifier))
         return thea_fail(err, THEA_EFRAME, "%s: identifier is '%s', expected '%s'", what,
                          Quoted(static_cast<const char *>(bytes) + 4, 4).text, identifier);
@@ -238,17 +278,26 @@ codec_kind codec_identify(const void *bytes, size_t size)
     return fb::BufferHasIdentifier(bytes, wire::LinkMessageIdentifier()) ? CODEC_LINK : CODEC_UNKNOWN;
 }
 
-struct codec_arena *codec_arena_new(void) { return static_cast<struct codec_arena *>(malloc(sizeof(struct codec_arena))); }
+struct codec_arena *codec_arena_new(void)
+{
+    return static_cast<struct codec_arena *>(malloc(sizeof(struct codec_arena)));
+}
 
-void codec_arena_free(struct codec_arena *arena) { free(arena); }
+void codec_arena_free(struct codec_arena *arena)
+{
+    free(arena);
+}
 
-thea_rc codec_decode_frame(struct frame *out, const void *bytes, size_t size, struct codec_arena *arena, thea_err *err)
+thea_rc codec_decode_frame(struct frame *out, const void *bytes, size_t size, struct codec_arena *arena,
+                           thea_err *err)
 {
     thea_rc rc = check_envelope("frame", bytes, size, FRAME_MAX_BYTES, wire::FrameIdentifier(), err);
     if (rc != THEA_OK) return rc;
     fb::Verifier verifier(static_cast<const uint8_t *>(bytes), size, DEPTH_MAX, TABLES_MAX);
     if (!wire::VerifyFrameBuffer(verifier))
-        return thea_fail(err, THEA_EFRAME, "frame: damaged: an offset, a length or a required name of its %zu bytes is wrong", size);
+        return thea_fail(err, THEA_EFRAME,
+                         "frame: damaged: an offset, a length or a required name of its %zu bytes is wrong",
+                         size);
     const wire::Frame *f = wire::GetFrame(bytes);
     rc = check_header(f, err);
     if (rc != THEA_OK) return rc;
@@ -277,9 +326,12 @@ thea_rc check_link(const wire::LinkMessage *m, thea_err *err)
         return thea_fail(err, THEA_EFRAME, "link message: unknown kind %d", static_cast<int>(m->kind()));
     if (m->role() > wire::Role::MAX)
         return thea_fail(err, THEA_EFRAME, "link message: unknown role %d", static_cast<int>(m->role()));
-    const struct { const char *name; const fb::String *text; } texts[] = {
-        {"port", m->port()},     {"pattern", m->pattern()},   {"host", m->host()},  {"token", m->token()},
-        {"reason", m->reason()}, {"expected", m->expected()}, {"found", m->found()}};
+    const struct {
+        const char *name;
+        const fb::String *text;
+    } texts[] = {{"port", m->port()},   {"pattern", m->pattern()}, {"host", m->host()},
+                 {"token", m->token()}, {"reason", m->reason()},   {"expected", m->expected()},
+                 {"found", m->found()}};
     for (const auto &t : texts)
         if (t.text != nullptr && has_nul(t.text))
             return thea_fail(err, THEA_EFRAME, "link message: its %s has a NUL byte", t.name);
@@ -290,11 +342,13 @@ thea_rc check_link(const wire::LinkMessage *m, thea_err *err)
 
 thea_rc codec_decode_link(struct link_message *out, const void *bytes, size_t size, thea_err *err)
 {
-    thea_rc rc = check_envelope("link message", bytes, size, LINK_MESSAGE_MAX_BYTES, wire::LinkMessageIdentifier(), err);
+    thea_rc rc = check_envelope("link message", bytes, size, LINK_MESSAGE_MAX_BYTES,
+                                wire::LinkMessageIdentifier(), err);
     if (rc != THEA_OK) return rc;
     fb::Verifier verifier(static_cast<const uint8_t *>(bytes), size, DEPTH_MAX, TABLES_MAX);
     if (!wire::VerifyLinkMessageBuffer(verifier))
-        return thea_fail(err, THEA_EFRAME, "link message: damaged: an offset or a length of its %zu bytes is wrong", size);
+        return thea_fail(err, THEA_EFRAME,
+                         "link message: damaged: an offset or a length of its %zu bytes is wrong", size);
     const wire::LinkMessage *m = wire::GetLinkMessage(bytes);
     rc = check_link(m, err);
     if (rc != THEA_OK) return rc;
@@ -349,11 +403,15 @@ class BlockAllocator : public fb::Allocator {
     size_t size_;
 };
 
-size_t length_of(const char *text) { return text != nullptr ? strlen(text) : 0; }
+size_t length_of(const char *text)
+{
+    return text != nullptr ? strlen(text) : 0;
+}
 
 // Run `fill(builder)` over memory of the caller: at most `bound` bytes.
 template <typename Fill>
-thea_rc encode_into(size_t bound, codec_alloc alloc, void *context, size_t *offset, size_t *size, thea_err *err, Fill fill)
+thea_rc encode_into(size_t bound, codec_alloc alloc, void *context, size_t *offset, size_t *size,
+                    thea_err *err, Fill fill)
 {
     bound = (bound + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
     uint8_t *block = static_cast<uint8_t *>(alloc(context, bound));
@@ -361,7 +419,8 @@ thea_rc encode_into(size_t bound, codec_alloc alloc, void *context, size_t *offs
     try {
         BlockAllocator allocator(block, bound);
         fb::FlatBufferBuilder builder(bound, &allocator);
-        builder.Align(ALIGNMENT); // nothing is written yet: this makes the whole message a multiple of 64 bytes
+        builder.Align(
+            ALIGNMENT); // nothing is written yet: this makes the whole message a multiple of 64 bytes
         fill(builder);
         *size = builder.GetSize();
         *offset = static_cast<size_t>(builder.GetBufferPointer() - block);
@@ -376,7 +435,8 @@ thea_rc check_out_name(const char *what, size_t i, const char *name, thea_err *e
     size_t n = length_of(name);
     if (n == 0) return thea_fail(err, THEA_EFRAME, "frame: %s %zu has no name", what, i);
     if (n > FRAME_NAME_MAX)
-        return thea_fail(err, THEA_EFRAME, "frame: the name of %s %zu has %zu bytes, at most %d", what, i, n, FRAME_NAME_MAX);
+        return thea_fail(err, THEA_EFRAME, "frame: the name of %s %zu has %zu bytes, at most %d", what, i, n,
+                         FRAME_NAME_MAX);
     return THEA_OK;
 }
 
@@ -412,7 +472,9 @@ thea_rc bound_attrs(const struct frame *f, size_t *bound, thea_err *err)
             return thea_fail(err, THEA_EFRAME, "frame: attribute %zu '%s': unknown type %d", i, a->key, type);
         size_t text = a->type == ATTR_TEXT ? length_of(a->text) : 0;
         if (text > ATTR_TEXT_MAX)
-            return thea_fail(err, THEA_EFRAME, "frame: attribute %zu '%s': its text has %zu bytes, at most %d", i, a->key, text, ATTR_TEXT_MAX);
+            return thea_fail(err, THEA_EFRAME,
+                             "frame: attribute %zu '%s': its text has %zu bytes, at most %d", i, a->key, text,
+                             ATTR_TEXT_MAX);
         *bound += ATTR_BOUND + strlen(a->key) + text;
     }
     return THEA_OK;
@@ -421,13 +483,17 @@ thea_rc bound_attrs(const struct frame *f, size_t *bound, thea_err *err)
 // All limits, and the size that the encoded frame cannot exceed.
 thea_rc bound_frame(const struct frame *f, size_t *bound, thea_err *err)
 {
-    if (f->kind < FRAME_DATA || f->kind > FRAME_GRAD) return thea_fail(err, THEA_EFRAME, "frame: unknown kind %d", static_cast<int>(f->kind));
+    if (f->kind < FRAME_DATA || f->kind > FRAME_GRAD)
+        return thea_fail(err, THEA_EFRAME, "frame: unknown kind %d", static_cast<int>(f->kind));
     if (f->tensor_count > FRAME_TENSORS_MAX)
-        return thea_fail(err, THEA_EFRAME, "frame: %zu tensors, at most %d", f->tensor_count, FRAME_TENSORS_MAX);
+        return thea_fail(err, THEA_EFRAME, "frame: %zu tensors, at most %d", f->tensor_count,
+                         FRAME_TENSORS_MAX);
     if (f->attr_count > FRAME_ATTRS_MAX)
-        return thea_fail(err, THEA_EFRAME, "frame: %zu attributes, at most %d", f->attr_count, FRAME_ATTRS_MAX);
+        return thea_fail(err, THEA_EFRAME, "frame: %zu attributes, at most %d", f->attr_count,
+                         FRAME_ATTRS_MAX);
     size_t port = length_of(f->port);
-    if (port > FRAME_PORT_MAX) return thea_fail(err, THEA_EFRAME, "frame: port has %zu bytes, at most %d", port, FRAME_PORT_MAX);
+    if (port > FRAME_PORT_MAX)
+        return thea_fail(err, THEA_EFRAME, "frame: port has %zu bytes, at most %d", port, FRAME_PORT_MAX);
     *bound = FRAME_BOUND + port;
     thea_rc rc = bound_tensors(f, bound, err);
     if (rc == THEA_OK) rc = bound_attrs(f, bound, err);
@@ -448,10 +514,14 @@ fb::Offset<wire::Tensor> put_tensor(fb::FlatBufferBuilder &b, const struct tenso
 fb::Offset<wire::Attribute> put_attr(fb::FlatBufferBuilder &b, const struct attr *a)
 {
     fb::Offset<void> value;
-    if (a->type == ATTR_TEXT) value = wire::CreateText(b, b.CreateString(a->text != nullptr ? a->text : "")).Union();
-    else if (a->type == ATTR_INT) value = wire::CreateInteger(b, a->integer).Union();
-    else value = wire::CreateFloat(b, a->number).Union();
-    return wire::CreateAttribute(b, b.CreateString(a->key), static_cast<wire::AttributeValue>(a->type), value);
+    if (a->type == ATTR_TEXT)
+        value = wire::CreateText(b, b.CreateString(a->text != nullptr ? a->text : "")).Union();
+    else if (a->type == ATTR_INT)
+        value = wire::CreateInteger(b, a->integer).Union();
+    else
+        value = wire::CreateFloat(b, a->number).Union();
+    return wire::CreateAttribute(b, b.CreateString(a->key), static_cast<wire::AttributeValue>(a->type),
+                                 value);
 }
 
 void put_frame(fb::FlatBufferBuilder &b, const struct frame *f)
@@ -466,8 +536,9 @@ void put_frame(fb::FlatBufferBuilder &b, const struct frame *f)
     if (f->tensor_count > 0) tensor_list = b.CreateVector(tensors, f->tensor_count);
     if (f->attr_count > 0) attr_list = b.CreateVector(attrs, f->attr_count);
     if (length_of(f->port) > 0) port = b.CreateString(f->port);
-    b.Finish(wire::CreateFrame(b, WIRE_VERSION, static_cast<wire::Kind>(f->kind), f->stream, f->seq, f->link_seq, f->position, f->epoch,
-                               f->attempt, f->origin, port, tensor_list, attr_list, f->trace_id, f->created_ns, f->sent_ns),
+    b.Finish(wire::CreateFrame(b, WIRE_VERSION, static_cast<wire::Kind>(f->kind), f->stream, f->seq,
+                               f->link_seq, f->position, f->epoch, f->attempt, f->origin, port, tensor_list,
+                               attr_list, f->trace_id, f->created_ns, f->sent_ns),
              wire::FrameIdentifier());
 }
 
@@ -478,32 +549,39 @@ fb::Offset<fb::String> put_text(fb::FlatBufferBuilder &b, const char *text)
 
 void put_link(fb::FlatBufferBuilder &b, const struct link_message *m)
 {
-    auto port = put_text(b, m->port), pattern = put_text(b, m->pattern), host = put_text(b, m->host), token = put_text(b, m->token);
+    auto port = put_text(b, m->port), pattern = put_text(b, m->pattern), host = put_text(b, m->host),
+         token = put_text(b, m->token);
     auto reason = put_text(b, m->reason), expected = put_text(b, m->expected), found = put_text(b, m->found);
-    b.Finish(wire::CreateLinkMessage(b, static_cast<wire::LinkKind>(m->kind), m->version, m->run, m->link, port, pattern,
-                                     static_cast<wire::Role>(m->role), m->epoch, m->incarnation, m->peer_incarnation, m->next_seq, host,
-                                     m->pid, m->clock_ns, token, m->ack_seq, m->limit_seq, m->limit_bytes, m->stream, m->time_ns,
-                                     m->echo_ns, reason, expected, found),
+    b.Finish(wire::CreateLinkMessage(b, static_cast<wire::LinkKind>(m->kind), m->version, m->run, m->link,
+                                     port, pattern, static_cast<wire::Role>(m->role), m->epoch,
+                                     m->incarnation, m->peer_incarnation, m->next_seq, host, m->pid,
+                                     m->clock_ns, token, m->ack_seq, m->limit_seq, m->limit_bytes, m->stream,
+                                     m->time_ns, m->echo_ns, reason, expected, found),
              wire::LinkMessageIdentifier());
 }
 
 } // namespace
 
-thea_rc codec_encode_frame(const struct frame *frame, codec_alloc alloc, void *context, size_t *offset, size_t *size, thea_err *err)
+thea_rc codec_encode_frame(const struct frame *frame, codec_alloc alloc, void *context, size_t *offset,
+                           size_t *size, thea_err *err)
 {
     size_t bound = 0;
     thea_rc rc = bound_frame(frame, &bound, err);
     if (rc != THEA_OK) return rc;
-    return encode_into(bound, alloc, context, offset, size, err, [frame](fb::FlatBufferBuilder &b) { put_frame(b, frame); });
+    return encode_into(bound, alloc, context, offset, size, err,
+                       [frame](fb::FlatBufferBuilder &b) { put_frame(b, frame); });
 }
 
-thea_rc codec_encode_link(const struct link_message *message, codec_alloc alloc, void *context, size_t *offset, size_t *size,
-                          thea_err *err)
+thea_rc codec_encode_link(const struct link_message *message, codec_alloc alloc, void *context,
+                          size_t *offset, size_t *size, thea_err *err)
 {
     const struct link_message *m = message;
     size_t bound = LINK_BOUND;
-    for (const char *text : {m->port, m->pattern, m->host, m->token, m->reason, m->expected, m->found}) bound += length_of(text) + 16;
+    for (const char *text : {m->port, m->pattern, m->host, m->token, m->reason, m->expected, m->found})
+        bound += length_of(text) + 16;
     if (bound > LINK_MESSAGE_MAX_BYTES)
-        return thea_fail(err, THEA_EFRAME, "link message: %zu bytes, at most %d", bound, LINK_MESSAGE_MAX_BYTES);
-    return encode_into(bound, alloc, context, offset, size, err, [m](fb::FlatBufferBuilder &b) { put_link(b, m); });
+        return thea_fail(err, THEA_EFRAME, "link message: %zu bytes, at most %d", bound,
+                         LINK_MESSAGE_MAX_BYTES);
+    return encode_into(bound, alloc, context, offset, size, err,
+                       [m](fb::FlatBufferBuilder &b) { put_link(b, m); });
 }

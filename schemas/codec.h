@@ -1,7 +1,8 @@
 /* What crosses a process border, as C structs, and the one door to FlatBuffers: encode, and verify + decode.
  *
- * Nothing is trusted: codec_decode_* runs the FlatBuffers verifier, then checks what it cannot know (limits, dtype, shape x dtype =
- * bytes without overflow, exactly one of bytes and region, names present). Decoded structs borrow the message's bytes. */
+ * Nothing is trusted: codec_decode_* runs the FlatBuffers verifier, then checks what it cannot know (limits,
+ * dtype, shape x dtype = bytes without overflow, exactly one of bytes and region, names present). Decoded
+ * structs borrow the message's bytes. */
 #ifndef SCHEMAS_CODEC_H
 #define SCHEMAS_CODEC_H
 
@@ -18,20 +19,38 @@ enum {
     FRAME_TENSORS_MAX = 256,
     FRAME_ATTRS_MAX = 64,
     TENSOR_RANK_MAX = 8,
-    FRAME_NAME_MAX = 255,       /* bytes of a tensor's name or an attribute's key */
-    FRAME_PORT_MAX = 1024,      /* bytes of a frame's port names, comma between */
-    ATTR_TEXT_MAX = 64 << 10,   /* bytes of a text attribute */
+    FRAME_NAME_MAX = 255,        /* bytes of a tensor's name or an attribute's key */
+    FRAME_PORT_MAX = 1024,       /* bytes of a frame's port names, comma between */
+    ATTR_TEXT_MAX = 64 << 10,    /* bytes of a text attribute */
     FRAME_MAX_BYTES = 256 << 20, /* of a whole encoded frame */
     LINK_MESSAGE_MAX_BYTES = 64 << 10,
     WIRE_VERSION = 1,
 };
 
 typedef enum {
-    TENSOR_F32 = 0, TENSOR_F16 = 1, TENSOR_BF16 = 2, TENSOR_I8 = 3, TENSOR_U8 = 4, TENSOR_I32 = 5, TENSOR_I64 = 6,
-    TENSOR_Q8_0 = 16, TENSOR_Q4_0 = 17, TENSOR_Q4_K = 18, TENSOR_Q5_K = 19, TENSOR_Q6_K = 20,
+    TENSOR_F32 = 0,
+    TENSOR_F16 = 1,
+    TENSOR_BF16 = 2,
+    TENSOR_I8 = 3,
+    TENSOR_U8 = 4,
+    TENSOR_I32 = 5,
+    TENSOR_I64 = 6,
+    TENSOR_Q8_0 = 16,
+    TENSOR_Q4_0 = 17,
+    TENSOR_Q4_K = 18,
+    TENSOR_Q5_K = 19,
+    TENSOR_Q6_K = 20,
 } tensor_dtype;
 
-typedef enum { FRAME_DATA, FRAME_END, FRAME_EOF, FRAME_MARK, FRAME_ERROR, FRAME_CANCEL, FRAME_GRAD } frame_kind;
+typedef enum {
+    FRAME_DATA,
+    FRAME_END,
+    FRAME_EOF,
+    FRAME_MARK,
+    FRAME_ERROR,
+    FRAME_CANCEL,
+    FRAME_GRAD
+} frame_kind;
 typedef enum { ATTR_TEXT = 1, ATTR_INT = 2, ATTR_FLOAT = 3 } attr_type;
 
 struct tensor {
@@ -46,7 +65,11 @@ struct tensor {
 struct attr {
     const char *key;
     attr_type type;
-    union { const char *text; int64_t integer; double number; };
+    union {
+        const char *text;
+        int64_t integer;
+        double number;
+    };
 };
 
 struct frame {
@@ -61,7 +84,18 @@ struct frame {
     uint64_t trace_id, created_ns, sent_ns;
 };
 
-typedef enum { LINK_HELLO, LINK_CREDIT, LINK_POOL, LINK_POOL_OK, LINK_STOP, LINK_CANCEL, LINK_PING, LINK_PONG, LINK_BYE, LINK_REFUSE } link_kind;
+typedef enum {
+    LINK_HELLO,
+    LINK_CREDIT,
+    LINK_POOL,
+    LINK_POOL_OK,
+    LINK_STOP,
+    LINK_CANCEL,
+    LINK_PING,
+    LINK_PONG,
+    LINK_BYE,
+    LINK_REFUSE
+} link_kind;
 typedef enum { LINK_SENDER, LINK_RECEIVER } link_role;
 
 struct link_message {
@@ -89,20 +123,23 @@ struct codec_arena; /* one per receiver */
 struct codec_arena *codec_arena_new(void);
 void codec_arena_free(struct codec_arena *arena);
 
-/* *out borrows `bytes` and `arena` until either changes. bytes must be 8-byte aligned (nng bodies are 16). Errors: THEA_EFRAME; the message
- * names the field ("frame: tensor 2 'residual': shape [512, 128] of f32 needs 262144 bytes, has 100"). */
-THEA_CHECK thea_rc codec_decode_frame(struct frame *out, const void *bytes, size_t size, struct codec_arena *arena,
-                                      struct thea_err *err);
-THEA_CHECK thea_rc codec_decode_link(struct link_message *out, const void *bytes, size_t size, struct thea_err *err);
+/* *out borrows `bytes` and `arena` until either changes. bytes must be 8-byte aligned (nng bodies are 16).
+ * Errors: THEA_EFRAME; the message names the field ("frame: tensor 2 'residual': shape [512, 128] of f32
+ * needs 262144 bytes, has 100"). */
+THEA_CHECK thea_rc codec_decode_frame(struct frame *out, const void *bytes, size_t size,
+                                      struct codec_arena *arena, struct thea_err *err);
+THEA_CHECK thea_rc codec_decode_link(struct link_message *out, const void *bytes, size_t size,
+                                     struct thea_err *err);
 
-/* Encode into memory of the caller's choosing. `alloc(context, size)` is called at most twice (with an upper bound; again, larger, should the
- * bound have been too small) and returns 64-byte aligned memory or NULL; the message is [*offset, *offset + *size) of the last block returned
- * (FlatBuffers grow from the end), aligned to 64 bytes there. Errors: THEA_EOS (no memory), THEA_EFRAME (over a limit: names it), THEA_ESOFTWARE. */
+/* Encode into memory of the caller's choosing. `alloc(context, size)` is called at most twice (with an upper
+ * bound; again, larger, should the bound have been too small) and returns 64-byte aligned memory or NULL; the
+ * message is [*offset, *offset + *size) of the last block returned (FlatBuffers grow from the end), aligned
+ * to 64 bytes there. Errors: THEA_EOS (no memory), THEA_EFRAME (over a limit: names it), THEA_ESOFTWARE. */
 typedef void *(*codec_alloc)(void *context, size_t size);
-THEA_CHECK thea_rc codec_encode_frame(const struct frame *frame, codec_alloc alloc, void *context, size_t *offset, size_t *size,
-                                      struct thea_err *err);
-THEA_CHECK thea_rc codec_encode_link(const struct link_message *message, codec_alloc alloc, void *context, size_t *offset,
-                                     size_t *size, struct thea_err *err);
+THEA_CHECK thea_rc codec_encode_frame(const struct frame *frame, codec_alloc alloc, void *context,
+                                      size_t *offset, size_t *size, struct thea_err *err);
+THEA_CHECK thea_rc codec_encode_link(const struct link_message *message, codec_alloc alloc, void *context,
+                                     size_t *offset, size_t *size, struct thea_err *err);
 
 #ifdef __cplusplus
 }

@@ -45,7 +45,10 @@ uint64_t frame_tensor_bytes(const struct frame *f)
 }
 
 /* The copy's block is filled twice by the same code: first with base NULL, to measure, then for real. */
-struct copier { char *base; size_t used; };
+struct copier {
+    char *base;
+    size_t used;
+};
 
 static void *put(struct copier *c, const void *bytes, size_t size, size_t alignment)
 {
@@ -65,7 +68,8 @@ static const char *put_text(struct copier *c, const char *text)
 static struct frame *copy_into(struct copier *c, const struct frame *f)
 {
     struct frame *out = put(c, f, sizeof *f, 64);
-    struct tensor *tensors = put(c, f->tensors, f->tensor_count * sizeof *f->tensors, _Alignof(struct tensor));
+    struct tensor *tensors =
+        put(c, f->tensors, f->tensor_count * sizeof *f->tensors, _Alignof(struct tensor));
     struct attr *attrs = put(c, f->attrs, f->attr_count * sizeof *f->attrs, _Alignof(struct attr));
     const char *port = put_text(c, f->port);
     for (size_t i = 0; i < f->tensor_count; i++) {

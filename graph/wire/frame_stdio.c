@@ -1,5 +1,6 @@
-/* Frames on stdin and stdout: a magic, then u64 length and frame, again and again (fabric.md section 11). The blocking read or write is the
- * back-pressure. Invariant: a frame starts 64-byte aligned in the reader's buffer. */
+/* Frames on stdin and stdout: a magic, then u64 length and frame, again and again (fabric.md section 11). The
+ * blocking read or write is the back-pressure. Invariant: a frame starts 64-byte aligned in the reader's
+ * buffer. */
 #include "graph/wire/frame.h"
 
 #include <ctype.h>
@@ -17,7 +18,10 @@ enum { PIPE_BYTES = 1 << 20, MAGIC_BYTES = 8, ALIGNMENT = 64 };
 static const unsigned char magic[MAGIC_BYTES] = {'T', 'H', 'E', 'A', 1, 0, 0, 0};
 
 /* 64-byte aligned memory that is kept from frame to frame. */
-struct block { void *data; size_t size; };
+struct block {
+    void *data;
+    size_t size;
+};
 
 static bool block_grow(struct block *b, size_t size)
 {
@@ -86,8 +90,10 @@ static thea_rc read_full(struct frame_reader *r, void *to, size_t size, size_t *
     while (*got < size) {
         ssize_t n = read(r->fd, (char *)to + *got, size - *got);
         if (n == 0) return THEA_OK;
-        if (n > 0) *got += (size_t)n;
-        else if (!wait_ready(r->fd, POLLIN)) return thea_fail(err, THEA_EIO, "input: read failed: %s", strerror(errno));
+        if (n > 0)
+            *got += (size_t)n;
+        else if (!wait_ready(r->fd, POLLIN))
+            return thea_fail(err, THEA_EIO, "input: read failed: %s", strerror(errno));
     }
     return THEA_OK;
 }
@@ -99,14 +105,19 @@ static thea_rc read_magic(struct frame_reader *r, struct thea_err *err)
     thea_rc rc = read_full(r, head, sizeof head, &got, err);
     if (rc != THEA_OK) return rc;
     if (got == 0)
-        return thea_fail(err, THEA_EFRAME, "input is empty: the stage before died before its first frame, or nothing is connected");
+        return thea_fail(
+            err, THEA_EFRAME,
+            "input is empty: the stage before died before its first frame, or nothing is connected");
     if (got == sizeof head && memcmp(head, magic, 4) == 0 && memcmp(head, magic, sizeof head) != 0)
-        return thea_fail(err, THEA_EFRAME, "input: frames of stream version %d; this build reads version %d", head[4], magic[4]);
+        return thea_fail(err, THEA_EFRAME, "input: frames of stream version %d; this build reads version %d",
+                         head[4], magic[4]);
     if (got < sizeof head || memcmp(head, magic, sizeof head) != 0) {
         char shown[MAGIC_BYTES + 1] = "";
         for (size_t i = 0; i < got; i++) shown[i] = isprint(head[i]) ? (char)head[i] : '?';
         return thea_fail(err, THEA_EFRAME,
-                         "input is not a stream of frames: it begins with '%s', expected 'THEA' and a version; text goes in through `thea load`", shown);
+                         "input is not a stream of frames: it begins with '%s', expected 'THEA' and a "
+                         "version; text goes in through `thea load`",
+                         shown);
     }
     r->begun = true;
     return THEA_OK;
@@ -120,11 +131,14 @@ static thea_rc read_length(struct frame_reader *r, uint64_t *length, struct thea
     if (rc != THEA_OK) return rc;
     unsigned long long n = r->frames;
     if (got == 0 && r->eof_seen) return THEA_DONE;
-    if (r->eof_seen) return thea_fail(err, THEA_EFRAME, "input goes on after its eof frame (frame %llu)", n - 1);
+    if (r->eof_seen)
+        return thea_fail(err, THEA_EFRAME, "input goes on after its eof frame (frame %llu)", n - 1);
     if (got == 0)
-        return thea_fail(err, THEA_EFRAME, "input ended after %llu frames without its eof frame: the stage before died", n);
+        return thea_fail(err, THEA_EFRAME,
+                         "input ended after %llu frames without its eof frame: the stage before died", n);
     if (got < sizeof word)
-        return thea_fail(err, THEA_EFRAME, "input ended inside the length of frame %llu: the stage before died", n);
+        return thea_fail(err, THEA_EFRAME,
+                         "input ended inside the length of frame %llu: the stage before died", n);
     *length = le64toh(word);
     if (*length == 0 || *length > FRAME_MAX_BYTES)
         return thea_fail(err, THEA_EFRAME, "input: frame %llu claims %llu bytes; frames have 1 to %d", n,
@@ -135,12 +149,14 @@ static thea_rc read_length(struct frame_reader *r, uint64_t *length, struct thea
 static thea_rc read_frame(struct frame_reader *r, uint64_t length, struct frame *out, struct thea_err *err)
 {
     if (!block_grow(&r->block, length))
-        return thea_fail(err, THEA_EOS, "out of memory for a frame of %llu bytes", (unsigned long long)length);
+        return thea_fail(err, THEA_EOS, "out of memory for a frame of %llu bytes",
+                         (unsigned long long)length);
     size_t got;
     thea_rc rc = read_full(r, r->block.data, length, &got, err);
     if (rc != THEA_OK) return rc;
     if (got < length)
-        return thea_fail(err, THEA_EFRAME, "input ended inside frame %llu (%zu of %llu bytes): the stage before died",
+        return thea_fail(err, THEA_EFRAME,
+                         "input ended inside frame %llu (%zu of %llu bytes): the stage before died",
                          (unsigned long long)r->frames, got, (unsigned long long)length);
     rc = codec_decode_frame(out, r->block.data, length, r->arena, err);
     if (rc != THEA_OK) return thea_fail_prefix(err, "input, frame %llu", (unsigned long long)r->frames);

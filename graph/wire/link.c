@@ -1,4 +1,5 @@
-/* The session of a link: who may sit at its other end, HELLO, loss, BYE, errors: see link.h, and link_impl.h for the parts. */
+/* The session of a link: who may sit at its other end, HELLO, loss, BYE, errors: see link.h, and link_impl.h
+ * for the parts. */
 #include "graph/wire/link_impl.h"
 
 #include <assert.h>
@@ -7,7 +8,7 @@
 #include <string.h>
 
 enum { REFUSED_PIPES = 5, QUEUE_SLACK = 16 };
-#define MS ((uint64_t)1000000)
+#define MS               ((uint64_t)1000000)
 #define WINDOW_BYTES_MAX ((uint64_t)1 << 62)
 
 /* --- errors --- */
@@ -26,11 +27,12 @@ thea_rc link_fail(struct link *ln, thea_rc rc, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     const char *where = ln->session != 0 ? "" : ln->o.address.url;
-    thea_fail(&ln->trouble, rc, "link %u, port '%s', %s %s%s%s%s: %s", ln->o.address.number, ln->o.port, other_end(ln), link_peer(ln),
-              *where ? " (" : "", where, *where ? ")" : "", text);
+    thea_fail(&ln->trouble, rc, "link %u, port '%s', %s %s%s%s%s: %s", ln->o.address.number, ln->o.port,
+              other_end(ln), link_peer(ln), *where ? " (" : "", where, *where ? ")" : "", text);
     ln->state = LINK_FAILED;
     ln->wake_ns = 0;
-    if (ln->session != 0) link_pipe_settle(ln->pipe); /* nothing more is read; the pipe is closed with the link */
+    if (ln->session != 0)
+        link_pipe_settle(ln->pipe); /* nothing more is read; the pipe is closed with the link */
     link_set_wake(ln->set);
     return rc;
 }
@@ -54,8 +56,10 @@ void link_tell(struct link *ln, const struct link_message *m)
     struct thea_err err;
     if (ln->lost) return;
     thea_rc rc = link_encode_message(&msg, m, &err);
-    if (rc == THEA_OK) link_pipe_send(ln->pipe, msg);
-    else link_fail(ln, rc, "%s", err.message);
+    if (rc == THEA_OK)
+        link_pipe_send(ln->pipe, msg);
+    else
+        link_fail(ln, rc, "%s", err.message);
 }
 
 /* --- greeting --- */
@@ -66,7 +70,8 @@ static void drop_greeting(struct link *ln)
     link_pipe_drop(ln->greeting);
 }
 
-/* What is in the seat is not our peer. A receiver waits for a better one, a sender has dialled the wrong address. */
+/* What is in the seat is not our peer. A receiver waits for a better one, a sender has dialled the wrong
+ * address. */
 static void refuse_stranger(struct link *ln, const char *why)
 {
     snprintf(ln->last_refusal, sizeof ln->last_refusal, "%.*s", (int)sizeof ln->last_refusal - 1, why);
@@ -75,7 +80,10 @@ static void refuse_stranger(struct link *ln, const char *why)
 
 static void tell_refuse(struct link *ln, const struct hello_difference *d)
 {
-    link_tell(ln, &(struct link_message){.kind = LINK_REFUSE, .reason = "the ends do not fit", .expected = d->expected, .found = d->found});
+    link_tell(ln, &(struct link_message){.kind = LINK_REFUSE,
+                                         .reason = "the ends do not fit",
+                                         .expected = d->expected,
+                                         .found = d->found});
 }
 
 static void open_session(struct link *ln, uint32_t pipe)
@@ -101,8 +109,10 @@ static void judge_hello(struct link *ln, const struct link_message *hello, uint3
     tell_refuse(ln, &d);
     ln->refused = true;
     ln->greeting_ns = status_now_ns() + LINK_REFUSE_MS * MS;
-    if (verdict == HELLO_MISFIT) link_fail(ln, THEA_EFRAME, "%s", why);
-    else refuse_stranger(ln, why);
+    if (verdict == HELLO_MISFIT)
+        link_fail(ln, THEA_EFRAME, "%s", why);
+    else
+        refuse_stranger(ln, why);
 }
 
 static void begin_greeting(struct link *ln, uint32_t pipe)
@@ -126,7 +136,8 @@ static void greet(struct link *ln, nng_msg *m, const struct link_news *news)
         return;
     }
     char why[256];
-    snprintf(why, sizeof why, "what answered does not speak this protocol (%.160s)", rc != THEA_OK ? err.message : "its first message is no HELLO");
+    snprintf(why, sizeof why, "what answered does not speak this protocol (%.160s)",
+             rc != THEA_OK ? err.message : "its first message is no HELLO");
     drop_greeting(ln);
     ln->refused = true;
     refuse_stranger(ln, why);
@@ -137,7 +148,8 @@ static void greet(struct link *ln, nng_msg *m, const struct link_news *news)
 static void refused_by_peer(struct link *ln, const struct link_message *m)
 {
     char reason[128], expected[256], found[256];
-    link_fail(ln, THEA_EFRAME, "refused: %s: expected %s, found %s", link_clean(reason, sizeof reason, m->reason),
+    link_fail(ln, THEA_EFRAME, "refused: %s: expected %s, found %s",
+              link_clean(reason, sizeof reason, m->reason),
               link_clean(expected, sizeof expected, m->expected), link_clean(found, sizeof found, m->found));
 }
 
@@ -146,9 +158,11 @@ static void got_bye(struct link *ln, const struct link_message *m)
     char reason[128];
     ln->bye_got = true;
     if (ln->role == LINK_RECEIVER && !link_ends_with_eof(ln))
-        link_fail(ln, THEA_ECLOSED, "it said goodbye before its eof frame (%s)", link_clean(reason, sizeof reason, m->reason));
+        link_fail(ln, THEA_ECLOSED, "it said goodbye before its eof frame (%s)",
+                  link_clean(reason, sizeof reason, m->reason));
     if (ln->role == LINK_SENDER && !ln->eof)
-        link_fail(ln, THEA_ECLOSED, "it said goodbye before it had all (%s)", link_clean(reason, sizeof reason, m->reason));
+        link_fail(ln, THEA_ECLOSED, "it said goodbye before it had all (%s)",
+                  link_clean(reason, sizeof reason, m->reason));
 }
 
 static void handle_link_message(struct link *ln, const struct link_message *m)
@@ -158,9 +172,12 @@ static void handle_link_message(struct link *ln, const struct link_message *m)
     case LINK_HELLO: break; /* said again: one that waited for a pipe that went */
     case LINK_CREDIT:
     case LINK_STOP:
-        if (!from_receiver) link_fail(ln, THEA_EFRAME, "a sender sent credit or STOP");
-        else if (m->kind == LINK_STOP) ln->stopped = true;
-        else link_credit(ln, m);
+        if (!from_receiver)
+            link_fail(ln, THEA_EFRAME, "a sender sent credit or STOP");
+        else if (m->kind == LINK_STOP)
+            ln->stopped = true;
+        else
+            link_credit(ln, m);
         break;
     case LINK_BYE: got_bye(ln, m); break;
     case LINK_REFUSE: refused_by_peer(ln, m); break;
@@ -178,9 +195,12 @@ static void handle(struct link *ln, nng_msg *m)
     }
     struct link_message message;
     struct thea_err err;
-    if (kind == CODEC_FRAME) link_fail(ln, THEA_EFRAME, "a receiver sent a frame");
-    else if (codec_decode_link(&message, nng_msg_body(m), nng_msg_len(m), &err) != THEA_OK) link_fail(ln, THEA_EFRAME, "%s", err.message);
-    else handle_link_message(ln, &message);
+    if (kind == CODEC_FRAME)
+        link_fail(ln, THEA_EFRAME, "a receiver sent a frame");
+    else if (codec_decode_link(&message, nng_msg_body(m), nng_msg_len(m), &err) != THEA_OK)
+        link_fail(ln, THEA_EFRAME, "%s", err.message);
+    else
+        handle_link_message(ln, &message);
     nng_msg_free(m);
 }
 
@@ -197,7 +217,8 @@ static void handle_all(struct link *ln, const struct link_news *news)
     }
 }
 
-/* The session's pipe is gone. What had arrived is handled first: it may hold the eof or the BYE that make this an orderly end. */
+/* The session's pipe is gone. What had arrived is handled first: it may hold the eof or the BYE that make
+ * this an orderly end. */
 static void lose(struct link *ln)
 {
     struct link_news news;
@@ -207,13 +228,18 @@ static void lose(struct link *ln)
     ln->lost = true;
     if (ln->state != LINK_OPEN) return;
     if (ln->role == LINK_RECEIVER) {
-        if (ln->eof) ln->state = LINK_ENDED;
-        else if (!link_ends_with_eof(ln)) link_fail(ln, THEA_ECLOSED, "lost before its eof frame, after %llu frames", (unsigned long long)ln->arrived);
+        if (ln->eof)
+            ln->state = LINK_ENDED;
+        else if (!link_ends_with_eof(ln))
+            link_fail(ln, THEA_ECLOSED, "lost before its eof frame, after %llu frames",
+                      (unsigned long long)ln->arrived);
         return;
     }
-    if (ln->eof && ln->bye_got && ln->ack_seq == ln->seq) ln->state = LINK_ENDED;
-    else link_fail(ln, THEA_ECLOSED, "lost before its goodbye, with %llu of %llu frames acknowledged", (unsigned long long)ln->ack_seq,
-                   (unsigned long long)ln->seq);
+    if (ln->eof && ln->bye_got && ln->ack_seq == ln->seq)
+        ln->state = LINK_ENDED;
+    else
+        link_fail(ln, THEA_ECLOSED, "lost before its goodbye, with %llu of %llu frames acknowledged",
+                  (unsigned long long)ln->ack_seq, (unsigned long long)ln->seq);
 }
 
 /* --- time --- */
@@ -221,10 +247,14 @@ static void lose(struct link *ln)
 static void nobody_came(struct link *ln)
 {
     char why[400] = "";
-    if (ln->last_refusal[0] != '\0') snprintf(why, sizeof why, "; last refused: %s", ln->last_refusal);
-    else if (ln->strangers > 0) snprintf(why, sizeof why, "; turned away: %u of another user", ln->strangers);
-    else if (ln->greeting != 0) snprintf(why, sizeof why, "; somebody connected and said nothing");
-    link_fail(ln, THEA_ETIMEOUT, "no %s came within %.1f s%s", other_end(ln), ln->o.reconnect_ms / 1000.0, why);
+    if (ln->last_refusal[0] != '\0')
+        snprintf(why, sizeof why, "; last refused: %s", ln->last_refusal);
+    else if (ln->strangers > 0)
+        snprintf(why, sizeof why, "; turned away: %u of another user", ln->strangers);
+    else if (ln->greeting != 0)
+        snprintf(why, sizeof why, "; somebody connected and said nothing");
+    link_fail(ln, THEA_ETIMEOUT, "no %s came within %.1f s%s", other_end(ln), ln->o.reconnect_ms / 1000.0,
+              why);
 }
 
 /* Down: give up at last, close a pipe that says nothing, notice that our place is taken. */
@@ -241,9 +271,15 @@ static void check_down(struct link *ln, const struct link_news *news, uint64_t n
         link_pipe_redial_slowly(ln->pipe);
     }
     if (unheard >= REFUSED_PIPES && ln->refused_ns != 0 && now - ln->refused_ns >= LINK_TAKEN_MS * MS)
-        link_fail(ln, THEA_EBUSY, "the place is taken: its receiver closed %u connections unheard, as it does when it has a sender already", unheard);
-    else if (now >= ln->give_up_ns) nobody_came(ln);
-    ln->wake_ns = ln->state != LINK_DOWN ? 0 : ln->greeting != 0 && ln->greeting_ns < ln->give_up_ns ? ln->greeting_ns : ln->give_up_ns;
+        link_fail(ln, THEA_EBUSY,
+                  "the place is taken: its receiver closed %u connections unheard, as it does when it has a "
+                  "sender already",
+                  unheard);
+    else if (now >= ln->give_up_ns)
+        nobody_came(ln);
+    ln->wake_ns = ln->state != LINK_DOWN                                  ? 0
+                  : ln->greeting != 0 && ln->greeting_ns < ln->give_up_ns ? ln->greeting_ns
+                                                                          : ln->give_up_ns;
 }
 
 /* Open: only a goodbye has a deadline. */
@@ -271,8 +307,10 @@ void link_pump(struct link *ln)
     handle_all(ln, &what);
     if (ln->state == LINK_OPEN && !ln->lost && what.current != ln->session) lose(ln);
     uint64_t wake = ln->wake_ns;
-    if (ln->state == LINK_DOWN) check_down(ln, &what, now);
-    else if (ln->state == LINK_OPEN) check_open(ln, now);
+    if (ln->state == LINK_DOWN)
+        check_down(ln, &what, now);
+    else if (ln->state == LINK_OPEN)
+        check_open(ln, now);
     if (ln->wake_ns != wake) link_set_timer(ln->set);
 }
 
@@ -326,11 +364,12 @@ static void init_status(struct link *ln)
     atomic_store(&s->window, (uint32_t)ln->window);
 }
 
-static thea_rc link_open(struct link **out, struct link_set *set, const struct link_options *o, link_role role, struct thea_err *err)
+static thea_rc link_open(struct link **out, struct link_set *set, const struct link_options *o,
+                         link_role role, struct thea_err *err)
 {
     if (o->window_frames > LINK_WINDOW_FRAMES_MAX)
-        return thea_fail(err, THEA_EUSAGE, "port '%s': a window of %llu frames; accepted are 1 to %d", o->port,
-                         (unsigned long long)o->window_frames, LINK_WINDOW_FRAMES_MAX);
+        return thea_fail(err, THEA_EUSAGE, "port '%s': a window of %llu frames; accepted are 1 to %d",
+                         o->port, (unsigned long long)o->window_frames, LINK_WINDOW_FRAMES_MAX);
     struct link *ln = calloc(1, sizeof *ln);
     struct codec_arena *arena = codec_arena_new();
     if (ln == NULL || arena == NULL) {
@@ -347,13 +386,17 @@ static thea_rc link_open(struct link **out, struct link_set *set, const struct l
     size_t in_max = (role == LINK_RECEIVER ? ln->o.window_frames : 0) + QUEUE_SLACK;
     nng_msg *hello = link_hello_make(&ln->o, role, err);
     thea_rc rc = hello == NULL ? THEA_EOS
-                               : link_pipe_open(&ln->pipe, set, o->address.url, role == LINK_SENDER, hello, in_max, err);
-    if (rc == THEA_OK) *out = ln;
-    else link_abort(ln);
+                               : link_pipe_open(&ln->pipe, set, o->address.url, role == LINK_SENDER, hello,
+                                                in_max, err);
+    if (rc == THEA_OK)
+        *out = ln;
+    else
+        link_abort(ln);
     return rc;
 }
 
-thea_rc link_listen(struct link **out, struct link_set *set, const struct link_options *o, struct thea_err *err)
+thea_rc link_listen(struct link **out, struct link_set *set, const struct link_options *o,
+                    struct thea_err *err)
 {
     return link_open(out, set, o, LINK_RECEIVER, err);
 }

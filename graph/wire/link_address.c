@@ -8,7 +8,8 @@
 #include <string.h>
 
 enum { IPC_PATH_MAX = 107, RUN_DIGITS = 16 };
-#define ACCEPTED "accepted are abstract://thea-<run: 16 hex digits>-<link number>, ipc://PATH and tcp://127.0.0.1:PORT"
+#define ACCEPTED                                                                                             \
+    "accepted are abstract://thea-<run: 16 hex digits>-<link number>, ipc://PATH and tcp://127.0.0.1:PORT"
 
 /* "<run: 16 hex>-<number>" and nothing after it. */
 static bool parse_identity(struct link_address *out, const char *text)
@@ -28,15 +29,19 @@ static bool parse_identity(struct link_address *out, const char *text)
 static thea_rc check_tcp(const char *text, const char *host, struct thea_err *err)
 {
     const char *colon = strrchr(host, ':');
-    if (colon == NULL || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) || atol(colon + 1) > 65535 ||
-        atol(colon + 1) == 0)
+    if (colon == NULL || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+        atol(colon + 1) > 65535 || atol(colon + 1) == 0)
         return thea_fail(err, THEA_EUSAGE, "address '%s': no port from 1 to 65535; " ACCEPTED, text);
     size_t n = (size_t)(colon - host);
-    bool loopback = (n == 9 && strncmp(host, "localhost", n) == 0) || (n == 5 && strncmp(host, "[::1]", n) == 0) ||
+    bool loopback = (n == 9 && strncmp(host, "localhost", n) == 0) ||
+                    (n == 5 && strncmp(host, "[::1]", n) == 0) ||
                     (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == n);
     if (!loopback)
-        return thea_fail(err, THEA_EUSAGE, "address '%s': '%.*s' is not this machine; tcp links are for loopback only (127.0.0.1, ::1, localhost), because nothing "
-                         "protects them on a network", text, (int)n, host);
+        return thea_fail(err, THEA_EUSAGE,
+                         "address '%s': '%.*s' is not this machine; tcp links are for loopback only "
+                         "(127.0.0.1, ::1, localhost), because nothing "
+                         "protects them on a network",
+                         text, (int)n, host);
     return THEA_OK;
 }
 
@@ -44,15 +49,19 @@ static thea_rc check_ipc(const char *text, const char *path, struct thea_err *er
 {
     if (path[0] == '\0') return thea_fail(err, THEA_EUSAGE, "address '%s': no path; " ACCEPTED, text);
     if (strlen(path) > IPC_PATH_MAX)
-        return thea_fail(err, THEA_EUSAGE, "address '%s': a socket's path has at most %d bytes, this one has %zu", text, IPC_PATH_MAX, strlen(path));
+        return thea_fail(err, THEA_EUSAGE,
+                         "address '%s': a socket's path has at most %d bytes, this one has %zu", text,
+                         IPC_PATH_MAX, strlen(path));
     return THEA_OK;
 }
 
-static thea_rc check_abstract(const struct link_address *a, const char *text, const char *name, struct thea_err *err)
+static thea_rc check_abstract(const struct link_address *a, const char *text, const char *name,
+                              struct thea_err *err)
 {
     struct link_address identity = *a;
     if (strncmp(name, "thea-", 5) != 0 || !parse_identity(&identity, name + 5))
-        return thea_fail(err, THEA_EUSAGE, "address '%s': '%s' is not thea-<run: 16 hex digits>-<link number>", text, name);
+        return thea_fail(err, THEA_EUSAGE,
+                         "address '%s': '%s' is not thea-<run: 16 hex digits>-<link number>", text, name);
     return THEA_OK;
 }
 
@@ -60,12 +69,14 @@ thea_rc link_address_parse(struct link_address *out, const char *text, struct th
 {
     *out = (struct link_address){0};
     if (strlen(text) >= sizeof out->url)
-        return thea_fail(err, THEA_EUSAGE, "address '%.40s...' has %zu bytes, at most %zu", text, strlen(text), sizeof out->url - 1);
+        return thea_fail(err, THEA_EUSAGE, "address '%.40s...' has %zu bytes, at most %zu", text,
+                         strlen(text), sizeof out->url - 1);
     strcpy(out->url, text);
     char *hash = strchr(out->url, '#');
     if (hash != NULL) {
         if (!parse_identity(out, hash + 1))
-            return thea_fail(err, THEA_EUSAGE, "address '%s': '%s' is not #<run: 16 hex digits>-<link number>", text, hash);
+            return thea_fail(err, THEA_EUSAGE,
+                             "address '%s': '%s' is not #<run: 16 hex digits>-<link number>", text, hash);
         *hash = '\0';
     }
     if (strncmp(out->url, "abstract://", 11) == 0) {

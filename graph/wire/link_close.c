@@ -1,9 +1,11 @@
 /* Closing a link's socket, and getting away when nng cannot.
  *
- * nng 1.5.2 may never return from nng_close: when a pipe is closed between the header and the body of a message that arrives, its receive is
- * neither finished nor cancelled (ipc_pipe_recv_cb resubmits to an aio that is closed, which fails without a word), and nng's one thread for
- * such work waits for it. A stage that ends because a peer failed can meet that, and must end. So: nng reads nothing any more when a pipe is
- * closed by us in mid-stream (quiesce); closing has a thread of its own and a limit; and at exit nng's own closing is left out if it is stuck. */
+ * nng 1.5.2 may never return from nng_close: when a pipe is closed between the header and the body of a
+ * message that arrives, its receive is neither finished nor cancelled (ipc_pipe_recv_cb resubmits to an aio
+ * that is closed, which fails without a word), and nng's one thread for such work waits for it. A stage that
+ * ends because a peer failed can meet that, and must end. So: nng reads nothing any more when a pipe is
+ * closed by us in mid-stream (quiesce); closing has a thread of its own and a limit; and at exit nng's own
+ * closing is left out if it is stuck. */
 #include "graph/wire/link_impl.h"
 
 #include <poll.h>
@@ -51,7 +53,8 @@ static void *close_and_free(void *context)
     return NULL;
 }
 
-/* With nobody receiving, nng takes one more message and then reads no further: wait until it has one, or none has come for a while. */
+/* With nobody receiving, nng takes one more message and then reads no further: wait until it has one, or none
+ * has come for a while. */
 static void quiesce(struct link_pipe *p)
 {
     int fd;

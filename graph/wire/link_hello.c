@@ -27,15 +27,27 @@ nng_msg *link_hello_make(const struct link_options *o, link_role role, struct th
 {
     char host[80];
     host_key(host, sizeof host);
-    struct link_message hello = {.kind = LINK_HELLO, .version = WIRE_VERSION, .run = o->address.run, .link = o->address.number,
-                                 .port = o->port, .pattern = o->pattern, .host = host, .role = role, .epoch = o->epoch,
-                                 .incarnation = o->incarnation, .pid = (int32_t)getpid(), .clock_ns = status_now_ns()};
+    struct link_message hello = {.kind = LINK_HELLO,
+                                 .version = WIRE_VERSION,
+                                 .run = o->address.run,
+                                 .link = o->address.number,
+                                 .port = o->port,
+                                 .pattern = o->pattern,
+                                 .host = host,
+                                 .role = role,
+                                 .epoch = o->epoch,
+                                 .incarnation = o->incarnation,
+                                 .pid = (int32_t)getpid(),
+                                 .clock_ns = status_now_ns()};
     nng_msg *m = NULL;
     return link_encode_message(&m, &hello, err) == THEA_OK ? m : NULL;
 }
 
 /* "f32 [n, 128]" cut into dtype and shape; false if it is none. */
-struct pattern { char dtype[16]; char shape[128]; };
+struct pattern {
+    char dtype[16];
+    char shape[128];
+};
 
 static bool pattern_cut(struct pattern *out, const char *text)
 {
@@ -85,7 +97,8 @@ bool link_patterns_fit(const char *a, const char *b)
 const char *link_clean(char *out, size_t size, const char *text)
 {
     size_t n = 0;
-    for (; text[n] != '\0' && n + 1 < size; n++) out[n] = (unsigned char)text[n] < 32 || text[n] == 127 ? '?' : text[n];
+    for (; text[n] != '\0' && n + 1 < size; n++)
+        out[n] = (unsigned char)text[n] < 32 || text[n] == 127 ? '?' : text[n];
     out[n] = '\0';
     return out;
 }
@@ -93,7 +106,8 @@ const char *link_clean(char *out, size_t size, const char *text)
 /* Name run and link of one end, or its role. */
 static void name_end(char *out, size_t size, uint64_t run, uint32_t link, link_role role)
 {
-    snprintf(out, size, "the %s of link %" PRIu32 " of run %016" PRIx64, role == LINK_SENDER ? "sender" : "receiver", link, run);
+    snprintf(out, size, "the %s of link %" PRIu32 " of run %016" PRIx64,
+             role == LINK_SENDER ? "sender" : "receiver", link, run);
 }
 
 hello_verdict link_hello_check(const struct link_options *o, link_role role, const struct link_message *hello,
@@ -113,7 +127,8 @@ hello_verdict link_hello_check(const struct link_options *o, link_role role, con
     if (!link_patterns_fit(o->pattern, hello->pattern)) {
         char port[64], pattern[128];
         snprintf(d->expected, sizeof d->expected, "%s", o->pattern);
-        snprintf(d->found, sizeof d->found, "%s from port '%s'", link_clean(pattern, sizeof pattern, hello->pattern),
+        snprintf(d->found, sizeof d->found, "%s from port '%s'",
+                 link_clean(pattern, sizeof pattern, hello->pattern),
                  link_clean(port, sizeof port, hello->port));
         return HELLO_MISFIT;
     }

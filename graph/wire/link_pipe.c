@@ -1,5 +1,6 @@
-/* The nng side of a link: one PAIR0 socket, one send and one receive operation at a time, two queues (fabric.md sections 1-3 and 12).
- * Callbacks run on nng's threads: they move messages and wake the stage's thread, nothing else. */
+/* The nng side of a link: one PAIR0 socket, one send and one receive operation at a time, two queues
+ * (fabric.md sections 1-3 and 12). Callbacks run on nng's threads: they move messages and wake the stage's
+ * thread, nothing else. */
 #include "graph/wire/link_impl.h"
 
 #include <errno.h>
@@ -55,8 +56,12 @@ void link_queue_fini(struct link_queue *q)
 
 /* --- encoding into messages --- */
 
-/* The body is a little larger than the frame's bound, so that the frame can begin at a 64-byte border of memory. */
-struct body { nng_msg *msg; size_t skip; };
+/* The body is a little larger than the frame's bound, so that the frame can begin at a 64-byte border of
+ * memory. */
+struct body {
+    nng_msg *msg;
+    size_t skip;
+};
 
 static void *body_alloc(void *context, size_t size)
 {
@@ -82,8 +87,10 @@ thea_rc link_encode_frame(nng_msg **out, const struct frame *f, struct thea_err 
     struct body b = {0};
     size_t offset, size;
     thea_rc rc = codec_encode_frame(f, body_alloc, &b, &offset, &size, err);
-    if (rc == THEA_OK) *out = body_cut(&b, offset, size);
-    else nng_msg_free(b.msg);
+    if (rc == THEA_OK)
+        *out = body_cut(&b, offset, size);
+    else
+        nng_msg_free(b.msg);
     return rc;
 }
 
@@ -92,8 +99,10 @@ thea_rc link_encode_message(nng_msg **out, const struct link_message *m, struct 
     struct body b = {0};
     size_t offset, size;
     thea_rc rc = codec_encode_link(m, body_alloc, &b, &offset, &size, err);
-    if (rc == THEA_OK) *out = body_cut(&b, offset, size);
-    else nng_msg_free(b.msg);
+    if (rc == THEA_OK)
+        *out = body_cut(&b, offset, size);
+    else
+        nng_msg_free(b.msg);
     return rc;
 }
 
@@ -107,7 +116,8 @@ static void tell(struct link_pipe *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* Start the next send if none is under way. Called with the lock held: nng finishes sends on a thread of its own. */
+/* Start the next send if none is under way. Called with the lock held: nng finishes sends on a thread of its
+ * own. */
 static void send_next(struct link_pipe *p)
 {
     if (p->sending || p->shut) return;
@@ -132,8 +142,8 @@ static void on_sent(void *context)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* HELLO, first on every pipe. A dialer says it when it was spoken to: one whose place is taken is never answered, and what it would send, nng
- * takes and loses. Lock held. */
+/* HELLO, first on every pipe. A dialer says it when it was spoken to: one whose place is taken is never
+ * answered, and what it would send, nng takes and loses. Lock held. */
 static void say_hello(struct link_pipe *p)
 {
     nng_msg *hello;
@@ -246,8 +256,8 @@ static int configure(struct link_pipe *p)
     return rv;
 }
 
-thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char *url, bool dials, nng_msg *hello, size_t in_max,
-                       struct thea_err *err)
+thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char *url, bool dials,
+                       nng_msg *hello, size_t in_max, struct thea_err *err)
 {
     struct link_pipe *p = calloc(1, sizeof *p);
     if (p == NULL) abort();
@@ -275,7 +285,8 @@ void link_pipe_take(struct link_pipe *p, struct link_queue *in, struct link_news
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->news, false);
     for (nng_msg *m; (m = link_queue_pop(&p->in)) != NULL;) link_queue_push(in, m);
-    *news = (struct link_news){.current = p->current, .lost = p->lost, .strangers = p->strangers, .pid = p->pid};
+    *news =
+        (struct link_news){.current = p->current, .lost = p->lost, .strangers = p->strangers, .pid = p->pid};
     if (!p->receiving && !p->shut) again = p->receiving = true;
     pthread_mutex_unlock(&p->lock);
     if (again) receive(p);
@@ -298,8 +309,10 @@ void link_pipe_settle(struct link_pipe *p)
 void link_pipe_send(struct link_pipe *p, nng_msg *m)
 {
     pthread_mutex_lock(&p->lock);
-    if (p->shut) nng_msg_free(m);
-    else link_queue_push(&p->out, m);
+    if (p->shut)
+        nng_msg_free(m);
+    else
+        link_queue_push(&p->out, m);
     send_next(p);
     pthread_mutex_unlock(&p->lock);
 }
@@ -312,7 +325,8 @@ void link_pipe_redial_slowly(struct link_pipe *p)
 void link_pipe_end(struct link_pipe *p, uint32_t id)
 {
     link_pipe_shut(p);
-    if (p->dialer.id != 0) nng_dialer_close(p->dialer); /* closes its pipe too; else it would dial again at once */
+    if (p->dialer.id != 0)
+        nng_dialer_close(p->dialer); /* closes its pipe too; else it would dial again at once */
     p->dialer.id = 0;
     link_pipe_drop(id);
 }

@@ -4,7 +4,8 @@
 
 #include <assert.h>
 
-/* What a frame's message may have beside the tensor bytes that its sender pays for: names, attributes, padding. */
+/* What a frame's message may have beside the tensor bytes that its sender pays for: names, attributes,
+ * padding. */
 enum { PROBE_BYTES = 4096 };
 #define OVERHEAD_MAX ((uint64_t)FRAME_ATTRS_MAX * ATTR_TEXT_MAX + ((uint64_t)1 << 20))
 
@@ -13,12 +14,15 @@ void link_tell_credit(struct link *ln)
     ln->ack_seq = ln->arrived;
     ln->limit_seq = ln->seq + ln->window;
     ln->limit_bytes = ln->bytes + ln->o.window_bytes;
-    link_tell(ln, &(struct link_message){.kind = LINK_CREDIT, .ack_seq = ln->ack_seq, .limit_seq = ln->limit_seq,
+    link_tell(ln, &(struct link_message){.kind = LINK_CREDIT,
+                                         .ack_seq = ln->ack_seq,
+                                         .limit_seq = ln->limit_seq,
                                          .limit_bytes = ln->limit_bytes});
 }
 
-/* Is this much in memory what an honest sender may have sent? A first check, before anything is decoded: tensors are checked one by one
- * when their turn comes. The largest message may be a frame that passed alone. */
+/* Is this much in memory what an honest sender may have sent? A first check, before anything is decoded:
+ * tensors are checked one by one when their turn comes. The largest message may be a frame that passed alone.
+ */
 static bool too_much(const struct link *ln)
 {
     uint64_t allowed = ln->o.window_bytes + ln->queue.count * OVERHEAD_MAX;
@@ -33,7 +37,8 @@ static bool too_much(const struct link *ln)
 
 static void set_queue_gauge(struct link *ln)
 {
-    if (ln->o.status != NULL) atomic_store_explicit(&ln->o.status->queue, (uint32_t)ln->queue.count, memory_order_relaxed);
+    if (ln->o.status != NULL)
+        atomic_store_explicit(&ln->o.status->queue, (uint32_t)ln->queue.count, memory_order_relaxed);
 }
 
 void link_arrive(struct link *ln, nng_msg *m)
@@ -42,13 +47,14 @@ void link_arrive(struct link *ln, nng_msg *m)
     link_queue_push(&ln->queue, m);
     ln->arrived++;
     set_queue_gauge(ln);
-    if (ln->eof) link_fail(ln, THEA_EFRAME, "frames came after its eof frame");
+    if (ln->eof)
+        link_fail(ln, THEA_EFRAME, "frames came after its eof frame");
     else if (ln->arrived > ln->limit_seq)
-        link_fail(ln, THEA_EFRAME, "it sent frame %llu with credit for %llu", (unsigned long long)ln->arrived - 1,
-                  (unsigned long long)ln->limit_seq);
+        link_fail(ln, THEA_EFRAME, "it sent frame %llu with credit for %llu",
+                  (unsigned long long)ln->arrived - 1, (unsigned long long)ln->limit_seq);
     else if (too_much(ln))
-        link_fail(ln, THEA_EFRAME, "it sent %llu bytes into a window of %llu", (unsigned long long)ln->queued_bytes,
-                  (unsigned long long)ln->o.window_bytes);
+        link_fail(ln, THEA_EFRAME, "it sent %llu bytes into a window of %llu",
+                  (unsigned long long)ln->queued_bytes, (unsigned long long)ln->o.window_bytes);
 }
 
 /* The first frame's number and bytes against what its sender was allowed. */
@@ -60,11 +66,13 @@ static bool head_is_due(struct link *ln)
                   (unsigned long long)ln->seq, f->link_seq < ln->seq ? "a repeat" : "a gap");
         return false;
     }
-    /* limit_bytes was told with `limit_seq - window` frames consumed; a frame that comes right after those may be of any size. */
+    /* limit_bytes was told with `limit_seq - window` frames consumed; a frame that comes right after those
+     * may be of any size. */
     uint64_t bytes = frame_tensor_bytes(f), before = ln->limit_seq - ln->window;
     if (bytes == 0 || ln->seq == before || ln->bytes + bytes <= ln->limit_bytes) return true;
-    link_fail(ln, THEA_EFRAME, "frame %llu has %llu tensor bytes, its credit was for %llu", (unsigned long long)f->link_seq,
-              (unsigned long long)bytes, (unsigned long long)(ln->limit_bytes > ln->bytes ? ln->limit_bytes - ln->bytes : 0));
+    link_fail(ln, THEA_EFRAME, "frame %llu has %llu tensor bytes, its credit was for %llu",
+              (unsigned long long)f->link_seq, (unsigned long long)bytes,
+              (unsigned long long)(ln->limit_bytes > ln->bytes ? ln->limit_bytes - ln->bytes : 0));
     return false;
 }
 
@@ -97,7 +105,8 @@ thea_rc link_peek(struct link *ln, const struct frame **out, struct thea_err *er
 {
     assert(ln->role == LINK_RECEIVER);
     link_pump(ln);
-    if (ln->state == LINK_FAILED && !ln->lost) return link_check(ln, err); /* of a peer that died, all that came is still good */
+    if (ln->state == LINK_FAILED && !ln->lost)
+        return link_check(ln, err); /* of a peer that died, all that came is still good */
     bool peeked = ln->head_decoded; /* the caller has it already: a stop since then does not take it away */
     while (decode_head(ln)) {
         if (!peeked && discarded(ln)) continue;
@@ -145,7 +154,8 @@ void link_consume(struct link *ln)
         finish(ln);
         return;
     }
-    uint64_t frames_owed = ln->seq + ln->window - ln->limit_seq, bytes_owed = ln->bytes + ln->o.window_bytes - ln->limit_bytes;
+    uint64_t frames_owed = ln->seq + ln->window - ln->limit_seq,
+             bytes_owed = ln->bytes + ln->o.window_bytes - ln->limit_bytes;
     if (frames_owed * 4 >= ln->window || bytes_owed >= ln->o.window_bytes / 4) link_tell_credit(ln);
 }
 
@@ -167,7 +177,8 @@ bool link_ends_with_eof(struct link *ln)
     if (ln->probe == NULL) ln->probe = codec_arena_new();
     struct frame f;
     ln->probe_eof = ln->probe != NULL &&
-                    codec_decode_frame(&f, nng_msg_body(m), nng_msg_len(m), ln->probe, NULL) == THEA_OK && f.kind == FRAME_EOF;
+                    codec_decode_frame(&f, nng_msg_body(m), nng_msg_len(m), ln->probe, NULL) == THEA_OK &&
+                    f.kind == FRAME_EOF;
     return ln->probe_eof;
 }
 

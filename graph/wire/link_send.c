@@ -20,11 +20,11 @@ static bool has_credit(const struct link *ln, uint64_t bytes)
 static void check_credit(struct link *ln, const struct link_message *m)
 {
     if (ln->window == 0 && (m->limit_seq < 1 || m->limit_seq > LINK_WINDOW_FRAMES_MAX || m->ack_seq != 0))
-        link_fail(ln, THEA_EFRAME, "its first credit is for %llu frames, expected 1 to %d", (unsigned long long)m->limit_seq,
-                  LINK_WINDOW_FRAMES_MAX);
+        link_fail(ln, THEA_EFRAME, "its first credit is for %llu frames, expected 1 to %d",
+                  (unsigned long long)m->limit_seq, LINK_WINDOW_FRAMES_MAX);
     else if (m->limit_seq < ln->limit_seq || m->limit_bytes < ln->limit_bytes || m->ack_seq < ln->ack_seq)
-        link_fail(ln, THEA_EFRAME, "its credit went back (frames %llu after %llu)", (unsigned long long)m->limit_seq,
-                  (unsigned long long)ln->limit_seq);
+        link_fail(ln, THEA_EFRAME, "its credit went back (frames %llu after %llu)",
+                  (unsigned long long)m->limit_seq, (unsigned long long)ln->limit_seq);
     else if (m->ack_seq > ln->seq)
         link_fail(ln, THEA_EFRAME, "it acknowledged %llu frames of %llu sent", (unsigned long long)m->ack_seq,
                   (unsigned long long)ln->seq);
@@ -118,7 +118,8 @@ void link_try_finish(struct link *ln)
         ln->bye_ns = status_now_ns();
     }
     if (!ln->bye_got) return;
-    /* The sender closes first: so the receiver's BYE cannot be lost in a socket that closes, and all frames are in its memory. */
+    /* The sender closes first: so the receiver's BYE cannot be lost in a socket that closes, and all frames
+     * are in its memory. */
     ln->state = LINK_ENDED;
     link_pipe_end(ln->pipe, ln->session);
 }

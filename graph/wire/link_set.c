@@ -1,4 +1,5 @@
-/* What wakes a stage's thread: an eventfd that nng's threads write and a timerfd for deadlines, behind one epoll descriptor. */
+/* What wakes a stage's thread: an eventfd that nng's threads write and a timerfd for deadlines, behind one
+ * epoll descriptor. */
 #include "graph/wire/link_impl.h"
 
 #include <errno.h>
@@ -77,7 +78,8 @@ void link_set_timer(struct link_set *set)
     for (const struct link *ln = set->links; ln != NULL; ln = ln->next)
         if (ln->wake_ns != 0 && (next == 0 || ln->wake_ns < next)) next = ln->wake_ns;
     if (next == set->timer_ns) return;
-    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(next / 1000000000u), .tv_nsec = (long)(next % 1000000000u)}};
+    struct itimerspec when = {
+        .it_value = {.tv_sec = (time_t)(next / 1000000000u), .tv_nsec = (long)(next % 1000000000u)}};
     timerfd_settime(set->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
     set->timer_ns = next;
 }

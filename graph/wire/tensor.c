@@ -48,8 +48,10 @@ const char *tensor_describe(char *out, const struct tensor *t)
 {
     const struct tensor_dtype_info *info = tensor_dtype_info(t->dtype);
     size_t len = 0;
-    if (info != NULL) append(out, &len, "%s [", info->name);
-    else append(out, &len, "dtype %d [", (int)t->dtype);
+    if (info != NULL)
+        append(out, &len, "%s [", info->name);
+    else
+        append(out, &len, "dtype %d [", (int)t->dtype);
     for (uint32_t i = 0; i < t->rank && i < TENSOR_RANK_MAX; i++)
         append(out, &len, "%s%llu", i > 0 ? ", " : "", (unsigned long long)t->shape[i]);
     append(out, &len, "]");
@@ -71,11 +73,13 @@ struct tensor tensor_1d(const char *name, tensor_dtype dtype, const void *data, 
     struct tensor t = tensor_make(name, dtype, data);
     t.rank = 1;
     t.shape[0] = n;
-    if (!tensor_size(&t.size_bytes, dtype, t.rank, t.shape)) t.size_bytes = UINT64_MAX; /* refused when encoded */
+    if (!tensor_size(&t.size_bytes, dtype, t.rank, t.shape))
+        t.size_bytes = UINT64_MAX; /* refused when encoded */
     return t;
 }
 
-struct tensor tensor_2d(const char *name, tensor_dtype dtype, const void *data, uint64_t rows, uint64_t columns)
+struct tensor tensor_2d(const char *name, tensor_dtype dtype, const void *data, uint64_t rows,
+                        uint64_t columns)
 {
     struct tensor t = tensor_make(name, dtype, data);
     t.rank = 2;
@@ -86,7 +90,10 @@ struct tensor tensor_2d(const char *name, tensor_dtype dtype, const void *data, 
 }
 
 /* One item of a pattern and where the next begins; false at the end. */
-struct pattern_item { const char *text; size_t len; };
+struct pattern_item {
+    const char *text;
+    size_t len;
+};
 
 static bool pattern_next(const char **at, struct pattern_item *item)
 {

@@ -1,5 +1,6 @@
-/* A link against raw nng PAIR0 with messages of the same size, each between two processes, in turn within one run:
- * frames/s, GB/s and their ratio. The raw side fills its messages from a buffer as the link does, and reads nothing of them. */
+/* A link against raw nng PAIR0 with messages of the same size, each between two processes, in turn within one
+ * run: frames/s, GB/s and their ratio. The raw side fills its messages from a buffer as the link does, and
+ * reads nothing of them. */
 #include "graph/wire/link.h"
 
 #include <errno.h>
@@ -96,7 +97,8 @@ static void link_sends(const char *url, size_t size, uint64_t count)
     must(link_dial(&ln, set, &o, &err), &err);
     struct tensor t = tensor_1d("x", TENSOR_U8, calloc(1, size), size);
     for (uint64_t i = 0; i <= count + 1; i++) {
-        struct frame f = {.kind = i <= count ? FRAME_DATA : FRAME_EOF, .tensors = &t, .tensor_count = i <= count};
+        struct frame f = {
+            .kind = i <= count ? FRAME_DATA : FRAME_EOF, .tensors = &t, .tensor_count = i <= count};
         while (!link_ready(ln, frame_tensor_bytes(&f))) sleep_until_news(set);
         must(link_send(ln, &f, &err), &err);
     }
@@ -135,12 +137,21 @@ static double link_receives(const char *url, uint64_t window, void (*start)(void
 
 /* --- both --- */
 
-struct child { const char *self, *mode, *url; char size[32], count[32]; pid_t pid; };
+struct child {
+    const char *self, *mode, *url;
+    char size[32], count[32];
+    pid_t pid;
+};
 
 static void start_sender(void *context)
 {
     struct child *c = context;
-    char *argv[] = {(char *)(uintptr_t)c->self, (char *)(uintptr_t)c->mode, (char *)(uintptr_t)c->url, c->size, c->count, NULL};
+    char *argv[] = {(char *)(uintptr_t)c->self,
+                    (char *)(uintptr_t)c->mode,
+                    (char *)(uintptr_t)c->url,
+                    c->size,
+                    c->count,
+                    NULL};
     int rv = posix_spawn(&c->pid, c->self, NULL, NULL, argv, environ);
     if (rv != 0) die("spawn", strerror(rv));
 }
@@ -153,7 +164,8 @@ static double measure(const char *mode, size_t size, uint64_t count, uint64_t wi
     struct child c = {.self = "/proc/self/exe", .mode = mode, .url = url};
     snprintf(c.size, sizeof c.size, "%zu", size);
     snprintf(c.count, sizeof c.count, "%" PRIu64, count);
-    double seconds = strcmp(mode, "raw") == 0 ? raw_receive(url, count, start_sender, &c) : link_receives(url, window, start_sender, &c);
+    double seconds = strcmp(mode, "raw") == 0 ? raw_receive(url, count, start_sender, &c)
+                                              : link_receives(url, window, start_sender, &c);
     int status;
     if (waitpid(c.pid, &status, 0) != c.pid || status != 0) die("sender", "failed");
     return (double)count / seconds;
@@ -183,13 +195,18 @@ int main(int argc, char **argv)
     if (argc == 5) {
         size_t size = strtoull(argv[3], NULL, 10);
         uint64_t count = strtoull(argv[4], NULL, 10);
-        if (strcmp(argv[1], "raw") == 0) raw_send(argv[2], size, count);
-        else link_sends(argv[2], size, count);
+        if (strcmp(argv[1], "raw") == 0)
+            raw_send(argv[2], size, count);
+        else
+            link_sends(argv[2], size, count);
         return 0;
     }
     int rounds = argc > 1 ? atoi(argv[1]) : 3;
     uint64_t scale = argc > 2 ? strtoull(argv[2], NULL, 10) : 100;
-    static const struct { size_t size; uint64_t count; } sizes[] = {{64, 1000}, {4096, 1000}, {256 << 10, 60}, {3 << 19, 15}};
+    static const struct {
+        size_t size;
+        uint64_t count;
+    } sizes[] = {{64, 1000}, {4096, 1000}, {256 << 10, 60}, {3 << 19, 15}};
     static const uint64_t windows[] = {LINK_WINDOW_FRAMES, 64};
     print_cpu();
     printf("bytes\twindow\traw frames/s\tlink frames/s\traw GB/s\tlink GB/s\tratio\n");
@@ -201,7 +218,8 @@ int main(int argc, char **argv)
                 ours = best(ours, measure("link", sizes[i].size, sizes[i].count * scale, windows[k]));
             }
             double bytes = (double)sizes[i].size / 1e9;
-            printf("%zu\t%" PRIu64 "\t%.0f\t%.0f\t%.3f\t%.3f\t%.2f\n", sizes[i].size, windows[k], raw, ours, raw * bytes, ours * bytes, ours / raw);
+            printf("%zu\t%" PRIu64 "\t%.0f\t%.0f\t%.3f\t%.3f\t%.2f\n", sizes[i].size, windows[k], raw, ours,
+                   raw * bytes, ours * bytes, ours / raw);
             fflush(stdout);
         }
     }

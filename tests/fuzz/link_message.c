@@ -1,4 +1,5 @@
-/* libFuzzer target: any bytes as a link message; what passes has all its texts, and is the same after another round. */
+/* libFuzzer target: any bytes as a link message; what passes has all its texts, and is the same after another
+ * round. */
 #include "schemas/codec.h"
 
 #include <stdlib.h>
@@ -22,7 +23,8 @@ static void round_trip(const struct link_message *m)
     /* What shares its texts' bytes may be too large when they are written out. */
     if (codec_encode_link(m, grow, &block, &offset, &size, NULL) == THEA_OK) {
         if (codec_decode_link(&again, (char *)block + offset, size, NULL) != THEA_OK) abort();
-        if (again.kind != m->kind || again.limit_seq != m->limit_seq || strcmp(again.reason, m->reason) != 0) abort();
+        if (again.kind != m->kind || again.limit_seq != m->limit_seq || strcmp(again.reason, m->reason) != 0)
+            abort();
     }
     free(block);
 }
@@ -35,8 +37,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct link_message m;
     struct thea_err err = {0};
     thea_rc rc = codec_decode_link(&m, exact, size, &err);
-    if (rc == THEA_OK) round_trip(&m);
-    else if (rc != THEA_EFRAME || err.message[0] == '\0') abort();
+    if (rc == THEA_OK)
+        round_trip(&m);
+    else if (rc != THEA_EFRAME || err.message[0] == '\0')
+        abort();
     free(exact);
     return 0;
 }

@@ -1,5 +1,6 @@
-/* For ThreadSanitizer: two ends of a link in two threads, with nng's threads between them, over and over: streaming, a stop in mid-stream, a
- * peer that vanishes. Plain program; fails by exit status (TSan's own is 66). */
+/* For ThreadSanitizer: two ends of a link in two threads, with nng's threads between them, over and over:
+ * streaming, a stop in mid-stream, a peer that vanishes. Plain program; fails by exit status (TSan's own is
+ * 66). */
 #include "graph/wire/link.h"
 
 #include <poll.h>
@@ -11,7 +12,13 @@
 enum { ROUNDS = 30, FRAMES = 400 };
 typedef enum { TO_THE_END, STOP_HALFWAY, VANISH } receiver_way;
 
-struct end { struct link_options o; struct link_set *set; struct link *ln; struct status_link status; receiver_way way; };
+struct end {
+    struct link_options o;
+    struct link_set *set;
+    struct link *ln;
+    struct status_link status;
+    receiver_way way;
+};
 
 static void check(bool ok, const char *what, const struct thea_err *err)
 {
@@ -59,7 +66,10 @@ static thea_rc send_all(struct end *e, struct thea_err *err)
     static const char data[3000];
     struct tensor t = tensor_1d("x", TENSOR_U8, data, sizeof data);
     for (int i = 0; i <= FRAMES; i++) {
-        struct frame f = {.kind = i < FRAMES ? FRAME_DATA : FRAME_EOF, .seq = (uint64_t)i, .tensors = &t, .tensor_count = i < FRAMES};
+        struct frame f = {.kind = i < FRAMES ? FRAME_DATA : FRAME_EOF,
+                          .seq = (uint64_t)i,
+                          .tensors = &t,
+                          .tensor_count = i < FRAMES};
         while (!link_ready(e->ln, frame_tensor_bytes(&f))) wait_news(e);
         thea_rc rc = link_send(e->ln, &f, err);
         if (rc != THEA_OK) return rc;
@@ -83,8 +93,10 @@ static void run(int round, receiver_way way)
     pthread_t thread;
     pthread_create(&thread, NULL, receive, &rx);
     thea_rc rc = send_all(&tx, &err);
-    if (rc == THEA_OK) rc = link_close(tx.ln, &err);
-    else link_abort(tx.ln);
+    if (rc == THEA_OK)
+        rc = link_close(tx.ln, &err);
+    else
+        link_abort(tx.ln);
     pthread_join(thread, NULL);
     check(rc == (way == VANISH ? THEA_ECLOSED : THEA_OK), "the sender's result", &err);
     check(way == VANISH || rx.status.frames == tx.status.frames, "sent is not received", NULL);

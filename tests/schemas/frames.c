@@ -1,4 +1,5 @@
-/* Messages for tests: see frames.h. The writer goes forward: a table, then what it refers to, whose place is filled in then. */
+/* Messages for tests: see frames.h. The writer goes forward: a table, then what it refers to, whose place is
+ * filled in then. */
 #include "tests/schemas/frames.h"
 
 #include <assert.h>
@@ -39,7 +40,10 @@ static void put(struct wire *w, const void *bytes, size_t size)
 /* --- the writer --- */
 
 enum { WRITER_BYTES = 1 << 18, FRAME_SLOTS = 15, TENSOR_SLOTS = 5, ATTRIBUTE_SLOTS = 3 };
-struct writer { unsigned char bytes[WRITER_BYTES]; size_t len; };
+struct writer {
+    unsigned char bytes[WRITER_BYTES];
+    size_t len;
+};
 
 static void align(struct writer *w, size_t to)
 {
@@ -65,7 +69,12 @@ static void point(struct writer *w, size_t at)
     memcpy(w->bytes + at, &distance, 4);
 }
 
-struct field { unsigned slot; size_t size; uint64_t value; size_t at; }; /* at: where it was written */
+struct field {
+    unsigned slot;
+    size_t size;
+    uint64_t value;
+    size_t at;
+}; /* at: where it was written */
 
 /* A vtable and its table; at (0: the root) is the offset field that leads to it. */
 static void table(struct writer *w, size_t at, struct field *fields, size_t n, unsigned slots)
@@ -76,15 +85,19 @@ static void table(struct writer *w, size_t at, struct field *fields, size_t n, u
     raw(w, vt, 4 + 2 * (size_t)slots);
     align(w, 8);
     size_t start = w->len;
-    if (at == 0) w->bytes[0] = (unsigned char)start;
-    else point(w, at);
+    if (at == 0)
+        w->bytes[0] = (unsigned char)start;
+    else
+        point(w, at);
     raw32(w, (uint32_t)(start - vtable));
     for (size_t i = 0; i < n; i++) {
         align(w, fields[i].size > 8 ? 8 : fields[i].size);
         fields[i].at = w->len;
         vt[2 + fields[i].slot] = (uint16_t)(w->len - start);
-        if (fields[i].size > 8) w->bytes[w->len] = 7, w->len += fields[i].size; /* a region of pool 7 */
-        else raw(w, &fields[i].value, fields[i].size);
+        if (fields[i].size > 8)
+            w->bytes[w->len] = 7, w->len += fields[i].size; /* a region of pool 7 */
+        else
+            raw(w, &fields[i].value, fields[i].size);
     }
     vt[1] = (uint16_t)(w->len - start);
     memcpy(w->bytes + vtable, vt, 4 + 2 * (size_t)slots);
@@ -110,7 +123,10 @@ static size_t vector(struct writer *w, size_t at, size_t n)
     return first;
 }
 
-struct text { const char *bytes; size_t n; };
+struct text {
+    const char *bytes;
+    size_t n;
+};
 struct spec {
     uint64_t version, kind;
     struct text port;
@@ -176,7 +192,8 @@ static void build(struct wire *out, const struct spec *s)
     if (w == NULL) abort();
     w->len = 8;
     memcpy(w->bytes + 4, "THF1", 4);
-    struct field f[5] = {{0, 4, s->version, 0}, {1, 1, s->kind, 0}, {9, 4, 0, 0}, {10, 4, 0, 0}, {11, 4, 0, 0}};
+    struct field f[5] = {
+        {0, 4, s->version, 0}, {1, 1, s->kind, 0}, {9, 4, 0, 0}, {10, 4, 0, 0}, {11, 4, 0, 0}};
     table(w, 0, f, 5, FRAME_SLOTS);
     string(w, f[2].at, s->port.bytes, s->port.n);
     size_t first = vector(w, f[3].at, s->tensors);
@@ -192,18 +209,27 @@ static void build(struct wire *out, const struct spec *s)
 
 static struct spec good(void)
 {
-    return (struct spec){.version = 1, .port = {"residual", 8}, .tensors = 1, .attributes = 1, .name = {"x", 1}, .key = {"k", 1},
-                         .value = {"v", 1}, .value_type = 1, .rank = 1, .shape = {1}, .size = 4};
+    return (struct spec){.version = 1,
+                         .port = {"residual", 8},
+                         .tensors = 1,
+                         .attributes = 1,
+                         .name = {"x", 1},
+                         .key = {"k", 1},
+                         .value = {"v", 1},
+                         .value_type = 1,
+                         .rank = 1,
+                         .shape = {1},
+                         .size = 4};
 }
 
 /* --- damages --- */
 
-#define DAMAGE(name, ...)                                                                                                        \
-    void wire_##name(struct wire *w)                                                                                             \
-    {                                                                                                                            \
-        struct spec s = good();                                                                                                  \
-        __VA_ARGS__;                                                                                                             \
-        build(w, &s);                                                                                                            \
+#define DAMAGE(name, ...)                                                                                    \
+    void wire_##name(struct wire *w)                                                                         \
+    {                                                                                                        \
+        struct spec s = good();                                                                              \
+        __VA_ARGS__;                                                                                         \
+        build(w, &s);                                                                                        \
     }
 
 static const char long_text[ATTR_TEXT_MAX + 2] = {'t', 't'};

@@ -1,16 +1,25 @@
-/* Messages for tests: memory for the encoder, and a small writer of FlatBuffers by hand that can write what the encoder refuses. */
+/* Messages for tests: memory for the encoder, and a small writer of FlatBuffers by hand that can write what
+ * the encoder refuses. */
 #ifndef TESTS_SCHEMAS_FRAMES_H
 #define TESTS_SCHEMAS_FRAMES_H
 
 #include "schemas/codec.h"
 
 /* Where an encoder puts its message; refuse: pretend that memory has run out. */
-struct encoded { void *block; size_t offset, size; int allocations; bool refuse; };
+struct encoded {
+    void *block;
+    size_t offset, size;
+    int allocations;
+    bool refuse;
+};
 void *encoded_alloc(void *encoded, size_t size);
 void encoded_fini(struct encoded *e);
 
 /* Bytes of a message, 64-byte aligned, in a block of exactly that size. */
-struct wire { unsigned char *bytes; size_t size; };
+struct wire {
+    unsigned char *bytes;
+    size_t size;
+};
 void wire_fini(struct wire *w);
 
 void wire_good(struct wire *w); /* one tensor, one attribute: the one that all below are damaged copies of */

@@ -22,8 +22,15 @@ static struct frame sample(struct tensor *tensors, struct attr *attrs)
     attrs[0] = (struct attr){.key = "id", .type = ATTR_TEXT, .text = "notes/a.md"};
     attrs[1] = (struct attr){.key = "bytes", .type = ATTR_INT, .integer = -7};
     attrs[2] = (struct attr){.key = "weight", .type = ATTR_FLOAT, .number = 0.25};
-    return (struct frame){.kind = FRAME_DATA, .stream = 5, .seq = 1, .position = 512, .port = "residual",
-                          .tensors = tensors, .tensor_count = 2, .attrs = attrs, .attr_count = 3};
+    return (struct frame){.kind = FRAME_DATA,
+                          .stream = 5,
+                          .seq = 1,
+                          .position = 512,
+                          .port = "residual",
+                          .tensors = tensors,
+                          .tensor_count = 2,
+                          .attrs = attrs,
+                          .attr_count = 3};
 }
 
 static void expect_sample(const struct frame *f)
@@ -72,7 +79,10 @@ Test(frame, a_copy_lives_after_its_original_is_gone)
     free(copy);
 }
 
-static int pipe_of(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
+static int pipe_of(int fds[2])
+{
+    return pipe2(fds, O_CLOEXEC);
+}
 
 /* Bytes a writer makes of n sample frames and, if wanted, an eof. */
 static size_t bytes_of(char *out, size_t size, int n, bool eof)
@@ -134,7 +144,8 @@ Test(frame, input_cut_at_every_byte_is_an_error_that_says_so)
         struct thea_err err = {0};
         int frames;
         cr_assert_eq(read_all(bytes, cut, &frames, &err), THEA_EFRAME, "cut at %zu", cut);
-        cr_assert(strstr(err.message, "input") != NULL && strlen(err.message) > 20, "cut at %zu: %s", cut, err.message);
+        cr_assert(strstr(err.message, "input") != NULL && strlen(err.message) > 20, "cut at %zu: %s", cut,
+                  err.message);
     }
 }
 
@@ -174,7 +185,8 @@ Test(frame, a_damaged_frame_is_named_by_its_number)
     int frames;
     cr_assert_eq(read_all(bytes, n, &frames, &err), THEA_EFRAME);
     cr_assert_eq(frames, 1);
-    cr_assert_not_null(strstr(err.message, "frame 1: frame: identifier is 'XHF1', expected 'THF1'"), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "frame 1: frame: identifier is 'XHF1', expected 'THF1'"), "%s",
+                       err.message);
 }
 
 Test(frame, bytes_after_eof_are_an_error)

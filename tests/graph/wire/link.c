@@ -1,4 +1,5 @@
-/* Links: both ends in one process, one thread, one set. Peers that misbehave are made of nng by hand (see also link_peers.c). */
+/* Links: both ends in one process, one thread, one set. Peers that misbehave are made of nng by hand (see
+ * also link_peers.c). */
 #include "tests/graph/wire/link_ends.h"
 
 #include <criterion/criterion.h>
@@ -266,7 +267,7 @@ Test(link, frames_in_the_receivers_memory_outlive_their_sender)
     struct ends e = ends_open((struct ends_options){.window_frames = 8});
     for (uint64_t i = 0; i < 5; i++) ends_send(&e, i, 100);
     cr_assert_eq(link_send(e.tx, &(struct frame){.kind = FRAME_EOF}, NULL), THEA_OK);
-    ends_receive(&e);                              /* not consumed: yet all is acknowledged while the sender closes */
+    ends_receive(&e);  /* not consumed: yet all is acknowledged while the sender closes */
     ends_close_tx(&e); /* waits LINK_BYE_MS for a goodbye that comes later, then goes */
     for (uint64_t i = 0; i < 5; i++) {
         cr_assert_eq(ends_receive(&e)->seq, i);
@@ -280,7 +281,11 @@ Test(link, frames_in_the_receivers_memory_outlive_their_sender)
 }
 
 /* The far end in a thread and set of its own, as in two processes. */
-struct far { struct ends *e; uint64_t frames; int stop_after; };
+struct far {
+    struct ends *e;
+    uint64_t frames;
+    int stop_after;
+};
 
 static void *receive_all(void *context)
 {
@@ -314,8 +319,8 @@ static void run_both(uint64_t frames, size_t bytes, struct ends_options o, int s
     cr_assert_eq(link_send(e.tx, &(struct frame){.kind = FRAME_EOF}, NULL), THEA_OK);
     ends_close_tx(&e);
     pthread_join(thread, NULL);
-    cr_assert_eq(e.rx_status->frames, e.tx_status->frames, "%llu received of %llu", (unsigned long long)e.rx_status->frames,
-                 (unsigned long long)e.tx_status->frames);
+    cr_assert_eq(e.rx_status->frames, e.tx_status->frames, "%llu received of %llu",
+                 (unsigned long long)e.rx_status->frames, (unsigned long long)e.tx_status->frames);
     cr_assert_eq(e.tx_status->frames + e.tx_status->unwanted, frames + 1);
     if (stop_after == 0) cr_assert_eq(e.rx_status->unwanted, 0);
     ends_free(&e);
@@ -353,7 +358,8 @@ Test(link, it_works_over_a_socket_file)
 
 Test(link, two_links_that_form_a_loop_close_without_waiting_for_each_other)
 {
-    struct ends a = ends_open((struct ends_options){.two_sets = true}), b = ends_new((struct ends_options){.two_sets = true});
+    struct ends a = ends_open((struct ends_options){.two_sets = true}),
+                b = ends_new((struct ends_options){.two_sets = true});
     /* b runs the other way: its receiver is in a's sender's set. */
     struct link_set *left = a.set, *right = a.rx_set;
     ends_use_sets(&b, right, left);

@@ -38,7 +38,8 @@ struct ends ends_new(struct ends_options o)
         cr_assert_not_null(mkdtemp(e.dir));
         snprintf(address, sizeof address, "ipc://%s/socket#%016llx-3", e.dir, (unsigned long long)run);
     } else if (o.tcp) {
-        snprintf(address, sizeof address, "tcp://127.0.0.1:%d#%016llx-3", free_port(), (unsigned long long)run);
+        snprintf(address, sizeof address, "tcp://127.0.0.1:%d#%016llx-3", free_port(),
+                 (unsigned long long)run);
     } else {
         snprintf(address, sizeof address, "abstract://thea-%016llx-3", (unsigned long long)run);
     }
@@ -146,7 +147,8 @@ void ends_send(struct ends *e, uint64_t seq, size_t bytes)
         for (size_t i = 0; i < size; i++) data[i] = (unsigned char)i;
     }
     struct tensor t = tensor_1d("residual", TENSOR_U8, data, bytes);
-    struct frame f = {.seq = seq, .epoch = e->tx_options.epoch, .port = "residual", .tensors = &t, .tensor_count = 1};
+    struct frame f = {
+        .seq = seq, .epoch = e->tx_options.epoch, .port = "residual", .tensors = &t, .tensor_count = 1};
     ends_wait_ready(e, bytes);
     struct thea_err err = {0};
     cr_assert_eq(link_send(e->tx, &f, &err), THEA_OK, "%s", err.message);
@@ -170,7 +172,8 @@ void ends_finish(struct ends *e)
     struct thea_err err = {0};
     const struct frame *f;
     ends_wait_ready(e, 0);
-    cr_assert_eq(link_send(e->tx, &(struct frame){.kind = FRAME_EOF, .epoch = e->tx_options.epoch}, &err), THEA_OK, "%s", err.message);
+    cr_assert_eq(link_send(e->tx, &(struct frame){.kind = FRAME_EOF, .epoch = e->tx_options.epoch}, &err),
+                 THEA_OK, "%s", err.message);
     do {
         f = ends_receive(e);
         bool eof = f->kind == FRAME_EOF;

@@ -31,16 +31,18 @@ struct ends ends_half(struct ends_options o); /* new and listen */
 struct ends ends_open(struct ends_options o); /* new, listen, dial */
 void ends_free(struct ends *e);               /* what is still open is aborted */
 
-void ends_poll(struct link_set *set);                      /* until news, 10 s at most */
-void ends_settle(struct ends *e);                          /* until nothing has happened for a moment: before saying that something did not */
+void ends_poll(struct link_set *set); /* until news, 10 s at most */
+void ends_settle(
+    struct ends *e); /* until nothing has happened for a moment: before saying that something did not */
 void ends_wait_ready(struct ends *e, uint64_t bytes);
 void ends_wait_stopped(struct ends *e);
-void ends_send(struct ends *e, uint64_t seq, size_t bytes); /* waits for credit; a frame with one u8 tensor whose byte i is i */
-const struct frame *ends_receive(struct ends *e);           /* waits; not consumed */
-void ends_finish(struct ends *e);                           /* eof, read to the end, close both */
+void ends_send(struct ends *e, uint64_t seq,
+               size_t bytes); /* waits for credit; a frame with one u8 tensor whose byte i is i */
+const struct frame *ends_receive(struct ends *e); /* waits; not consumed */
+void ends_finish(struct ends *e);                 /* eof, read to the end, close both */
 void ends_close_tx(struct ends *e);
 void ends_close_rx(struct ends *e);
-void *ends_loop_far(void *two_ends);                        /* the other side of the loop of two links */
+void *ends_loop_far(void *two_ends); /* the other side of the loop of two links */
 /* The link's error, when it comes. */
 thea_rc ends_wait_trouble(struct link *ln, struct link_set *set, struct thea_err *err);
 

@@ -1,5 +1,6 @@
-/* Links with peers that are wrong, hostile or gone. They are plain sockets that speak nng's framing by hand (SP over IPC: a greeting of
- * 8 bytes, then a byte 1, a big-endian length and the body for each message), so that they can do what nng would not. */
+/* Links with peers that are wrong, hostile or gone. They are plain sockets that speak nng's framing by hand
+ * (SP over IPC: a greeting of 8 bytes, then a byte 1, a big-endian length and the body for each message), so
+ * that they can do what nng would not. */
 #include "tests/graph/wire/link_ends.h"
 
 #include <criterion/criterion.h>
@@ -17,7 +18,10 @@ TestSuite(link_peers, .timeout = 60);
 
 /* --- a peer made by hand --- */
 
-struct peer { int fd, listener; struct ends *e; };
+struct peer {
+    int fd, listener;
+    struct ends *e;
+};
 
 static const unsigned char greeting[8] = {0, 'S', 'P', 0, 0, 16, 0, 0}; /* 16: PAIR version 0 */
 
@@ -125,8 +129,13 @@ static void peer_frame(struct peer *p, const struct frame *f)
 
 static struct link_message hello_of(const struct ends *e, link_role role)
 {
-    return (struct link_message){.kind = LINK_HELLO, .version = WIRE_VERSION, .run = e->tx_options.address.run,
-                                 .link = e->tx_options.address.number, .role = role, .pid = 77, .port = "by hand"};
+    return (struct link_message){.kind = LINK_HELLO,
+                                 .version = WIRE_VERSION,
+                                 .run = e->tx_options.address.run,
+                                 .link = e->tx_options.address.number,
+                                 .role = role,
+                                 .pid = 77,
+                                 .port = "by hand"};
 }
 
 /* The next link message of a kind, others passed over. free() *keep, which it borrows. */
@@ -182,7 +191,8 @@ static struct peer good_receiver(struct ends *e, uint64_t frames)
     struct peer p = peer_listen(e);
     struct link_message hello = hello_of(e, LINK_RECEIVER);
     peer_message(&p, &hello);
-    peer_message(&p, &(struct link_message){.kind = LINK_CREDIT, .limit_seq = frames, .limit_bytes = 1 << 20});
+    peer_message(&p,
+                 &(struct link_message){.kind = LINK_CREDIT, .limit_seq = frames, .limit_bytes = 1 << 20});
     return p;
 }
 
@@ -255,7 +265,8 @@ Test(link_peers, a_sender_of_another_run_is_refused_and_told_why)
         peer_expect(&p, messages++ == 0 ? LINK_HELLO : LINK_REFUSE, &refuse, &keep);
     }
     char want[64];
-    snprintf(want, sizeof want, "the sender of link 3 of run %016llx", (unsigned long long)e.tx_options.address.run);
+    snprintf(want, sizeof want, "the sender of link 3 of run %016llx",
+             (unsigned long long)e.tx_options.address.run);
     cr_assert_str_eq(refuse.expected, want);
     cr_assert_neq(strcmp(refuse.found, refuse.expected), 0);
     free(keep);
@@ -283,7 +294,8 @@ Test(link_peers, a_sender_that_dialled_another_runs_receiver_fails_at_once)
 
 Test(link_peers, another_pattern_is_refused_at_both_ends)
 {
-    struct ends e = ends_open((struct ends_options){.tx_pattern = "f32 [n, 64]", .rx_pattern = "f32 [n, 128]"});
+    struct ends e =
+        ends_open((struct ends_options){.tx_pattern = "f32 [n, 64]", .rx_pattern = "f32 [n, 128]"});
     wait_rx(&e, THEA_EFRAME, "expected f32 [n, 128], found f32 [n, 64] from port 'residual'");
     wait_tx(&e, THEA_EFRAME, "expected f32 [n, 64], found f32 [n, 128] from port 'hidden'");
     ends_free(&e);
@@ -305,7 +317,8 @@ Test(link_peers, a_refusal_is_passed_on_without_control_characters)
     struct ends e = ends_new((struct ends_options){0});
     struct peer p = good_receiver(&e, 4);
     ends_wait_ready(&e, 1);
-    peer_message(&p, &(struct link_message){.kind = LINK_REFUSE, .reason = "no", .expected = "\033[31mred", .found = "blue"});
+    peer_message(&p, &(struct link_message){
+                         .kind = LINK_REFUSE, .reason = "no", .expected = "\033[31mred", .found = "blue"});
     wait_tx(&e, THEA_EFRAME, "refused: no: expected ?[31mred, found blue");
     done(&e, &p);
 }
@@ -402,8 +415,10 @@ static void expect_peek_error(struct ends *e, const char *text)
     struct thea_err err = {0};
     thea_rc rc;
     while ((rc = link_peek(e->rx, &f, &err)) == THEA_AGAIN || rc == THEA_OK) {
-        if (rc == THEA_OK) link_consume(e->rx);
-        else ends_poll(e->set);
+        if (rc == THEA_OK)
+            link_consume(e->rx);
+        else
+            ends_poll(e->set);
     }
     cr_assert_eq(rc, THEA_EFRAME);
     cr_assert_not_null(strstr(err.message, text), "'%s' is not in '%s'", text, err.message);
@@ -431,7 +446,8 @@ Test(link_peers, more_frames_than_credit_is_an_error)
 Test(link_peers, more_bytes_than_credit_is_an_error)
 {
     static char data[10000];
-    struct tensor small = tensor_1d("x", TENSOR_U8, data, 1000), large = tensor_1d("x", TENSOR_U8, data, 9500);
+    struct tensor small = tensor_1d("x", TENSOR_U8, data, 1000),
+                  large = tensor_1d("x", TENSOR_U8, data, 9500);
     struct ends e = ends_half((struct ends_options){.window_frames = 64, .window_bytes = 10000});
     struct peer p = good_sender(&e);
     peer_frame(&p, &(struct frame){.link_seq = 0, .tensors = &small, .tensor_count = 1});
@@ -446,7 +462,8 @@ Test(link_peers, memory_beyond_the_window_is_not_given_to_a_flood)
     struct tensor t = tensor_1d("x", TENSOR_U8, data, sizeof data);
     struct ends e = ends_half((struct ends_options){.window_frames = 8, .window_bytes = 1000});
     struct peer p = good_sender(&e);
-    for (uint64_t i = 0; i < 4; i++) peer_frame(&p, &(struct frame){.link_seq = i, .tensors = &t, .tensor_count = 1});
+    for (uint64_t i = 0; i < 4; i++)
+        peer_frame(&p, &(struct frame){.link_seq = i, .tensors = &t, .tensor_count = 1});
     wait_rx(&e, THEA_EFRAME, "into a window of 1000");
     done(&e, &p);
 }
@@ -472,8 +489,10 @@ Test(link_peers, frames_after_eof_are_an_error)
     thea_rc rc = THEA_OK;
     while (rc != THEA_EFRAME) {
         rc = link_peek(e.rx, &f, &err);
-        if (rc == THEA_OK) link_consume(e.rx);
-        else if (rc != THEA_EFRAME) ends_poll(e.set);
+        if (rc == THEA_OK)
+            link_consume(e.rx);
+        else if (rc != THEA_EFRAME)
+            ends_poll(e.set);
     }
     cr_assert_not_null(strstr(err.message, "after its eof"), "%s", err.message);
     done(&e, &p);
@@ -507,7 +526,12 @@ Test(link_peers, a_receiver_that_sends_a_frame_is_an_error)
 }
 
 /* No pointers: parameters cross into another process. */
-struct credit_case { char want[64]; struct { uint64_t ack, seq, bytes; } first, second; };
+struct credit_case {
+    char want[64];
+    struct {
+        uint64_t ack, seq, bytes;
+    } first, second;
+};
 
 ParameterizedTestParameters(link_peers, credit_that_cannot_be_is_an_error)
 {
@@ -528,8 +552,14 @@ ParameterizedTest(struct credit_case *c, link_peers, credit_that_cannot_be_is_an
     struct peer p = peer_listen(&e);
     struct link_message hello = hello_of(&e, LINK_RECEIVER);
     peer_message(&p, &hello);
-    peer_message(&p, &(struct link_message){.kind = LINK_CREDIT, .ack_seq = c->first.ack, .limit_seq = c->first.seq, .limit_bytes = c->first.bytes});
-    peer_message(&p, &(struct link_message){.kind = LINK_CREDIT, .ack_seq = c->second.ack, .limit_seq = c->second.seq, .limit_bytes = c->second.bytes});
+    peer_message(&p, &(struct link_message){.kind = LINK_CREDIT,
+                                            .ack_seq = c->first.ack,
+                                            .limit_seq = c->first.seq,
+                                            .limit_bytes = c->first.bytes});
+    peer_message(&p, &(struct link_message){.kind = LINK_CREDIT,
+                                            .ack_seq = c->second.ack,
+                                            .limit_seq = c->second.seq,
+                                            .limit_bytes = c->second.bytes});
     wait_tx(&e, THEA_EFRAME, c->want);
     done(&e, &p);
 }
@@ -553,7 +583,9 @@ Test(link_peers, a_sender_lost_before_eof_is_named_after_all_it_sent_was_read)
     const struct frame *f;
     cr_assert_eq(link_peek(e.rx, &f, &err), THEA_ECLOSED);
     char want[96];
-    snprintf(want, sizeof want, "link 3, port 'hidden', sender pid %d: lost before its eof frame, after 3 frames", (int)getpid());
+    snprintf(want, sizeof want,
+             "link 3, port 'hidden', sender pid %d: lost before its eof frame, after 3 frames",
+             (int)getpid());
     cr_assert_str_eq(err.message, want);
     cr_assert_eq(link_close(e.rx, &err), THEA_ECLOSED);
     e.rx = NULL;

@@ -21,14 +21,23 @@ Test(tensor, an_unknown_dtype_is_refused_with_the_list)
     tensor_dtype got;
     struct thea_err err = {0};
     cr_assert_eq(tensor_dtype_parse(&got, "f33", &err), THEA_EUSAGE);
-    cr_assert_str_eq(err.message, "unknown dtype 'f33'; known are f32, f16, bf16, i8, u8, i32, i64, q8_0, q4_0, q4_k, q5_k, q6_k");
+    cr_assert_str_eq(
+        err.message,
+        "unknown dtype 'f33'; known are f32, f16, bf16, i8, u8, i32, i64, q8_0, q4_0, q4_k, q5_k, q6_k");
     cr_assert_null(tensor_dtype_info((tensor_dtype)7));
     cr_assert_null(tensor_dtype_info((tensor_dtype)21));
     cr_assert_null(tensor_dtype_info((tensor_dtype)-1));
 }
 
 /* Parameters cross into another process: no pointers in them. */
-struct size_case { char name[40]; int dtype; uint32_t rank; uint64_t shape[9]; bool ok; uint64_t size; };
+struct size_case {
+    char name[40];
+    int dtype;
+    uint32_t rank;
+    uint64_t shape[9];
+    bool ok;
+    uint64_t size;
+};
 
 ParameterizedTestParameters(tensor, sizes_follow_from_dtype_and_shape)
 {
@@ -59,7 +68,14 @@ ParameterizedTest(struct size_case *c, tensor, sizes_follow_from_dtype_and_shape
     if (c->ok) cr_assert_eq(size, c->size, "%s: %llu", c->name, (unsigned long long)size);
 }
 
-struct match_case { char name[40]; int dtype; char pattern[32]; uint32_t rank; uint64_t shape[8]; bool ok; };
+struct match_case {
+    char name[40];
+    int dtype;
+    char pattern[32];
+    uint32_t rank;
+    uint64_t shape[8];
+    bool ok;
+};
 
 ParameterizedTestParameters(tensor, patterns_accept_what_fits_and_nothing_else)
 {
@@ -120,10 +136,12 @@ Test(tensor, a_description_never_outgrows_its_buffer)
 
 Test(tensor, one_and_two_dimensions_know_their_bytes)
 {
-    struct tensor a = tensor_1d("tokens", TENSOR_I32, NULL, 5), b = tensor_2d("residual", TENSOR_F32, NULL, 5, 128);
+    struct tensor a = tensor_1d("tokens", TENSOR_I32, NULL, 5),
+                  b = tensor_2d("residual", TENSOR_F32, NULL, 5, 128);
     cr_assert_eq(a.size_bytes, 20);
     cr_assert_eq(a.rank, 1);
     cr_assert_eq(b.size_bytes, 5 * 128 * 4);
     cr_assert_eq(tensor_elements(&b), 640);
-    cr_assert_eq(tensor_1d("x", TENSOR_I64, NULL, 1ull << 62).size_bytes, UINT64_MAX, "an overflow is no small number");
+    cr_assert_eq(tensor_1d("x", TENSOR_I64, NULL, 1ull << 62).size_bytes, UINT64_MAX,
+                 "an overflow is no small number");
 }
