@@ -267,7 +267,7 @@ const char *value_format_bytes(char *out, uint64_t bytes)
     double n = (double)bytes;
     for (; n >= 1023.95 && u + 1 < sizeof units / sizeof *units; u++) n /= 1024;
     if (u == 0)
-        snprintf(out, 16, "%" PRIu64, bytes);
+        snprintf(out, 16, "%" PRIu64 " B", bytes);
     else
         snprintf(out, 16, n < 10 ? "%.1f %s" : "%.0f %s", n, units[u]);
     return out;

@@ -8,6 +8,7 @@
 /* The page of a topic as roff. */
 static thea_rc page(struct buf *out, const char *topic, struct thea_err *err)
 {
+    if (topic != NULL && strncmp(topic, "thea-", 5) == 0) topic += 5; /* as pages refer to each other */
     if (topic == NULL || strcmp(topic, "thea") == 0) return manual_man_overview(out), THEA_OK;
     if (strcmp(topic, "pipeline") == 0) return manual_man_pipeline(out), THEA_OK;
     for (size_t i = 0; commands[i] != NULL; i++) {

@@ -4,16 +4,36 @@
 #include "graph/json.h"
 #include "nn/model.h"
 #include "nn/weights/find.h"
+#include "nn/weights/weights.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LONG_CONTEXT = 32768 };
 
 static uint64_t memory_at(const struct model_info *m, uint64_t positions)
 {
     return m->parameters * 4 + m->kv_bytes_per_token * positions + m->state_bytes;
+}
+
+/* Its weights are all there and whole, as far as their headers tell: what `layers` would say. */
+static thea_rc check_weights(const char *dir, struct thea_err *err)
+{
+    struct weights *w = NULL;
+    thea_rc rc = weights_open(&w, dir, err);
+    if (rc == THEA_OK) weights_close(w);
+    return rc;
+}
+
+static bool has_tokenizer(const char *dir)
+{
+    struct buf path = {0};
+    buf_printf(&path, "%s/tokenizer.json", dir);
+    bool there = access(buf_text(&path), F_OK) == 0;
+    buf_fini(&path);
+    return there;
 }
 
 static struct json_node *info_json(const char *name, const char *dir, const struct model_info *m,
@@ -40,6 +60,7 @@ static struct json_node *info_json(const char *name, const char *dir, const stru
     json_put(map, "vocab", json_new_int((int64_t)m->vocab));
     json_put(map, "context", json_new_int((int64_t)m->context));
     json_put(map, "memory_bytes_at_32k", json_new_int((int64_t)memory_at(m, LONG_CONTEXT)));
+    json_put(map, "tokenizer", json_new_bool(has_tokenizer(dir)));
     return map;
 }
 
@@ -61,7 +82,7 @@ static void list_row(void *context, const char *name, const char *dir)
     struct listing *l = context;
     struct model_info m;
     struct thea_err err = {0};
-    bool runs = model_read_info(&m, dir, &err) == THEA_OK;
+    bool runs = model_read_info(&m, dir, &err) == THEA_OK && check_weights(dir, &err) == THEA_OK;
     if (l->json)
         print_json_line(info_json(name, dir, runs ? &m : NULL, &err));
     else {
@@ -70,9 +91,10 @@ static void list_row(void *context, const char *name, const char *dir)
             printf("%-28s %-8s %6s %6s %14s %8s %12s\n", "model", "family", "blocks", "hidden", "parameters",
                    "context", "RAM at 32k");
         if (runs) {
-            printf("%-28s %-8s %6zu %6zu %14s %8zu %12s\n", name, m.family, m.blocks, m.hidden,
+            printf("%-28s %-8s %6zu %6zu %14s %8zu %12s%s\n", name, m.family, m.blocks, m.hidden,
                    value_format_count(parameters, m.parameters), m.context,
-                   value_format_bytes(memory, memory_at(&m, LONG_CONTEXT)));
+                   value_format_bytes(memory, memory_at(&m, LONG_CONTEXT)),
+                   has_tokenizer(dir) ? "" : "  no tokenizer");
         } else {
             printf("%-28s cannot run: %.*s\n", name, (int)strcspn(thea_err_message(&err), "\n"),
                    thea_err_message(&err));
@@ -103,6 +125,9 @@ static void print_details(const char *dir, const struct model_info *m)
            m->attention_blocks, m->hidden, m->feed_forward);
     printf("heads       %zu of %zu, %zu key/value\nvocabulary  %zu\ncontext     %zu positions\n", m->heads,
            m->head_size, m->kv_heads, m->vocab, m->context);
+    printf("tokenizer   %s\n", has_tokenizer(dir)
+                                   ? "tokenizer.json"
+                                   : "none (tokenizer.json is missing): it takes token ids alone");
     printf("KV cache    %s a position, %s at 32,768\n", value_format_bytes(b, m->kv_bytes_per_token),
            value_format_bytes(c, m->kv_bytes_per_token * LONG_CONTEXT));
     printf("memory      %s at 32,768 positions, computed in f32\n",
@@ -117,10 +142,14 @@ static int show(const char *name, bool json)
     int status = 0;
     if (model_find(&dir, name, FIND_CONFIG, &err) != THEA_OK || model_read_info(&m, dir, &err) != THEA_OK)
         status = thea_log_failure(&err);
-    else if (json)
-        print_json_line(info_json(name, dir, &m, &err));
-    else
-        print_details(dir, &m);
+    else {
+        bool runs = check_weights(dir, &err) == THEA_OK;
+        if (json)
+            print_json_line(info_json(name, dir, runs ? &m : NULL, &err));
+        else
+            print_details(dir, &m);
+        if (!runs) status = thea_log_failure(&err);
+    }
     free(dir);
     return status;
 }

@@ -171,7 +171,7 @@ Test(value, the_nearest_name_is_near_and_a_common_prefix_wins)
 Test(value, numbers_for_people)
 {
     char out[32];
-    cr_assert_str_eq(value_format_bytes(out, 640), "640");
+    cr_assert_str_eq(value_format_bytes(out, 640), "640 B");
     cr_assert_str_eq(value_format_bytes(out, 1536), "1.5 KiB");
     cr_assert_str_eq(value_format_bytes(out, UINT64_C(5583457484)), "5.2 GiB");
     cr_assert_str_eq(value_format_bytes(out, UINT64_C(94) << 20), "94 MiB");

@@ -148,8 +148,8 @@ static thea_rc check_operands(const struct command_args *args, struct thea_err *
 {
     const struct command *c = args->command;
     if (args->operand_count < c->min_operands) {
-        return thea_fail(err, THEA_EUSAGE, "%s: something is missing\n  usage  thea %s [OPTION…] %s", c->name,
-                         c->name, c->operands);
+        return thea_fail(err, THEA_EUSAGE, "%s: %s is missing\n  usage  thea %s [OPTION…] %s", c->name,
+                         args->operand_count == 0 ? c->operands : "an operand", c->name, c->operands);
     }
     if (args->operand_count > c->max_operands) {
         return thea_fail(err, THEA_EUSAGE, "%s: one too many: '%s'\n  usage  thea %s [OPTION…] %s", c->name,

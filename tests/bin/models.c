@@ -1,0 +1,86 @@
+/* thea models as users see it: what is there, whether it can run, and if not why. */
+#include "tests/support/run.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* In a directory with `model`, a copy of thea-mini. */
+static struct run_result in_copy(int status, const char *command)
+{
+    struct run_result r = {0};
+    run_shell(&r, NULL, 60,
+              "unset THEA_MODEL; src=$PWD/models/thea-mini; d=$(mktemp -d) || exit 99; trap 'rm -rf $d' "
+              "EXIT; cd $d;"
+              " mkdir model && cp $src/* model/ || exit 99; export THEA_MODEL_PATH=$d; %s",
+              command);
+    cr_expect_eq(r.status, status, "%s: status %d\n%s%s", command, r.status, buf_text(&r.out),
+                 buf_text(&r.err));
+    return r;
+}
+
+static void expect_in(const struct buf *text, const char *part)
+{
+    cr_expect_not_null(strstr(buf_text(text), part), "no '%s' in:\n%s", part, buf_text(text));
+}
+
+Test(models, a_whole_model_is_shown_with_its_tokenizer)
+{
+    struct run_result r = in_copy(0, "thea models ./model");
+    expect_in(&r.out, "family      lfm2");
+    expect_in(&r.out, "tokenizer   tokenizer.json");
+    cr_expect_eq(r.err.len, 0, "%s", buf_text(&r.err));
+    run_result_fini(&r);
+}
+
+Test(models, a_git_lfs_pointer_is_said_to_be_one)
+{
+    struct run_result r =
+        in_copy(65, "printf 'version https://git-lfs.github.com/spec/v1\\noid sha256:00\\nsize 9\\n'"
+                    " > model/model.safetensors; thea models ./model");
+    expect_in(&r.out, "family      lfm2");
+    expect_in(&r.err, "git-lfs pointer");
+    run_result_fini(&r);
+}
+
+Test(models, the_list_tells_what_cannot_run_and_why)
+{
+    struct run_result r = in_copy(0, "rm model/model.safetensors; thea models");
+    expect_in(&r.out, "model                        cannot run: ");
+    expect_in(&r.out, "thea-mini                    lfm2");
+    run_result_fini(&r);
+}
+
+Test(models, json_says_that_a_cut_file_cannot_run)
+{
+    struct run_result r =
+        in_copy(65, "truncate -s 100000 model/model.safetensors; thea models --json ./model");
+    expect_in(&r.out, "\"runs\": false");
+    expect_in(&r.out, "\"why\": ");
+    run_result_fini(&r);
+}
+
+Test(models, a_model_without_tokenizer_takes_token_ids_alone)
+{
+    struct run_result r = in_copy(0, "rm model/tokenizer.json; thea models ./model; thea models");
+    expect_in(&r.out, "tokenizer   none");
+    expect_in(&r.out, "  no tokenizer\n");
+    run_result_fini(&r);
+}
+
+Test(help, a_page_is_found_by_the_name_that_other_pages_give_it)
+{
+    struct run_result r = in_copy(0, "thea help thea-run --roff; thea help thea-layers --roff");
+    expect_in(&r.out, ".TH THEA-RUN 1");
+    expect_in(&r.out, ".TH THEA-LAYERS 1");
+    run_result_fini(&r);
+}
+
+Test(usage, a_missing_operand_is_named)
+{
+    struct run_result r = in_copy(64, "thea check");
+    expect_in(&r.err, "check: FILE… is missing");
+    run_result_fini(&r);
+    r = in_copy(64, "thea new stage");
+    expect_in(&r.err, "usage  thea new");
+    run_result_fini(&r);
+}
