@@ -1,6 +1,7 @@
 /* thea new: a stage that builds and passes its own test, or a commented pipeline, in ./NAME. */
 #include "bin/thea/support/command.h"
 #include "graph/buf.h"
+#include "graph/control/kinds.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -149,6 +150,22 @@ static thea_rc check_name(const char *name, struct thea_err *err)
                      name);
 }
 
+/* A name is a command or a kind, never both, and thea's own kinds are found before others. */
+static thea_rc check_free(const char *name, struct thea_err *err)
+{
+    for (size_t i = 0; commands[i] != NULL; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return thea_fail(err, THEA_EUSAGE, "new: '%s' is a command of thea; a kind needs another name",
+                             name);
+    thea_rc rc = THEA_OK;
+    char **kinds = kind_list();
+    for (size_t i = 0; kinds[i] != NULL && rc == THEA_OK; i++)
+        if (strcmp(kinds[i], name) == 0)
+            rc = thea_fail(err, THEA_EUSAGE, "new: there is a kind '%s' already\n  kinds: thea stages", name);
+    kind_list_free(kinds);
+    return rc;
+}
+
 static thea_rc new_stage(const char *name, struct thea_err *err)
 {
     static const struct {
@@ -158,6 +175,8 @@ static thea_rc new_stage(const char *name, struct thea_err *err)
     } files[] = {{"thea-@NAME@.c", stage_source, 0644},
                  {"Makefile", stage_makefile, 0644},
                  {"test.sh", stage_test, 0755}};
+    thea_rc taken = check_free(name, err);
+    if (taken != THEA_OK) return taken;
     char id[64];
     snprintf(id, sizeof id, "%s", name);
     for (char *p = id; *p != '\0'; p++) *p = (char)(*p == '-' ? '_' : *p);

@@ -28,6 +28,14 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
+/* A full disk is an error; a reader that had enough is not. */
+static int flush_stdout(int status)
+{
+    if (fflush(stdout) == 0 || errno == EPIPE || status != 0) return status;
+    thea_error("standard output: %s", strerror(errno));
+    return 74;
+}
+
 static int run_command(const struct command *command, int argc, char **argv)
 {
     struct thea_err err = {0};
@@ -43,11 +51,7 @@ static int run_command(const struct command *command, int argc, char **argv)
         status = rc == THEA_OK ? command->run(&args) : thea_log_failure(&err);
     }
     command_args_fini(&args);
-    if (fflush(stdout) != 0 && errno != EPIPE && status == 0) {
-        thea_error("standard output: %s", strerror(errno));
-        status = 74;
-    }
-    return status;
+    return flush_stdout(status);
 }
 
 /* Replace this process by the stage program of a kind. Returns only on failure. */
@@ -98,7 +102,7 @@ static int print_overview(FILE *to, int status)
     manual_overview(&text);
     fwrite(buf_text(&text), 1, text.len, to);
     buf_fini(&text);
-    return status;
+    return flush_stdout(status);
 }
 
 int main(int argc, char **argv)
@@ -109,7 +113,7 @@ int main(int argc, char **argv)
     if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) return print_overview(stdout, 0);
     if (strcmp(verb, "--version") == 0) {
         printf("thea %s\n", THEA_VERSION);
-        return 0;
+        return flush_stdout(0);
     }
     const struct command *command = find_command(verb);
     if (command != NULL) return run_command(command, argc, argv);

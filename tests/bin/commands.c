@@ -1,4 +1,5 @@
-/* thea models as users see it: what is there, whether it can run, and if not why. */
+/* thea models as users see it: what is there, whether it can run, and if not why. Help, usage and new stages
+ * beside it. */
 #include "tests/support/run.h"
 
 #include <criterion/criterion.h>
@@ -82,5 +83,37 @@ Test(usage, a_missing_operand_is_named)
     run_result_fini(&r);
     r = in_copy(64, "thea new stage");
     expect_in(&r.err, "usage  thea new");
+    run_result_fini(&r);
+}
+
+Test(usage, a_full_disk_is_74_for_help_and_version)
+{
+    struct run_result r = in_copy(74, "thea --version > /dev/full");
+    expect_in(&r.err, "standard output: No space left on device");
+    run_result_fini(&r);
+    r = in_copy(74, "thea --help > /dev/full");
+    run_result_fini(&r);
+}
+
+Test(help, the_page_of_load_says_that_it_takes_paths)
+{
+    struct run_result r = in_copy(0, "thea help load --roff");
+    expect_in(&r.out, "[OPTION...] [PATH...]");
+    run_result_fini(&r);
+    r = in_copy(0, "thea help score --roff");
+    cr_expect_null(strstr(buf_text(&r.out), "[PATH...]"));
+    run_result_fini(&r);
+}
+
+Test(new_stage, a_name_that_is_taken_is_refused_and_nothing_is_made)
+{
+    struct run_result r =
+        in_copy(64, "thea new stage load; status=$?; [ ! -e load ] || exit 98; exit $status");
+    expect_in(&r.err, "there is a kind 'load' already");
+    run_result_fini(&r);
+    r = in_copy(64, "thea new stage check; status=$?; [ ! -e check ] || exit 98; exit $status");
+    expect_in(&r.err, "'check' is a command of thea");
+    run_result_fini(&r);
+    r = in_copy(0, "thea new stage loads && test -e loads/thea-loads.c");
     run_result_fini(&r);
 }

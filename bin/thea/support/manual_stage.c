@@ -1,5 +1,6 @@
 /* Man pages of kinds, from `thea-KIND --describe`, and of the pipeline file. */
 #include "bin/thea/support/manual.h"
+#include "bin/thea/support/tables.h"
 
 #include "graph/control/kinds.h"
 
@@ -63,6 +64,15 @@ static void example_page(struct buf *out, const struct json_node *example)
     buf_add_text(out, "\n.fi\n");
 }
 
+/* " [PATH...]" for a kind whose operands fill an option, as its --help says it. */
+static const char *operands_of(const struct json_node *table)
+{
+    const struct json_node *options = json_member(table, "options");
+    for (size_t i = 0; i < json_count(options); i++)
+        if (tables_flag(json_item(options, i), "operands")) return " [PATH...]";
+    return "";
+}
+
 thea_rc manual_man_kind(struct buf *out, const char *kind, struct thea_err *err)
 {
     char *program = NULL;
@@ -76,11 +86,12 @@ thea_rc manual_man_kind(struct buf *out, const char *kind, struct thea_err *err)
     snprintf(title, sizeof title, "%s", name);
     for (char *p = title; *p != '\0'; p++) *p = (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p);
     manual_roff_head(out, title, "1", name, json_text_or(table, "summary", ""));
-    buf_printf(out,
-               ".SH SYNOPSIS\n.B thea %s\n[OPTION...]\n.SH DESCRIPTION\nA stage: frames on stdin, frames on "
-               "stdout, or over links"
-               " (\\-\\-in PORT=ADDRESS, \\-\\-out PORT=ADDRESS) as \\fBthea plan\\fR prints them.\n",
-               kind);
+    buf_printf(
+        out,
+        ".SH SYNOPSIS\n.B thea %s\n[OPTION...]%s\n.SH DESCRIPTION\nA stage: frames on stdin, frames on "
+        "stdout, or over links"
+        " (\\-\\-in PORT=ADDRESS, \\-\\-out PORT=ADDRESS) as \\fBthea plan\\fR prints them.\n",
+        kind, operands_of(table));
     list_section(out, "INPUTS", json_member(table, "inputs"), port_page);
     list_section(out, "OUTPUTS", json_member(table, "outputs"), port_page);
     list_section(out, "OPTIONS", json_member(table, "options"), option_page);
