@@ -5,6 +5,7 @@
 #include "graph/wire/frame.h"
 
 #include <math.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,8 +150,9 @@ static thea_rc tap_stdin(const struct command_args *args, struct thea_err *err)
             print_json(&f, command_flag(args, "tensors", false), &out);
         else
             print_text(&f, command_flag(args, "tensors", false), &out);
-        if (fwrite(buf_text(&out), 1, out.len, stdout) != out.len || fflush(stdout) != 0)
-            break; /* the reader had enough */
+        if (fwrite(buf_text(&out), 1, out.len, stdout) == out.len && fflush(stdout) == 0) continue;
+        if (errno != EPIPE) rc = thea_fail(err, THEA_EIO, "cannot write stdout: %s", strerror(errno));
+        break; /* a reader that had enough is no error */
     }
     buf_fini(&out);
     frame_reader_close(reader);

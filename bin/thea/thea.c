@@ -5,6 +5,7 @@
 #include "graph/control/kinds.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,8 @@ int main(int argc, char **argv)
         return flush_stdout(0);
     }
     const struct command *command = find_command(verb);
+    if (command != NULL)
+        signal(SIGPIPE, SIG_IGN); /* a reader that had enough is told by EPIPE, and no error */
     if (command != NULL) return run_command(command, argc, argv);
     if (is_kind(verb)) return run_kind(verb, argv + 1);
     return unknown_verb(verb);

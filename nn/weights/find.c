@@ -125,13 +125,22 @@ static thea_rc not_found(const char *name, const struct places *places, struct t
     return rc;
 }
 
+static bool is_there(const char *dir, const char *file)
+{
+    struct buf path = {0};
+    buf_printf(&path, "%s/%s", dir, file);
+    bool there = access(path.data, F_OK) == 0;
+    buf_fini(&path);
+    return there;
+}
+
 /* Is dir/file there, and is it the file itself? Errors: THEA_EDATA for a git-lfs pointer. */
 static thea_rc look(bool *there, const char *dir, const char *file, struct thea_err *err)
 {
     struct buf path = {0};
     buf_printf(&path, "%s/%s", dir, file);
     FILE *f = fopen(path.data, "re");
-    *there = f != NULL || access(path.data, F_OK) == 0;
+    *there = f != NULL || is_there(dir, file);
     thea_rc rc = THEA_OK;
     if (f != NULL) {
         static const char mark[] = "version https://git-lfs.github.com/spec/";
@@ -184,7 +193,10 @@ static thea_rc check_needs(const char *dir, find_needs needs, struct thea_err *e
     }
     if (rc == THEA_OK && (needs & FIND_TOKENIZER)) {
         rc = look(&there, dir, "tokenizer.json", err);
-        if (rc == THEA_OK && !there)
+        if (rc == THEA_OK && !there && !is_there(dir, "config.json"))
+            rc = thea_fail(err, THEA_ENOINPUT,
+                           "%s is not a model: it has neither config.json nor tokenizer.json", dir);
+        else if (rc == THEA_OK && !there)
             rc = thea_fail(err, THEA_ENOINPUT, "%s has no tokenizer: tokenizer.json is missing", dir);
     }
     if (rc == THEA_OK && (needs & FIND_WEIGHTS)) {

@@ -117,3 +117,33 @@ Test(new_stage, a_name_that_is_taken_is_refused_and_nothing_is_made)
     r = in_copy(0, "thea new stage loads && test -e loads/thea-loads.c");
     run_result_fini(&r);
 }
+
+Test(tap, a_full_disk_is_74_and_a_reader_that_had_enough_is_0)
+{
+    struct run_result r = in_copy(74, "echo text > a.txt; thea load a.txt | thea tap - > /dev/full");
+    expect_in(&r.err, "cannot write stdout: No space left on device");
+    run_result_fini(&r);
+    /* more than a pipe holds, so that tap meets the closed end */
+    r = in_copy(0, "set -e; i=0; while [ $i -lt 3000 ]; do echo '{\"id\": \"a\", \"text\": \"word\"}'; "
+                   "i=$((i+1)); done > a.jsonl;"
+                   " { thea load a.jsonl; echo load $? >&2; } | { thea tap -; echo tap $? >&2; } | head -1");
+    expect_in(&r.out, "data  stream 0");
+    expect_in(&r.err, "tap 0");
+    expect_in(&r.err, "load 0");
+    run_result_fini(&r);
+}
+
+Test(models, an_empty_directory_is_no_model)
+{
+    struct run_result r = in_copy(66, "mkdir empty; echo text > a.txt; thea run score -m ./empty a.txt");
+    expect_in(&r.err, "is not a model: it has neither config.json nor tokenizer.json");
+    run_result_fini(&r);
+}
+
+Test(usage, a_reader_that_had_enough_is_0)
+{
+    struct run_result r =
+        in_copy(0, "mkfifo gone; { exec 3<> gone; exec 4> gone 3<&-; thea doctor >&4; echo doctor $? >&2; }");
+    expect_in(&r.err, "doctor 0");
+    run_result_fini(&r);
+}
