@@ -149,7 +149,8 @@ static void check_loops(struct spec_reader *r)
         struct buf details = {0};
         for (size_t k = 0; k < r->spec->stage_count; k++)
             if (flagged(r->drafts[k].table, false, "feedback") != NULL)
-                buf_printf(&details, "add `feedback: %s` to stage '%s'", stage_name(r, i), stage_name(r, k));
+                buf_printf(&details, "%sadd `feedback: %s` to stage '%s'", details.len > 0 ? "\n" : "",
+                           stage_name(r, i), stage_name(r, k));
         spec_report(r, "E067", r->drafts[i].key, details.len > 0 ? buf_text(&details) : NULL,
                     "stage '%s': its output '%s' must go back to the stage that it continues",
                     stage_name(r, i), port_name(out));
