@@ -226,6 +226,9 @@ static void progress(void *context)
     stage_progress(context);
 }
 
+/* Attribute of a stream between parts. */
+#define BLOCKS_BEFORE "blocks"
+
 static void *floats(size_t n)
 {
     return aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64);
@@ -278,6 +281,22 @@ static void layers_close(struct stage *st)
     free(l->hidden_names);
 }
 
+/* A part says how many blocks a stream has been through; the next must begin there, or the numbers would be
+ * wrong without a word. Streams that do not say (a stage between, another program) are taken as they are. */
+static thea_rc check_blocks_before(struct stage *st, struct stage_stream *s, const struct layers *l,
+                                   struct thea_err *err)
+{
+    size_t first = model_first(l->model);
+    int64_t before = stage_stream_int(s, BLOCKS_BEFORE, (int64_t)first);
+    if (first > 0 && before != (int64_t)first)
+        return thea_fail(err, THEA_EUSAGE,
+                         "blocks %zu- need what block %zu gives, this comes from block %lld: the parts of a "
+                         "pipe follow each other, as --blocks 0-%zu and --blocks %zu-",
+                         first, first - 1, (long long)before - 1, first - 1, first);
+    if (!model_has_head(l->model)) stage_put_int(st, s, BLOCKS_BEFORE, (int64_t)model_last(l->model) + 1);
+    return THEA_OK;
+}
+
 static thea_rc layers_begin(struct stage *st, struct stage_stream *s, const struct frame *in,
                             struct thea_err *err)
 {
@@ -288,7 +307,8 @@ static thea_rc layers_begin(struct stage *st, struct stage_stream *s, const stru
     doc->last = calloc(l->hidden, sizeof *doc->last);
     if (doc->tokens == NULL || doc->last == NULL)
         return thea_fail(err, THEA_EOS, "out of memory for a document");
-    return model_state_new(&doc->state, l->model, err);
+    thea_rc rc = check_blocks_before(st, s, l, err);
+    return rc == THEA_OK ? model_state_new(&doc->state, l->model, err) : rc;
 }
 
 static void layers_drop(struct stage *st, struct stage_stream *s)

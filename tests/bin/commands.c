@@ -3,6 +3,7 @@
 #include "tests/support/run.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 /* In a directory with `model`, a copy of thea-mini. */
@@ -145,5 +146,21 @@ Test(usage, a_reader_that_had_enough_is_0)
     struct run_result r =
         in_copy(0, "mkfifo gone; { exec 3<> gone; exec 4> gone 3<&-; thea doctor >&4; echo doctor $? >&2; }");
     expect_in(&r.err, "doctor 0");
+    run_result_fini(&r);
+}
+
+Test(parts, that_do_not_follow_each_other_are_refused)
+{
+    static const char pipe[] = "echo some text > a.txt; thea load a.txt | thea tokenize -m thea-mini |"
+                               " thea layers -m thea-mini --blocks 0-2 | thea layers -m thea-mini --blocks ";
+    char command[512];
+    snprintf(command, sizeof command, "%s4- > out; status=$?; [ ! -s out ] || exit 98; exit $status", pipe);
+    struct run_result r = in_copy(64, command);
+    expect_in(&r.err, "blocks 4- need what block 3 gives, this comes from block 2");
+    run_result_fini(&r);
+    snprintf(command, sizeof command,
+             "%s3-4 | thea layers -m thea-mini --blocks 5- | thea score | thea write", pipe);
+    r = in_copy(0, command);
+    expect_in(&r.out, "\"bits_per_byte\": ");
     run_result_fini(&r);
 }
