@@ -1,7 +1,7 @@
 /* bench-prefill: effective GFLOP/s of prefill over OpenBLAS sgemm on the same core, for a model of
  * LFM2-350M's shape with random weights.
  *
- *   bench-prefill [--tokens 2048] [--chunk 512] [--passes 3] [--dtype bf16|f32] [--blocks 16]
+ *   bench-prefill [--tokens 2048] [--chunk 512] [--passes 3] [--dtype bf16|f32] [--blocks 16] [--write DIR]
  *
  * One thread, CPU time on both sides, a 2048^3 sgemm before every chunk, so that a busy machine disturbs both
  * alike. Work: 2 x matrix parameters x T + 4 x T^2/2 x d a block of attention; the head 2 C V a token.
@@ -20,6 +20,7 @@
 enum { GEMM = 2048, SHAPES_MAX = 64, PASSES_MAX = 32 };
 
 struct settings {
+    const char *write; /* only make the model, in this new directory */
     size_t tokens, chunk, passes, blocks;
     bool f32;
 };
@@ -429,6 +430,8 @@ static struct settings parse(int argc, char **argv)
             s.passes = number(argv[i + 1], PASSES_MAX);
         else if (strcmp(argv[i], "--blocks") == 0)
             s.blocks = number(argv[i + 1], 16);
+        else if (strcmp(argv[i], "--write") == 0)
+            s.write = argv[i + 1];
         else if (strcmp(argv[i], "--dtype") == 0)
             s.f32 = strcmp(argv[i + 1], "f32") == 0;
     }
@@ -440,6 +443,11 @@ int main(int argc, char **argv)
     struct bench b = {.s = parse(argc, argv)};
     struct thea_err err;
     char cpu[128], dir[] = "/tmp/thea-bench-XXXXXX";
+    if (b.s.write != NULL) {
+        if (mkdir(b.s.write, 0755) != 0) return 73;
+        make_model(b.s.write, &b.s);
+        return 0;
+    }
     const struct kernels *kernels = kernels_select(NULL);
     if (kernels == NULL || mkdtemp(dir) == NULL) return 71;
     make_model(dir, &b.s);
