@@ -77,7 +77,7 @@ static thea_rc read_added_tokens(struct tokenizer *t, const struct place *file, 
     if (place_is_null(&list)) return THEA_OK;
     thea_rc rc = place_expect(&list, JSON_LIST_, err);
     for (size_t i = 0, n = json_count(list.node); i < 2 * n && rc == THEA_OK; i++) {
-        struct place item = place_item(&list, i % n);
+        struct place item = place_item(&list, i < n ? i : i - n);
         struct added_entry a = {0};
         rc = read_added(&a, &item, err);
         if (rc != THEA_OK || a.special != (i < n)) continue;
