@@ -44,7 +44,8 @@ static struct attr copy_attr(const struct attr *a)
 
 static void keep(struct kept *k, const struct frame *f)
 {
-    k->frames = need(realloc(k->frames, (k->count + 1) * sizeof *k->frames));
+    if ((k->count & (k->count + 1)) == 0) /* room for 1, 3, 7, … frames is used up: double it */
+        k->frames = need(realloc(k->frames, 2 * (k->count + 1) * sizeof *k->frames));
     struct frame *copy = &k->frames[k->count++];
     *copy = *f;
     copy->port = need(strdup(f->port));
