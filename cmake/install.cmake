@@ -1,4 +1,4 @@
-# What `cmake --install` puts where: docs in bin/thea/help.c's words. In a build tree build/<preset> is the prefix, so only the installed tree
+# What `cmake --install` puts where. In a build tree build/<preset> is the prefix, so only the installed tree
 # needs libexec: thea looks for stage programs beside itself first.
 include(GNUInstallDirs)
 
