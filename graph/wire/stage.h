@@ -87,6 +87,10 @@ struct stage_ops {
      * (stage_finish). Returns OK or AGAIN to be called again, DONE when there is nothing more (eof follows).
      */
     thea_rc (*source)(struct stage *st, struct thea_err *err);
+    /* A source's: the next calls of source() emit stream `index`, which it has started before (in this
+     * process or in one before it: the manifest knows it), again from its beginning. Streams after it follow
+     * in order, unless seek is called again. May be NULL: then a run cannot go on after a crash. */
+    thea_rc (*seek)(struct stage *st, uint64_t index, struct thea_err *err);
     /* A stream's first frame is here (of kind data or end). May be NULL. */
     thea_rc (*begin)(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err);
     /* A data or mark frame on input `port` (index into inputs). OK: consumed. AGAIN: call again with the same
@@ -176,6 +180,18 @@ void stage_enough(struct stage *st);
 /* The run is draining (SIGTERM): a source should return DONE at its next call; the runtime also sees to it.
  */
 bool stage_draining(const struct stage *st);
+
+/* --- runs that survive crashes: with a supervisor alone (docs/architecture.md, "Control") --- */
+/* The run's directory, where a source keeps its manifest and a sink its journal; NULL: by hand, nothing is
+ * kept. */
+const char *stage_run_dir(const struct stage *st);
+/* A sink: this stream's result is where it should be; its source may forget it. Once for each stream, also
+ * for those that a journal of an earlier start names. */
+void stage_commit(struct stage *st, uint64_t stream);
+/* A source: is this stream's result committed? (Frames of such a stream need not be sent again.) */
+bool stage_committed(const struct stage *st, uint64_t stream);
+/* A sink: does the run only drain? Then what is not whole stays for `thea run --resume`. */
+bool stage_unfinished(const struct stage *st);
 
 /* --- what people see --- */
 void stage_skipped(struct stage *st, const char *name,

@@ -153,7 +153,7 @@ thea_rc stage_command_parse(struct stage *st, int argc, char *const *argv, struc
 {
     struct walk w = {argc, 1, argv};
     bool options = true;
-    st->command.status_fd = -1;
+    st->command.status_fd = st->command.control_fd = -1;
     st->command.color = THEA_COLOR_AUTO;
     for (; w.at < argc; w.at++) {
         const char *arg = argv[w.at];

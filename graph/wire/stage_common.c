@@ -24,6 +24,7 @@ typedef enum {
     COMMON_INCARNATION,
     COMMON_EPOCH,
     COMMON_CONTROL,
+    COMMON_RUN_DIR,
     COMMON_COUNT,
 } common_id;
 
@@ -46,7 +47,8 @@ static const struct stage_common commons[] = {
     [COMMON_STATUS] = {"status", 0, "FD", NULL},
     [COMMON_INCARNATION] = {"incarnation", 0, "N", NULL},
     [COMMON_EPOCH] = {"epoch", 0, "N", NULL},
-    [COMMON_CONTROL] = {"control", 0, "ADDRESS", NULL},
+    [COMMON_CONTROL] = {"control", 0, "FD", NULL},
+    [COMMON_RUN_DIR] = {"run-dir", 0, "DIR", NULL},
 };
 
 static size_t count_outputs(const struct stage_ops *ops)
@@ -200,6 +202,10 @@ static thea_rc take_number(struct stage_command *c, common_id id, const char *te
         rc = take_int(&n, "--status", text, 0, INT32_MAX, err);
         c->status_fd = (int)n;
         break;
+    case COMMON_CONTROL:
+        rc = take_int(&n, "--control", text, 0, INT32_MAX, err);
+        c->control_fd = (int)n;
+        break;
     case COMMON_INCARNATION:
         rc = take_int(&n, "--incarnation", text, 0, UINT32_MAX, err);
         c->incarnation = (uint32_t)n;
@@ -226,7 +232,7 @@ static thea_rc take_common(struct stage *st, common_id id, const char *text, str
     case COMMON_DESCRIBE: c->describe = true; return THEA_OK;
     case COMMON_HELP: c->help = true; return THEA_OK;
     case COMMON_VERSION: c->version = true; return THEA_OK;
-    case COMMON_CONTROL: return THEA_OK; /* the control link comes with recovery */
+    case COMMON_RUN_DIR: c->run_dir = keep(c, text, strlen(text)); return THEA_OK;
     default: return take_number(c, id, text, err);
     }
 }

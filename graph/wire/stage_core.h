@@ -6,6 +6,7 @@
  *   stage_help.c     --help, --describe               stage_step.c    one input frame, one op
  *   stage_ports.c    what is connected, what fits     stage_io.c      links, stdin, stdout
  *   stage_core.c     from table to open, and close    stage_loop.c    the loop
+ *   stage_control.c  what a supervisor says, and we
  *
  * Invariant: the core (all but stage_io, stage_stdio, stage_loop, stage_main) touches no descriptor. Frames
  * go out through struct stage_transport. */
@@ -13,6 +14,7 @@
 #define GRAPH_WIRE_STAGE_CORE_H
 
 #include "graph/buf.h"
+#include "graph/channel.h"
 #include "graph/log.h"
 #include "graph/status.h"
 #include "graph/wire/stage.h"
@@ -45,7 +47,8 @@ struct stage_command {
     thea_color color;
     const char *name;
     int threads, window, source;
-    int parent, status_fd; /* 0, -1: nobody's child */
+    int parent, status_fd, control_fd; /* 0, -1, -1: nobody's child */
+    const char *run_dir;               /* NULL: by hand */
     uint64_t epoch;
     uint32_t incarnation;
     struct stage_endpoints in, out;
@@ -174,6 +177,7 @@ struct stage {
     frame_kind closing_kind;
     bool opened, sent, enough, source_done, on_terminal;
     struct stage_transport transport;
+    struct channel *control;  /* NULL: nobody supervises */
     struct status_page *page; /* never NULL once open */
     struct stage_skip *skips;
     size_t skip_count;
@@ -229,6 +233,10 @@ bool stage_writes_stdout(const struct stage *st); /* outputs without --out but f
 bool stage_has_feedback(const struct stage *st);  /* a connected feedback input */
 THEA_CHECK thea_rc stage_check_frame(const struct stage *st, uint32_t ports, const struct frame *f,
                                      struct thea_err *err);
+
+/* stage_control.c: what a supervisor and this process say to each other */
+THEA_CHECK thea_rc stage_control_open(struct stage *st, struct thea_err *err);
+void stage_control_close(struct stage *st);
 
 /* stage_help.c */
 struct stage_describe *stage_describe_new(void);

@@ -85,6 +85,7 @@ static thea_rc run(struct stage *st, struct status_page *page, struct thea_err *
     st->on_terminal = st->out_count == 0 && isatty(STDOUT_FILENO);
     st->draining = &draining;
     thea_rc rc = stage_io_check(st, err);
+    if (rc == THEA_OK) rc = stage_control_open(st, err);
     if (rc == THEA_OK) rc = stage_open(st, page, err);
     if (rc == THEA_OK) rc = stage_io_open(&io, st, err);
     if (rc == THEA_OK) {
@@ -95,6 +96,7 @@ static thea_rc run(struct stage *st, struct status_page *page, struct thea_err *
      * nng_close when a peer dies at the same moment. Nothing is lost by it: peers see the sockets close all
      * the same. */
     if (rc == THEA_OK) stage_io_abort(&io);
+    stage_control_close(st);
     return rc;
 }
 
