@@ -1,5 +1,6 @@
 /* count: a source of numbers: `documents` streams of `frames` frames with `values` values each, counting from
  * 0 in every stream. */
+#include "graph/fault.h"
 #include "graph/wire/stage.h"
 
 #include <inttypes.h>
@@ -46,6 +47,7 @@ static thea_rc count_source(struct stage *st, struct thea_err *err)
         c->frame = 0;
         stage_put_text(st, c->stream, "id", id);
     }
+    thea_fault("count.piece");
     if (c->frame < c->frames) {
         put_frame(st, c, OUT_VALUES, "values");
         put_frame(st, c, OUT_COPIES, "copies");
