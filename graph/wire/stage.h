@@ -76,6 +76,7 @@ struct stage_ops {
     size_t state_size;                  /* of the stage's state, zeroed, options filled in before open */
     size_t stream_size;                 /* of a stream's state, zeroed at the stream's first frame */
     bool aggregates;                    /* outputs are summaries: tensors do not pass by, attributes do */
+    bool commits; /* a sink that calls stage_commit itself; for others the runtime does at a stream's end */
 
     /* Options are parsed; no input has come. May check them and fill in what is fixed now (dimensions, ports,
      * blocks) for --describe. Called by `check` often: open no sockets, load no weights. Not called by
@@ -87,9 +88,12 @@ struct stage_ops {
      * (stage_finish). Returns OK or AGAIN to be called again, DONE when there is nothing more (eof follows).
      */
     thea_rc (*source)(struct stage *st, struct thea_err *err);
-    /* A source's: the next calls of source() emit stream `index`, which it has started before (in this
-     * process or in one before it: the manifest knows it), again from its beginning. Streams after it follow
-     * in order, unless seek is called again. May be NULL: then a run cannot go on after a crash. */
+    /* A source's: the next calls of source() emit stream `index` from its beginning, whatever came before: in
+     * the middle of a stream (its struct stage_stream is gone by now), after DONE, or first thing in a new
+     * process. It is one that was started before (in this process or in one before it: the manifest knows
+     * it), or the first that was not. Streams after it follow in order, unless seek is called again. A stream
+     * that cannot be had any more still starts, and then fails (THEA_EDOC): indices keep their meaning. May
+     * be NULL: then a run cannot go on after a crash. */
     thea_rc (*seek)(struct stage *st, uint64_t index, struct thea_err *err);
     /* A stream's first frame is here (of kind data or end). May be NULL. */
     thea_rc (*begin)(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err);
@@ -103,12 +107,21 @@ struct stage_ops {
      */
     thea_rc (*end)(struct stage *st, struct stage_stream *s, struct thea_err *err);
     /* An error frame ended the stream (reason in its attribute "error"). Sinks report it; others may leave it
-     * NULL: it is passed on. */
+     * NULL: it is passed on. With a supervisor a sink's is called only for a stream that was given up after
+     * its tries (attributes "error", "tries"): it takes its turn, and stage_commit says that it is done with.
+     */
     thea_rc (*failed)(struct stage *st, struct stage_stream *s, const struct frame *in, struct thea_err *err);
     /* Free what a stream's state owns; always called, also when a run is broken off. May be NULL. */
     void (*drop)(struct stage *st, struct stage_stream *s);
-    /* eof came on all inputs, all streams have ended: a sink writes what is left. Not called after
-     * stage_enough or when the run is broken off. May be NULL. */
+    /* Another process of the run died: all streams have been dropped (stage_comes_again was true for each),
+     * and those not committed come again from their beginning. Forget what the state keeps of them beside the
+     * streams' own: turns, buffers, what is half written. May be NULL. */
+    void (*reset)(struct stage *st);
+    /* Time has passed (twice a second, while nothing comes), or stage_total or stage_unfinished has changed:
+     * a sink lets go on what waited for that. May be NULL. */
+    thea_rc (*tick)(struct stage *st, struct thea_err *err);
+    /* eof came on all inputs, all streams have ended: a sink writes what is left. Once in a process. Not
+     * called after stage_enough or when the run is broken off. May be NULL. */
     thea_rc (*finish)(struct stage *st, struct thea_err *err);
     /* Free what the state owns. Called after open, whether it failed or not. May be NULL. */
     void (*close)(struct stage *st);
@@ -185,11 +198,17 @@ bool stage_draining(const struct stage *st);
 /* The run's directory, where a source keeps its manifest and a sink its journal; NULL: by hand, nothing is
  * kept. */
 const char *stage_run_dir(const struct stage *st);
-/* A sink: this stream's result is where it should be; its source may forget it. Once for each stream, also
- * for those that a journal of an earlier start names. */
+/* A sink: this stream's result is where it should be (or, after failed(), its failure is); its source may
+ * forget it. Frames of it that still come are dropped before any op. Once for each stream; in open() for
+ * those that a journal of an earlier start names. Without a supervisor nobody hears it. */
 void stage_commit(struct stage *st, uint64_t stream);
-/* A source: is this stream's result committed? (Frames of such a stream need not be sent again.) */
+/* Is this stream's result committed? A source: in every sink. (Its frames need not be sent again.) */
 bool stage_committed(const struct stage *st, uint64_t stream);
+/* In drop(): will the stream come again, from its beginning? (Another process died, or a new attempt is
+ * here.) */
+bool stage_comes_again(const struct stage_stream *s);
+/* A sink: so many streams come of a source, UINT64_MAX while nobody knows. Ids are source << 40 | index. */
+uint64_t stage_total(const struct stage *st, unsigned source);
 /* A sink: does the run only drain? Then what is not whole stays for `thea run --resume`. */
 bool stage_unfinished(const struct stage *st);
 
