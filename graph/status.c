@@ -108,3 +108,26 @@ uint64_t status_now_ns(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+/* Bucket 0 is below 1.024 us; then each octave [2^k, 2^(k+1)) of that has four of equal width. */
+enum { OP_UNIT_SHIFT = 10 };
+
+size_t status_op_bucket(uint64_t ns)
+{
+    uint64_t units = ns >> OP_UNIT_SHIFT;
+    if (units == 0) return 0;
+    size_t octave = 63 - (size_t)__builtin_clzll(units);
+    size_t quarter = (size_t)(ns >> (octave + OP_UNIT_SHIFT - 2)) & 3, bucket = 1 + octave * 4 + quarter;
+    return bucket < STATUS_OP_BUCKETS ? bucket : STATUS_OP_BUCKETS - 1;
+}
+
+uint64_t status_op_bound_ns(size_t bucket)
+{
+    return (UINT64_C(4) + bucket % 4) << (bucket / 4 + OP_UNIT_SHIFT - 2);
+}
+
+void status_count_op(struct status_page *page, uint64_t ns)
+{
+    _Atomic uint64_t *n = &page->op_counts[status_op_bucket(ns)];
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1, memory_order_relaxed);
+}

@@ -14,7 +14,8 @@ enum {
     STATUS_VERSION = 1,
     STATUS_LINKS_MAX = 32,
     STATUS_WORK_MAX = 8,
-    STATUS_PAGE_BYTES = 8192
+    STATUS_PAGE_BYTES = 8192,
+    STATUS_OP_BUCKETS = 120 /* of the times of ops; the last is open */
 };
 
 typedef enum { STATUS_STARTING, STATUS_RUNNING, STATUS_DRAINING, STATUS_DONE, STATUS_FAILED } status_state;
@@ -55,6 +56,8 @@ struct status_page {
     _Atomic uint32_t work_seq;
     char work[256];            /* "docs/architecture.md, positions 2048-2559 of 9102" */
     char skipped_reasons[256]; /* "2 not UTF-8, 1 over 16 MiB" */
+    /* How long ops took: counts by duration, four buckets to a factor of two. */
+    _Atomic uint64_t op_counts[STATUS_OP_BUCKETS];
 };
 _Static_assert(sizeof(struct status_page) <= STATUS_PAGE_BYTES, "the status page is two pages");
 
@@ -68,5 +71,10 @@ void status_set_work(struct status_page *page, const char *text);
 /* Copy the work text out consistently; size at least 256. */
 void status_get_work(const struct status_page *page, char *out, size_t size);
 uint64_t status_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* An op took so long; by the page's one writer. */
+void status_count_op(struct status_page *page, uint64_t ns);
+size_t status_op_bucket(uint64_t ns);       /* below STATUS_OP_BUCKETS */
+uint64_t status_op_bound_ns(size_t bucket); /* durations in it are below this */
 
 #endif

@@ -15,7 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FIXED_POLLS = 3 }; /* signals, the terminal's input, the pipe it goes to; then each child's stderr */
+enum {
+    FIXED_POLLS = 4
+}; /* signals, the terminal's input, the pipe it goes to, commands; then each child's stderr */
 
 /* --- start and end --- */
 
@@ -47,6 +49,7 @@ static thea_rc init(struct supervisor *s, const struct plan *plan, const struct 
 
 static void fini(struct supervisor *s)
 {
+    supervise_socket_close(s->socket);
     supervisor_close_stdin(s);
     for (size_t i = 0; i < s->count; i++) {
         supervisor_close_stderr(s, &s->children[i]);
@@ -135,6 +138,7 @@ static void fill_polls(const struct supervisor *s, struct pollfd *polls)
     polls[0] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
     polls[1] = (struct pollfd){.fd = waiting ? -1 : s->pump.from, .events = POLLIN};
     polls[2] = (struct pollfd){.fd = s->pump.to, .events = waiting ? POLLOUT : 0};
+    polls[3] = (struct pollfd){.fd = supervise_socket_fd(s->socket), .events = POLLIN};
     for (size_t i = 0; i < s->count; i++)
         polls[FIXED_POLLS + i] = (struct pollfd){.fd = s->children[i].stderr_fd, .events = POLLIN};
 }
@@ -153,6 +157,7 @@ static void watch(struct supervisor *s)
         if (ready > 0 && (polls[2].revents & POLLERR) != 0)
             supervisor_close_stdin(s); /* the source is gone */
         if (ready > 0 && polls[0].revents != 0) on_signals(s);
+        if (ready > 0 && polls[3].revents != 0) supervise_socket_handle(s->socket);
         uint64_t now_ns = status_now_ns();
         supervisor_deadline(s, now_ns);
         supervisor_progress(s, now_ns);
@@ -224,6 +229,7 @@ thea_rc supervise_run(struct supervise_result *out, const struct plan *plan,
     if (rc != THEA_OK) return rc;
     rc = init(&s, plan, o, err);
     if (rc == THEA_OK) rc = start_all(&s, err);
+    if (rc == THEA_OK) rc = supervise_socket_open(&s.socket, &s, err);
     if (rc == THEA_OK)
         watch(&s);
     else

@@ -7,6 +7,7 @@
 #define GRAPH_CONTROL_SUPERVISOR_H
 
 #include "graph/control/supervise.h"
+#include "graph/control/supervise_socket.h"
 #include <signal.h>
 
 #define SUPERVISOR_NS_PER_MS ((uint64_t)1000000)
@@ -70,8 +71,9 @@ struct supervisor {
     size_t failed;                    /* the child that failed first; SUPERVISOR_NONE */
     uint64_t failed_ns;
     bool log_full_told;
-    uint64_t drawn_ns; /* when progress was last shown */
-    bool line_drawn;   /* a progress line stands on the terminal */
+    uint64_t drawn_ns;               /* when progress was last shown */
+    bool line_drawn;                 /* a progress line stands on the terminal */
+    struct supervise_socket *socket; /* what commands ask; NULL until all are started */
 };
 
 /* supervise_spawn.c: start the child in a process group of its own. */

@@ -109,5 +109,6 @@ void stage_op_end(struct stage *st, uint64_t begin_ns, const struct stage_stream
 {
     uint64_t end_ns = status_now_ns();
     count(&st->page->busy_ns, end_ns - begin_ns);
+    status_count_op(st->page, end_ns - begin_ns);
     if (st->trace_fd >= 0) trace(st, begin_ns, end_ns, s, in);
 }

@@ -1,0 +1,97 @@
+/* The run's socket in the supervisor: see supervise_socket.h. Everything runs on the supervisor's one thread,
+ * between two polls. */
+#include "graph/control/supervise_socket.h"
+
+#include "graph/control/run_socket.h"
+#include "graph/control/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct supervise_socket {
+    struct supervisor *s;
+    struct run_socket *socket;
+};
+
+/* --- answers --- */
+
+static struct json_node *done(void)
+{
+    struct json_node *out = json_new_map();
+    json_put(out, "ok", json_new_bool(true));
+    return out;
+}
+
+static struct json_node *stop(struct supervise_socket *k, const struct json_node *question)
+{
+    bool now = json_bool_or(question, "now", false);
+    supervisor_interrupt(k->s, SIGTERM, status_now_ns());
+    if (now && k->s->phase < SUPERVISOR_TERMINATING) supervisor_interrupt(k->s, SIGTERM, status_now_ns());
+    return done();
+}
+
+static struct json_node *answer(void *context, uint64_t id, const struct json_node *question)
+{
+    struct supervise_socket *k = context;
+    const char *ask = json_text_or(question, "ask", "");
+    (void)id;
+    if (strcmp(ask, "status") == 0) return supervise_status(k->s);
+    if (strcmp(ask, "stop") == 0) return stop(k, question);
+    char reason[128];
+    snprintf(reason, sizeof reason, "this run (of thea " THEA_VERSION ") does not know how to '%.40s'", ask);
+    return run_socket_refusal(THEA_EUSAGE, reason);
+}
+
+/* --- life --- */
+
+/* Not synced: after a crash of the machine nobody listens there anyway. */
+static thea_rc write_name(const struct rundir *run, const char *name, struct thea_err *err)
+{
+    char line[RUN_SOCKET_NAME_BYTES + 2];
+    int n = snprintf(line, sizeof line, "%s\n", name);
+    int fd = openat(run->fd, "socket", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool written = fd >= 0 && write(fd, line, (size_t)n) == n;
+    thea_rc rc = THEA_OK;
+    if (!written) rc = thea_fail(err, THEA_EIO, "cannot write %s/socket: %s", run->path, strerror(errno));
+    if (fd >= 0) close(fd);
+    return rc;
+}
+
+thea_rc supervise_socket_open(struct supervise_socket **out, struct supervisor *s, struct thea_err *err)
+{
+    struct supervise_socket *k = calloc(1, sizeof *k);
+    if (k == NULL) abort();
+    k->s = s;
+    struct run_socket_ops ops = {.answer = answer, .context = k};
+    thea_rc rc = run_socket_open(&k->socket, &ops, err);
+    if (rc == THEA_OK) rc = write_name(s->o->run, run_socket_name(k->socket), err);
+    if (rc != THEA_OK) {
+        supervise_socket_close(k);
+        return rc;
+    }
+    *out = k;
+    return THEA_OK;
+}
+
+int supervise_socket_fd(const struct supervise_socket *k)
+{
+    return k != NULL ? run_socket_fd(k->socket) : -1;
+}
+
+void supervise_socket_handle(struct supervise_socket *k)
+{
+    if (k != NULL) run_socket_handle(k->socket);
+}
+
+void supervise_socket_close(struct supervise_socket *k)
+{
+    if (k == NULL) return;
+    run_socket_close(k->socket);
+    unlinkat(k->s->o->run->fd, "socket", 0);
+    free(k);
+}

@@ -1,0 +1,199 @@
+/* All figures of a live run as one JSON object: what `thea ps`, `thea top`, the live page and GET /api/status
+ * read. Counters only grow and times are CLOCK_MONOTONIC, so that a reader makes rates of two answers:
+ * run_rates.h. */
+#include "graph/control/supervise_socket.h"
+#include "graph/control/supervisor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static uint64_t get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void put_count(struct json_node *map, const char *key, uint64_t n)
+{
+    json_put(map, key, json_new_int((int64_t)n));
+}
+
+static void put_seconds(struct json_node *map, const char *key, uint64_t ns)
+{
+    json_put(map, key, json_new_number((double)ns / 1e9));
+}
+
+static void put_text(struct json_node *map, const char *key, const char *text)
+{
+    json_put(map, key, json_new_string(text));
+}
+
+/* --- processes --- */
+
+static uint64_t rss_bytes(pid_t pid)
+{
+    char path[64], text[128] = "";
+    unsigned long long size, resident = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL) return 0;
+    bool read = fgets(text, sizeof text, f) != NULL && sscanf(text, "%llu %llu", &size, &resident) == 2;
+    fclose(f);
+    return read ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+static const char *state_of(const struct child *c)
+{
+    static const char *const names[] = {"starting", "running", "draining", "done", "failed"};
+    uint32_t state = c->page != NULL ? atomic_load(&c->page->state) : STATUS_STARTING;
+    if (c->ended && state != STATUS_DONE) return "failed";
+    return state < sizeof names / sizeof *names ? names[state] : "?";
+}
+
+/* [[below so many nanoseconds, so many ops], ...]: durations that occurred. */
+static struct json_node *op_counts(const struct status_page *page)
+{
+    struct json_node *out = json_new_list();
+    for (size_t i = 0; i < STATUS_OP_BUCKETS; i++) {
+        uint64_t n = get(&page->op_counts[i]);
+        if (n == 0) continue;
+        struct json_node *pair = json_new_list();
+        json_append(pair, json_new_int((int64_t)status_op_bound_ns(i)));
+        json_append(pair, json_new_int((int64_t)n));
+        json_append(out, pair);
+    }
+    return out;
+}
+
+static void put_page(struct json_node *out, const struct status_page *page)
+{
+    char work[sizeof page->work];
+    put_count(out, "progress", get(&page->progress));
+    put_count(out, "frames_in", get(&page->frames_in));
+    put_count(out, "frames_out", get(&page->frames_out));
+    put_count(out, "tokens", get(&page->tokens));
+    put_count(out, "documents", get(&page->documents));
+    put_count(out, "failed", get(&page->failed));
+    put_count(out, "bytes", get(&page->bytes));
+    put_seconds(out, "busy_s", get(&page->busy_ns));
+    put_seconds(out, "starved_s", get(&page->starved_ns));
+    put_seconds(out, "blocked_s", get(&page->blocked_ns));
+    put_count(out, "copied_bytes", get(&page->copied_bytes));
+    json_put(out, "op_ns", op_counts(page));
+    status_get_work(page, work, sizeof work);
+    put_text(out, "work", work);
+}
+
+static struct json_node *process_node(const struct supervisor *s, const struct child *c, uint64_t now_ns)
+{
+    const struct plan_process *p = c->process;
+    struct json_node *out = json_new_map();
+    char stage[128];
+    snprintf(stage, sizeof stage, "%.*s", (int)supervisor_stage_name(p), p->name);
+    put_text(out, "name", p->name);
+    put_text(out, "stage", stage);
+    put_text(out, "kind", s->plan->spec != NULL ? s->plan->spec->stages[p->stage].kind : NULL);
+    json_put(out, "source", json_new_bool(p->source));
+    json_put(out, "sink", json_new_bool(p->sink));
+    json_put(out, "pid", json_new_int(c->ended ? 0 : c->pid));
+    put_text(out, "state", state_of(c));
+    put_seconds(out, "up_s", (c->ended ? c->ended_ns : now_ns) - c->started_ns);
+    put_count(out, "rss_bytes", c->ended ? 0 : rss_bytes(c->pid));
+    if (c->page != NULL) put_page(out, c->page);
+    return out;
+}
+
+/* --- links --- */
+
+static const struct status_link *find_row(const struct child *c, uint32_t number, bool outgoing)
+{
+    uint32_t n = c->page != NULL ? atomic_load(&c->page->link_count) : 0;
+    for (uint32_t i = 0; i < n && i < STATUS_LINKS_MAX; i++) {
+        const struct status_link *row = &c->page->links[i];
+        if (row->number == number && (row->outgoing != 0) == outgoing) return row;
+    }
+    return NULL;
+}
+
+static struct json_node *link_node(const struct supervisor *s, const struct plan_link *ln)
+{
+    const struct child *from = &s->children[ln->from], *to = &s->children[ln->to];
+    const struct status_link *sent = find_row(from, ln->number, true);
+    const struct status_link *received = find_row(to, ln->number, false);
+    struct json_node *out = json_new_map();
+    /* What was delivered is read first: so it is never more than what was sent. */
+    uint64_t delivered = received != NULL ? get(&received->frames) : 0;
+    uint64_t frames = sent != NULL ? get(&sent->frames) : 0;
+    put_count(out, "number", ln->number);
+    put_text(out, "from", from->process->name);
+    put_text(out, "from_port", ln->from_port);
+    put_text(out, "to", to->process->name);
+    put_text(out, "to_port", ln->to_port);
+    json_put(out, "feedback", json_new_bool(ln->feedback));
+    put_count(out, "frames", frames);
+    put_count(out, "bytes", sent != NULL ? get(&sent->bytes) : 0);
+    put_count(out, "in_flight", frames > delivered ? frames - delivered : 0);
+    put_count(out, "queue", received != NULL ? atomic_load(&received->queue) : 0);
+    put_count(out, "window", received != NULL ? atomic_load(&received->window) : 0);
+    put_count(out, "unwanted", received != NULL ? get(&received->unwanted) : 0);
+    put_count(out, "stale", received != NULL ? get(&received->stale) : 0);
+    put_count(out, "copied_bytes",
+              (sent != NULL ? get(&sent->copied_bytes) : 0) +
+                  (received != NULL ? get(&received->copied_bytes) : 0));
+    return out;
+}
+
+/* --- the run --- */
+
+static const char *phase_of(const struct supervisor *s)
+{
+    switch (s->phase) {
+    case SUPERVISOR_RUNNING: return "running";
+    case SUPERVISOR_DRAINING: return "draining";
+    case SUPERVISOR_FAILING: return "failing";
+    case SUPERVISOR_TERMINATING:
+    case SUPERVISOR_KILLING: break;
+    }
+    return "stopping";
+}
+
+static void put_totals(struct json_node *out, const struct supervisor *s)
+{
+    const struct status_page **pages = calloc(s->count + 1, sizeof *pages);
+    if (pages == NULL) abort();
+    uint64_t begun = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        pages[i] = s->children[i].page;
+        if (s->children[i].process->source) begun += get(&pages[i]->documents);
+    }
+    struct supervisor_totals t = supervisor_total(s->plan, pages);
+    uint64_t ended = t.documents + t.failed;
+    put_count(out, "documents", t.documents);
+    put_count(out, "expected", t.expected);
+    put_count(out, "open", begun > ended ? begun - ended : 0);
+    put_count(out, "failed", t.failed);
+    put_count(out, "skipped", t.skipped);
+    put_count(out, "tokens", t.tokens);
+    free(pages);
+}
+
+struct json_node *supervise_status(struct supervisor *s)
+{
+    uint64_t now_ns = status_now_ns();
+    struct json_node *out = json_new_map(), *processes = json_new_list(), *links = json_new_list();
+    put_text(out, "name", s->o->run->name);
+    put_text(out, "pipeline", s->o->label);
+    put_text(out, "directory", s->o->run->path);
+    json_put(out, "pid", json_new_int(getpid()));
+    put_text(out, "state", phase_of(s));
+    put_count(out, "now_ns", now_ns);
+    put_seconds(out, "up_s", now_ns - s->started_ns);
+    put_count(out, "rss_bytes", rss_bytes(getpid()));
+    put_totals(out, s);
+    for (size_t i = 0; i < s->count; i++) json_append(processes, process_node(s, &s->children[i], now_ns));
+    for (size_t i = 0; i < s->plan->link_count; i++) json_append(links, link_node(s, &s->plan->links[i]));
+    json_put(out, "processes", processes);
+    json_put(out, "links", links);
+    return out;
+}
