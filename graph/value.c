@@ -56,6 +56,20 @@ static bool read_digits(int64_t *out, const char *text, const char **end)
     return true;
 }
 
+static const struct unit *units_of(value_type type)
+{
+    return type == VALUE_TIME ? time_units : size_units;
+}
+
+const char *value_format_exact(char *out, value_type type, int64_t n)
+{
+    const struct unit *best = units_of(type), *u = best;
+    for (; u->name != NULL; u++)
+        if (n % u->factor == 0) best = u;
+    snprintf(out, 32, "%" PRId64 "%s", n / best->factor, n == 0 ? "" : best->name);
+    return out;
+}
+
 static thea_rc check_limits(const struct value_limits *limits, double n, const char *text, const char *what,
                             struct thea_err *err)
 {
@@ -99,11 +113,28 @@ static thea_rc parse_number(struct value *out, const struct value_limits *limits
     return check_limits(limits, out->number, text, "a number", err);
 }
 
+static thea_rc check_unit_limits(const struct value_limits *limits, value_type type, int64_t n,
+                                 const char *text, const char *what, struct thea_err *err)
+{
+    char low[32], high[32];
+    if (limits == NULL || !(limits->min < limits->max) ||
+        ((double)n >= limits->min && (double)n <= limits->max))
+        return THEA_OK;
+    value_format_exact(low, type, (int64_t)limits->min);
+    if (limits->max >= 1e18 || isinf(limits->max))
+        return thea_fail(err, THEA_EUSAGE, "'%s' is out of range: %s of at least %s is accepted", text, what,
+                         low);
+    value_format_exact(high, type, (int64_t)limits->max);
+    return thea_fail(err, THEA_EUSAGE, "'%s' is out of range: %s from %s to %s is accepted", text, what, low,
+                     high);
+}
+
 /* "64MiB", "2.5s": a number and its unit. Zero needs none. */
-static thea_rc parse_with_unit(struct value *out, const struct unit *units, const struct value_limits *limits,
+static thea_rc parse_with_unit(struct value *out, value_type type, const struct value_limits *limits,
                                const char *text, const char *what, const char *accepted, const char *example,
                                struct thea_err *err)
 {
+    const struct unit *units = units_of(type);
     size_t digits = strspn(text, "0123456789.");
     char *end = NULL;
     double n = digits > 0 ? strtod(text, &end) : 0;
@@ -120,7 +151,7 @@ static thea_rc parse_with_unit(struct value *out, const struct unit *units, cons
     double scaled = *end != '\0' ? n * (double)u->factor : 0;
     if (scaled >= 9.2e18) return thea_fail(err, THEA_EUSAGE, "'%s' is too large", text);
     out->integer = (int64_t)(scaled + 0.5);
-    return check_limits(limits, (double)out->integer, text, what, err);
+    return check_unit_limits(limits, type, out->integer, text, what, err);
 }
 
 static thea_rc parse_range(struct value *out, const char *text, struct thea_err *err)
@@ -198,8 +229,8 @@ thea_rc value_parse(struct value *out, value_type type, const struct value_limit
     case VALUE_NUMBER: return parse_number(out, limits, text, err);
     case VALUE_CHOICE: return find_choice(&out->choice, limits, text, err);
     case VALUE_SIZE:
-        return parse_with_unit(out, size_units, limits, text, "a size", "B, KiB, MiB, GiB, TiB", "MiB", err);
-    case VALUE_TIME: return parse_with_unit(out, time_units, limits, text, "a time", "ms, s, m, h", "s", err);
+        return parse_with_unit(out, VALUE_SIZE, limits, text, "a size", "B, KiB, MiB, GiB, TiB", "MiB", err);
+    case VALUE_TIME: return parse_with_unit(out, VALUE_TIME, limits, text, "a time", "ms, s, m, h", "s", err);
     case VALUE_RANGE: return parse_range(out, text, err);
     case VALUE_NAMES: return parse_name(out, limits, text, err);
     case VALUE_PATH:

@@ -64,6 +64,9 @@ THEA_CHECK thea_rc value_parse(struct value *out, value_type type, const struct 
  * less than half of the word, a swap counts one; a common prefix wins ties. */
 const char *value_nearest(const char *word, const char *const *names);
 
+/* A SIZE or TIME as value_parse reads it back, with the largest unit that gives a whole number: "64MiB",
+ * "90s", "0". Written to `out` (at least 32 bytes). */
+const char *value_format_exact(char *out, value_type type, int64_t n);
 /* "5.2 GiB", "640": fixed texts for people, written to `out` (at least 16 bytes). */
 const char *value_format_bytes(char *out, uint64_t bytes);
 const char *value_format_count(char *out, uint64_t count);   /* 1,860,144 (at least 28 bytes) */

@@ -52,13 +52,14 @@ static const struct page {
      "A pipeline file begins with keys: name, doc, model, env, defaults, stages.", "- load\n- write",
      "stages:\n  load: {kind: load, paths: [\"*.md\"]}\n  write: {kind: write, from: load}"},
     {"E020", "an unknown key of the top level",
-     "Only name, doc, model, env, defaults and stages are keys there; in defaults only env, threads and "
-     "window.",
+     "Only name, doc, model, env, defaults and stages are keys there; in defaults the keys of every stage "
+     "but kind, from and\n"
+     "feedback.",
      "modle: thea-mini", "model: thea-mini"},
     {"E021", "an unknown option of a stage",
-     "A stage has the keys of every stage (kind, from, feedback, threads, window, env) and its kind's own "
-     "options;\n"
-     "`thea stages KIND` shows them.",
+     "A stage has the keys of every stage (kind, from, feedback, threads, replicas, …; docs/pipelines.md has "
+     "them all) and its\n"
+     "kind's own options; `thea stages KIND` shows those.",
      "layers: {kind: layers, from: tokenize, thraeds: 2}",
      "layers: {kind: layers, from: tokenize, threads: 2}"},
     {"E022", "a value of the wrong type",
@@ -78,7 +79,7 @@ static const struct page {
      "model: thea-mini\nstages:\n  tokenize: {kind: tokenize, from: load}"},
     {"E026", "a key of a later version",
      "The key is planned, and named so that files need not change; this version does not have it.",
-     "layers: {kind: layers, from: tokenize, replicas: 2}",
+     "layers: {kind: layers, from: tokenize, split: auto}",
      "layers: {kind: layers, from: tokenize, split: 2}"},
     {"E027", "a reserved key", "The key is kept for later versions.", "host: big-machine", "(leave it out)"},
     {"E028", "a path that cannot be",
@@ -178,6 +179,20 @@ static const struct page {
      "Each part of a split stage has only its own blocks' hidden states, so no one process gives them all.",
      "layers: {kind: layers, from: tokenize, split: 2}\nwrite: {kind: write, from: layers.hidden}",
      "layers: {kind: layers, from: tokenize}\nwrite: {kind: write, from: layers.hidden}"},
+    {"E084", "replicas of a source or a sink",
+     "The stages between can have replicas, among which the documents are shared out. Two of a source would "
+     "both read all of its\n"
+     "inputs; two of a sink would write over each other, and neither would know what is in the output.",
+     "load: {kind: load, paths: [\"*.md\"], replicas: 2}",
+     "a: {kind: load, paths: [\"a/*.md\"]}\nb: {kind: load, paths: [\"b/*.md\"]}\n"
+     "tokenize: {kind: tokenize, from: [a, b], replicas: 2}"},
+    {"E085", "a key that this stage cannot have",
+     "`in_flight` bounds the documents that a source has under way, so only sources have it; `window` and "
+     "`spill` are about the\n"
+     "links that come in, so sources have none. In `defaults` each goes to the stages that can have it.",
+     "load: {kind: load, paths: [\"*.md\"], window: 4}",
+     "load: {kind: load, paths: [\"*.md\"], in_flight: 4}\ntokenize: {kind: tokenize, from: load, window: "
+     "4}"},
 };
 enum { PAGE_COUNT = sizeof pages / sizeof *pages };
 

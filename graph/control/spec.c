@@ -212,6 +212,7 @@ static thea_rc read_spec(struct spec_reader *r, struct thea_err *err)
     if (rc != THEA_OK) return rc;
     for (size_t i = 0; i < r->spec->stage_count; i++) spec_read_options(r, i);
     for (size_t i = 0; i < r->spec->stage_count; i++) spec_describe(r, i);
+    spec_check_common(r);
     spec_read_edges(r);
     spec_check_split(r);
     return THEA_OK;
@@ -241,18 +242,12 @@ thea_rc spec_parse(struct spec **out, const char *text, size_t len, const char *
     return rc;
 }
 
-static void free_option(struct spec_option *o)
-{
-    for (size_t i = 0; i < o->count; i++) free(o->values[i]);
-    free(o->values);
-}
-
 void spec_free(struct spec *s)
 {
     if (s == NULL) return;
     for (size_t i = 0; i < s->stage_count; i++) {
         struct spec_stage *st = &s->stages[i];
-        for (size_t k = 0; k < st->option_count; k++) free_option(&st->options[k]);
+        for (size_t k = 0; k < st->option_count; k++) spec_option_fini(&st->options[k]);
         for (size_t k = 0; st->env != NULL && st->env[k] != NULL; k++) free(st->env[k]);
         free(st->options);
         free(st->env);

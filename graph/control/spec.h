@@ -21,6 +21,12 @@ struct spec_edge {   /* producer's port -> consumer's port */
     bool feedback;
 };
 
+typedef enum { SPEC_RESTART_ON_FAILURE, SPEC_RESTART_NEVER, SPEC_RESTART_ALWAYS } spec_restart;
+typedef enum { SPEC_ON_ERROR_RETRY, SPEC_ON_ERROR_SKIP, SPEC_ON_ERROR_STOP } spec_on_error;
+
+#define SPEC_DEADLINE_NS INT64_C(60000000000)
+enum { SPEC_TRIES = 3, SPEC_IN_FLIGHT = 16 }; /* defaults */
+
 struct spec_stage {
     char *name, *kind, *program; /* program: absolute path */
     struct diag_place place;
@@ -29,7 +35,15 @@ struct spec_stage {
     size_t option_count;
     char *model;                /* absolute; NULL if the kind has no model option */
     int threads, window, split; /* window 0: default */
-    char **env;                 /* "KEY=value", NULL-terminated */
+    int replicas;               /* of each part */
+    spec_restart restart;
+    spec_on_error on_error;
+    int tries;            /* of a stream, before it is set aside */
+    int64_t memory_bytes; /* of each process: its own, mapped weights not counted; 0: no limit */
+    int64_t deadline_ns;  /* without progress though there is input and credit: then it hangs */
+    int in_flight;        /* a source's: streams that are not committed, at most */
+    int64_t spill_bytes;  /* of each incoming link: what may wait on disk; 0: nothing */
+    char **env;           /* "KEY=value", NULL-terminated */
     bool source, sink;
 };
 
@@ -52,6 +66,9 @@ struct spec_overrides {
     int threads;        /* 0: as the file says */
 };
 
+/* The keys that every stage has, as a list of options such as --describe prints. Flags: "source" and "input":
+ * of stages without and with inputs alone; "inner": neither of sources nor of sinks. Static. */
+const struct json_node *spec_common_options(void);
 /* NAME or path to a path (free it): cli.md section 2. Errors: THEA_ENOINPUT with where it looked and the
  * nearest name. */
 THEA_CHECK thea_rc spec_find(char **path, const char *name, struct thea_err *err);

@@ -53,6 +53,13 @@ thea_rc spec_apply_sets(struct spec_reader *r, struct thea_err *err); /* before 
 thea_rc spec_apply_operands(struct spec_reader *r,
                             struct thea_err *err); /* -m, inputs, -o: once kinds are known */
 
+/* --- keys of every stage (spec_common.c) --- */
+bool spec_is_common(const char *key);
+const char *const *spec_common_keys(void); /* sorted, NULL-terminated */
+void spec_check_defaults(struct spec_reader *r);
+void spec_read_common(struct spec_reader *r, size_t stage);
+void spec_check_common(struct spec_reader *r); /* keys that a stage cannot have; once the tables are known */
+
 /* --- options (spec_options.c, spec_values.c) --- */
 void spec_read_options(struct spec_reader *r, size_t stage);
 void spec_describe(struct spec_reader *r,
@@ -60,9 +67,13 @@ void spec_describe(struct spec_reader *r,
 const struct json_node *spec_table_option(const struct json_node *table, const char *name);
 bool spec_option_flag(const struct json_node *option, const char *flag);
 value_type spec_option_type(const struct json_node *option);
-/* One option's value as texts, checked and with absolute paths. false: reported. */
-bool spec_value(struct spec_reader *r, size_t stage, const struct json_node *option,
+/* One option's value as texts, checked and with absolute paths. false: reported; `where` begins the messages:
+ * "stage 'layers'". */
+bool spec_value(struct spec_reader *r, const char *where, const struct json_node *option,
                 const struct yaml_node *key, const struct yaml_node *value, struct spec_option *out);
+void spec_option_fini(struct spec_option *o);
+struct value_limits spec_option_limits(const struct json_node *option,
+                                       const char ***choices); /* free *choices */
 bool spec_scalar(struct spec_reader *r, const char *what, const struct yaml_node *key,
                  const struct yaml_node *value, const char *details); /* text, not null, list or map */
 bool spec_integer(struct spec_reader *r, const char *what, const struct yaml_node *key,

@@ -1,4 +1,5 @@
-/* A stage's keys: those of every stage, the kind's own options, and the full table that they lead to. */
+/* A stage's keys: the kind's own options, and the full table that they lead to. Those of every stage are in
+ * spec_common.c. */
 #include "graph/control/spec_internal.h"
 
 #include <limits.h>
@@ -7,25 +8,43 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { THREADS_MAX = 1024, WINDOW_MAX = 4096 };
-
-static const char *const common_keys[] = {"env", "feedback", "from", "kind", "threads", "window", NULL};
 static const struct later {
     const char *key, *since;
-} later_keys[] = {{"replicas", "0.2"}, {"restart", "0.2"},  {"on_error", "0.2"}, {"tries", "0.2"},
-                  {"memory", "0.2"},   {"deadline", "0.2"}, {"spill", "0.2"},    {"in_flight", "0.2"},
-                  {"isolate", "0.2"},  {"follow", "0.2"},   {"listen", "0.2"},   {"order", "0.2"},
-                  {"rotate", "0.2"},   {"append", "0.2"},   {"pad", "0.3"},      {"recompute", "0.4"},
-                  {"gemm", "0.5"},     {"kv", "0.5"},       {NULL, NULL}};
+} later_keys[] = {{"pad", "0.3"}, {"recompute", "0.4"}, {"gemm", "0.5"}, {"kv", "0.5"}, {NULL, NULL}};
+/* Options that one kind has and people look for elsewhere. */
+static const struct elsewhere {
+    const char *key, *kind;
+} elsewhere[] = {{"isolate", "exec"}, {"command", "exec"}, {"follow", "load"},  {"listen", "load"},
+                 {"order", "write"},  {"rotate", "write"}, {"append", "write"}, {NULL, NULL}};
 /* Keys that people know from other tools. */
 static const struct slip {
     const char *wrong, *right;
-} slips[] = {{"input", "from"},      {"inputs", "from"},      {"source", "from"},
-             {"needs", "from"},      {"after", "from"},       {"depends_on", "from"},
-             {"environment", "env"}, {"type", "kind"},        {"uses", "kind"},
-             {"workers", "threads"}, {"loop", "feedback"},    {"queue_size", "window"},
-             {"buffer", "window"},   {"files", "paths"},      {"path", "paths"},
-             {"file", "output"},     {"chunk_size", "chunk"}, {NULL, NULL}};
+} slips[] = {{"input", "from"},
+             {"inputs", "from"},
+             {"source", "from"},
+             {"needs", "from"},
+             {"after", "from"},
+             {"depends_on", "from"},
+             {"environment", "env"},
+             {"type", "kind"},
+             {"uses", "kind"},
+             {"workers", "threads"},
+             {"loop", "feedback"},
+             {"queue_size", "window"},
+             {"buffer", "window"},
+             {"files", "paths"},
+             {"path", "paths"},
+             {"file", "output"},
+             {"chunk_size", "chunk"},
+             {"instances", "replicas"},
+             {"copies", "replicas"},
+             {"retries", "tries"},
+             {"attempts", "tries"},
+             {"timeout", "deadline"},
+             {"memory_limit", "memory"},
+             {"restart_policy", "restart"},
+             {"concurrency", "in_flight"},
+             {NULL, NULL}};
 
 static bool among(const char *word, const char *const *list)
 {
@@ -45,7 +64,7 @@ static const char **own_options(const struct spec_draft *d)
         const struct json_node *o = json_item(options, i);
         const char *name = json_text_or(o, "name", "");
         if (!spec_option_flag(o, "cli_only") && !spec_option_flag(o, "hidden") &&
-            strcmp(name, "split") != 0 && !among(name, common_keys))
+            strcmp(name, "split") != 0 && !spec_is_common(name))
             names[n++] = name;
     }
     bool splits =
@@ -69,7 +88,8 @@ static char *known_keys(const char *kind, const char **own)
     for (size_t i = 0; i < n; i++) buf_printf(&b, "%s%s", i > 0 ? ", " : "", own[i]);
     if (n == 0) buf_add_text(&b, "none");
     buf_add_text(&b, "; every stage: ");
-    for (size_t i = 0; common_keys[i] != NULL; i++) buf_printf(&b, "%s%s", i > 0 ? ", " : "", common_keys[i]);
+    for (const char *const *k = spec_common_keys(); *k != NULL; k++)
+        buf_printf(&b, "%s%s", k != spec_common_keys() ? ", " : "", *k);
     return buf_take(&b);
 }
 
@@ -77,12 +97,19 @@ static const char *guess_key(const char *word, const char **own)
 {
     const char *all[128];
     size_t n = 0;
-    for (size_t i = 0; common_keys[i] != NULL; i++) all[n++] = common_keys[i];
+    for (const char *const *k = spec_common_keys(); *k != NULL; k++) all[n++] = *k;
     for (size_t i = 0; own[i] != NULL && n < 127; i++) all[n++] = own[i];
     all[n] = NULL;
     for (const struct slip *s = slips; s->wrong != NULL; s++)
         if (strcmp(s->wrong, word) == 0 && among(s->right, all)) return s->right;
     return value_nearest(word, all);
+}
+
+static const char *kind_that_has(const char *key)
+{
+    const struct elsewhere *e = elsewhere;
+    while (e->key != NULL && strcmp(e->key, key) != 0) e++;
+    return e->kind;
 }
 
 static void unknown_key(struct spec_reader *r, size_t stage, const struct yaml_node *key)
@@ -102,125 +129,18 @@ static void unknown_key(struct spec_reader *r, size_t stage, const struct yaml_n
                     "stage '%s': '%s' is an option of the command line alone", name, key->text);
         return;
     }
-    const char **own = own_options(d), *near = guess_key(key->text, own);
+    const char **own = own_options(d), *near = guess_key(key->text, own), *other = kind_that_has(key->text);
     char *details = known_keys(r->spec->stages[stage].kind, own);
-    if (near != NULL)
+    if (other != NULL && strcmp(other, r->spec->stages[stage].kind) != 0)
+        spec_report(r, "E021", key, details, "stage '%s': '%s' is an option of kind '%s', not of '%s'", name,
+                    key->text, other, r->spec->stages[stage].kind);
+    else if (near != NULL)
         spec_report(r, "E021", key, details, "stage '%s': unknown option '%s' (did you mean '%s'?)", name,
                     key->text, near);
     else
         spec_report(r, "E021", key, details, "stage '%s': unknown option '%s'", name, key->text);
     free(details);
     free(own);
-}
-
-/* --- keys of every stage --- */
-
-static void add_env(struct spec_stage *st, const char *key, const char *value)
-{
-    size_t n = 0, key_len = strlen(key);
-    struct buf b = {0};
-    buf_printf(&b, "%s=%s", key, value);
-    while (st->env != NULL && st->env[n] != NULL) {
-        if (strncmp(st->env[n], key, key_len) == 0 && st->env[n][key_len] == '=') {
-            free(st->env[n]);
-            st->env[n] = buf_take(&b);
-            return;
-        }
-        n++;
-    }
-    st->env = spec_must(realloc(st->env, (n + 2) * sizeof(char *)));
-    st->env[n] = buf_take(&b);
-    st->env[n + 1] = NULL;
-}
-
-static bool good_variable(const char *name)
-{
-    static const char rest[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
-    return name[0] != '\0' && !(name[0] >= '0' && name[0] <= '9') && name[strspn(name, rest)] == '\0';
-}
-
-/* Read one env map into the stage; its mistakes are told if `check` (maps that all stages share are checked
- * with the first). */
-static void read_env(struct spec_reader *r, struct spec_stage *st, const char *what,
-                     const struct yaml_node *env, bool check)
-{
-    if (env == NULL || yaml_is_null(env) || env->broken) return;
-    if (env->sort != YAML_IS_MAP) {
-        if (check)
-            spec_report(r, "E022", env, "such as `env: {OMP_NUM_THREADS: 1}`",
-                        "%s is a map of variables, this is %s", what, yaml_sort_name(env));
-        return;
-    }
-    for (size_t i = 0; i < env->count; i++) {
-        const struct yaml_node *name = env->keys[i], *value = env->items[i];
-        bool ours = strncmp(name->text, "THEA_", 5) == 0, loader = strncmp(name->text, "LD_", 3) == 0;
-        if (check && (ours || loader))
-            spec_report(r, "E029", name,
-                        ours ? "what THEA_ variables set has options of its own"
-                             : "LD_ variables change what program runs",
-                        "%s: variable '%s' cannot be set", what, name->text);
-        else if (check && !good_variable(name->text))
-            spec_report(r, "E029", name, "letters, digits and '_', not beginning with a digit",
-                        "%s: '%s' is no name of a variable", what, name->text);
-        else if (check && (value->sort != YAML_IS_SCALAR) && !value->broken)
-            spec_report(r, "E022", value, NULL, "%s: %s takes one value, this is %s", what, name->text,
-                        yaml_sort_name(value));
-        else if (value->sort == YAML_IS_SCALAR)
-            add_env(st, name->text, value->text);
-    }
-}
-
-/* The node of a common key: the stage's, else that of `defaults`. */
-static const struct yaml_node *common(const struct spec_reader *r, const struct spec_draft *d,
-                                      const char *name, const struct yaml_node **key)
-{
-    const struct yaml_node *defaults = yaml_member(r->root, "defaults");
-    const struct yaml_node *from = yaml_member(d->node, name) != NULL ? d->node : defaults;
-    *key = yaml_member_key(from, name);
-    return yaml_member(from, name);
-}
-
-static void read_number(struct spec_reader *r, size_t stage, const char *name, long max, int *out)
-{
-    const struct yaml_node *key = NULL, *value = common(r, &r->drafts[stage], name, &key);
-    if (value == NULL) return;
-    bool shared = yaml_member(r->drafts[stage].node, name) == NULL;
-    if (shared && stage > 0) { /* a mistake in `defaults` is told once, with the first stage */
-        struct value v;
-        if (value->sort == YAML_IS_SCALAR && value_parse(&v, VALUE_INT, NULL, value->text, NULL) == THEA_OK &&
-            v.integer >= 1 && v.integer <= max)
-            *out = (int)v.integer;
-        return;
-    }
-    struct buf what = {0};
-    if (shared)
-        buf_printf(&what, "defaults: %s", name);
-    else
-        buf_printf(&what, "stage '%s': %s", r->spec->stages[stage].name, name);
-    long n = 0;
-    if (spec_integer(r, buf_text(&what), key, value, 1, max, &n)) *out = (int)n;
-    buf_fini(&what);
-}
-
-static void read_common(struct spec_reader *r, size_t stage)
-{
-    struct spec_stage *st = &r->spec->stages[stage];
-    const struct spec_draft *d = &r->drafts[stage];
-    const char *threads = getenv("THEA_THREADS");
-    struct value v;
-    if (threads != NULL && value_parse(&v, VALUE_INT, NULL, threads, NULL) == THEA_OK && v.integer >= 1 &&
-        v.integer <= THREADS_MAX)
-        st->threads = (int)v.integer;
-    read_number(r, stage, "threads", THREADS_MAX, &st->threads);
-    read_number(r, stage, "window", WINDOW_MAX, &st->window);
-    if (r->overrides->threads > 0) st->threads = r->overrides->threads;
-    const struct yaml_node *defaults = yaml_member(r->root, "defaults");
-    struct buf what = {0};
-    buf_printf(&what, "stage '%s': env", st->name);
-    read_env(r, st, "env", yaml_member(r->root, "env"), stage == 0);
-    read_env(r, st, "defaults: env", yaml_member(defaults, "env"), stage == 0);
-    read_env(r, st, buf_text(&what), yaml_member(d->node, "env"), true);
-    buf_fini(&what);
 }
 
 /* --- the kind's own --- */
@@ -296,8 +216,12 @@ static void read_own(struct spec_reader *r, size_t stage, const struct yaml_node
         if (plain != NULL) read_split(r, stage, key, value);
     } else if (!mine) {
         unknown_key(r, stage, key);
-    } else if (strcmp(key->text, "model") != 0 && spec_value(r, stage, option, key, value, &parsed)) {
-        add_option(&r->spec->stages[stage], parsed);
+    } else if (strcmp(key->text, "model") != 0) {
+        struct buf where = {0};
+        buf_printf(&where, "stage '%s'", r->spec->stages[stage].name);
+        if (spec_value(r, buf_text(&where), option, key, value, &parsed))
+            add_option(&r->spec->stages[stage], parsed);
+        buf_fini(&where);
     }
 }
 
@@ -322,10 +246,10 @@ static void check_required(struct spec_reader *r, size_t stage)
 void spec_read_options(struct spec_reader *r, size_t stage)
 {
     const struct spec_draft *d = &r->drafts[stage];
-    read_common(r, stage);
+    spec_read_common(r, stage);
     if (d->node->sort != YAML_IS_MAP) return;
     for (size_t i = 0; i < d->node->count; i++)
-        if (!among(d->node->keys[i]->text, common_keys) && strcmp(d->node->keys[i]->text, "type") != 0)
+        if (!spec_is_common(d->node->keys[i]->text) && strcmp(d->node->keys[i]->text, "type") != 0)
             read_own(r, stage, d->node->keys[i], d->node->items[i]);
     if (yaml_member(d->node, "type") != NULL && yaml_member(d->node, "kind") != NULL)
         read_own(r, stage, yaml_member_key(d->node, "type"), yaml_member(d->node, "type"));
@@ -417,7 +341,7 @@ static const struct yaml_node *blamed(const struct spec_draft *d, const char *me
         bool named = strstr(message, word) != NULL || strstr(message, buf_text(&quoted)) != NULL;
         free(word);
         buf_fini(&quoted);
-        if (named && !among(key, common_keys)) return d->node->items[i];
+        if (named && !spec_is_common(key)) return d->node->items[i];
     }
     const struct yaml_node *kind = yaml_member(d->node, "kind");
     return kind != NULL ? kind : d->key;

@@ -74,6 +74,27 @@ static void add_env(struct buf *out, char *const *env)
     }
 }
 
+/* What differs from the default; threads always, for the environment can say otherwise. */
+static void add_common(struct buf *out, const struct spec_stage *st)
+{
+    static const char *const restarts[] = {"on-failure", "never", "always"};
+    static const char *const on_errors[] = {"retry", "skip", "stop"};
+    char text[32];
+    buf_printf(out, "    threads: %d\n", st->threads);
+    if (st->replicas > 1) buf_printf(out, "    replicas: %d\n", st->replicas);
+    if (st->restart != SPEC_RESTART_ON_FAILURE) buf_printf(out, "    restart: %s\n", restarts[st->restart]);
+    if (st->on_error != SPEC_ON_ERROR_RETRY) buf_printf(out, "    on_error: %s\n", on_errors[st->on_error]);
+    if (st->tries != SPEC_TRIES) buf_printf(out, "    tries: %d\n", st->tries);
+    if (st->memory_bytes > 0)
+        buf_printf(out, "    memory: %s\n", value_format_exact(text, VALUE_SIZE, st->memory_bytes));
+    if (st->deadline_ns != SPEC_DEADLINE_NS)
+        buf_printf(out, "    deadline: %s\n", value_format_exact(text, VALUE_TIME, st->deadline_ns));
+    if (st->window > 0) buf_printf(out, "    window: %d\n", st->window);
+    if (st->spill_bytes > 0)
+        buf_printf(out, "    spill: %s\n", value_format_exact(text, VALUE_SIZE, st->spill_bytes));
+    if (st->source && st->in_flight != SPEC_IN_FLIGHT) buf_printf(out, "    in_flight: %d\n", st->in_flight);
+}
+
 void spec_print(const struct spec *s, struct buf *out)
 {
     buf_printf(out, "name: \"%s\"\n", s->name);
@@ -92,8 +113,7 @@ void spec_print(const struct spec *s, struct buf *out)
             buf_add_text(out, "    model: "), add_quoted(out, st->model), buf_add_char(out, '\n');
         for (size_t k = 0; k < st->option_count; k++) add_option(out, st, &st->options[k]);
         if (st->split > 1) buf_printf(out, "    split: %d\n", st->split);
-        buf_printf(out, "    threads: %d\n", st->threads);
-        if (st->window > 0) buf_printf(out, "    window: %d\n", st->window);
+        add_common(out, st);
         add_env(out, st->env);
     }
 }

@@ -85,26 +85,6 @@ static char *default_name(const struct spec *s)
     return spec_must(strdup("pipeline"));
 }
 
-static void check_defaults(struct spec_reader *r, const struct yaml_node *defaults)
-{
-    static const char *const keys[] = {"env", "threads", "window", NULL};
-    if (yaml_is_null(defaults)) return;
-    if (defaults->sort != YAML_IS_MAP) {
-        spec_report(r, "E022", defaults, "such as `defaults: {threads: 2}`",
-                    "'defaults' is a map, this is %s", yaml_sort_name(defaults));
-        return;
-    }
-    for (size_t i = 0; i < defaults->count; i++) {
-        const struct yaml_node *key = defaults->keys[i];
-        if (among(key->text, keys)) continue;
-        struct buf message = {0};
-        buf_printf(&message, "'defaults': unknown key '%s'", key->text);
-        spec_add_nearest(&message, key->text, keys);
-        spec_report(r, "E020", key, "keys of defaults: env, threads, window", "%s", buf_text(&message));
-        buf_fini(&message);
-    }
-}
-
 void spec_read_top(struct spec_reader *r)
 {
     struct spec *s = r->spec;
@@ -121,7 +101,7 @@ void spec_read_top(struct spec_reader *r)
     if (model != NULL)
         (void)spec_scalar(r, "model", yaml_member_key(r->root, "model"), model,
                           "a model's name or path, such as thea-mini");
-    check_defaults(r, yaml_member(r->root, "defaults"));
+    spec_check_defaults(r);
 }
 
 /* --- stages --- */
@@ -131,8 +111,8 @@ static void add_stage(struct spec_reader *r, const struct yaml_node *key, const 
     struct spec *s = r->spec;
     s->stages = spec_must(realloc(s->stages, (s->stage_count + 1) * sizeof *s->stages));
     r->drafts = spec_must(realloc(r->drafts, (s->stage_count + 1) * sizeof *r->drafts));
-    s->stages[s->stage_count] = (struct spec_stage){
-        .name = spec_must(strdup(key->text)), .place = key->place, .threads = 1, .split = 1};
+    s->stages[s->stage_count] =
+        (struct spec_stage){.name = spec_must(strdup(key->text)), .place = key->place, .split = 1};
     s->stages[s->stage_count].place.file = spec_must(strdup(key->place.file));
     r->drafts[s->stage_count++] = (struct spec_draft){.key = key, .node = node};
 }

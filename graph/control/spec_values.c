@@ -98,9 +98,20 @@ struct want { /* an option's type and limits, from its table */
     value_type type;
     struct value_limits limits;
     const char **choices;
-    const char *name, *stage;
+    const char *name, *where;
     char *details; /* the table's line about it */
 };
+
+static void add_unit_limits(struct buf *b, value_type type, double low, double high)
+{
+    char least[32], most[32];
+    if (low >= high) return;
+    buf_printf(b, ", %s", value_format_exact(least, type, (int64_t)low));
+    if (high < 1e18)
+        buf_printf(b, " to %s", value_format_exact(most, type, (int64_t)high));
+    else
+        buf_add_text(b, " or more");
+}
 
 static void add_limits(struct buf *b, const struct json_node *option)
 {
@@ -108,6 +119,10 @@ static void add_limits(struct buf *b, const struct json_node *option)
     double low = json_number(min), high = json_number(max);
     const char *unit = json_text_or(option, "unit", NULL);
     bool bounded = json_kind(min) != JSON_NULL_ && json_kind(max) != JSON_NULL_ && low < high;
+    if (spec_option_type(option) == VALUE_SIZE || spec_option_type(option) == VALUE_TIME) {
+        add_unit_limits(b, spec_option_type(option), low, high);
+        return;
+    }
     if (bounded && high < 9e15)
         buf_printf(b, ", %.15g to %.15g", low, high);
     else if (bounded)
@@ -129,17 +144,22 @@ static char *option_line(const struct json_node *option)
     return buf_take(&b);
 }
 
-static struct want want_of(const struct json_node *option, const char *stage)
+struct value_limits spec_option_limits(const struct json_node *option, const char ***choices)
 {
-    const struct json_node *choices = json_member(option, "choices");
+    const struct json_node *list = json_member(option, "choices");
+    *choices = spec_must(calloc(json_count(list) + 1, sizeof(char *)));
+    for (size_t i = 0; i < json_count(list); i++) (*choices)[i] = json_text(json_item(list, i), NULL);
+    return (struct value_limits){json_number_or(option, "min", 0), json_number_or(option, "max", 0),
+                                 json_count(list) > 0 ? *choices : NULL};
+}
+
+static struct want want_of(const struct json_node *option, const char *where)
+{
     struct want w = {.type = spec_option_type(option),
                      .name = json_text_or(option, "name", ""),
-                     .stage = stage,
+                     .where = where,
                      .details = option_line(option)};
-    w.choices = spec_must(calloc(json_count(choices) + 1, sizeof(char *)));
-    for (size_t i = 0; i < json_count(choices); i++) w.choices[i] = json_text(json_item(choices, i), NULL);
-    w.limits = (struct value_limits){json_number_or(option, "min", 0), json_number_or(option, "max", 0),
-                                     json_count(choices) > 0 ? w.choices : NULL};
+    w.limits = spec_option_limits(option, &w.choices);
     return w;
 }
 
@@ -170,19 +190,16 @@ static bool check_text(struct spec_reader *r, const struct want *w, const struct
     struct value v;
     bool choice = w->type == VALUE_CHOICE || (w->type == VALUE_NAMES && w->limits.choices != NULL);
     if (value->quoted && !value->expanded && !is_text_type(w->type)) {
-        spec_report(r, "E022", value, w->details,
-                    "stage '%s': %s takes %s %s, this is text: leave the quotes out", w->stage, w->name,
-                    w->type == VALUE_INT ? "an" : "a", value_type_name(w->type));
+        spec_report(r, "E022", value, w->details, "%s: %s takes %s %s, this is text: leave the quotes out",
+                    w->where, w->name, w->type == VALUE_INT ? "an" : "a", value_type_name(w->type));
         return false;
     }
     if (!choice && value_parse(&v, w->type, NULL, value->text, &err) != THEA_OK) {
-        spec_report(r, "E022", value, type_hint(w, value), "stage '%s': %s: %s", w->stage, w->name,
-                    err.message);
+        spec_report(r, "E022", value, type_hint(w, value), "%s: %s: %s", w->where, w->name, err.message);
         return false;
     }
     if (value_parse(&v, w->type, &w->limits, value->text, &err) == THEA_OK) return true;
-    spec_report(r, choice ? "E024" : "E023", value, w->details, "stage '%s': %s: %s", w->stage, w->name,
-                err.message);
+    spec_report(r, choice ? "E024" : "E023", value, w->details, "%s: %s: %s", w->where, w->name, err.message);
     return false;
 }
 
@@ -204,7 +221,7 @@ static bool take_scalar(struct spec_reader *r, const struct want *w, const struc
                         const struct yaml_node *value, struct spec_option *out)
 {
     struct buf what = {0};
-    buf_printf(&what, "stage '%s': %s", w->stage, w->name);
+    buf_printf(&what, "%s: %s", w->where, w->name);
     bool good = spec_scalar(r, buf_text(&what), key, value, w->details);
     if (good && (w->type == VALUE_PATH || w->type == VALUE_PATHS) && value->text[0] == '\0') {
         spec_report(r, "E028", value, w->details, "%s: the path is empty", buf_text(&what));
@@ -228,10 +245,17 @@ static bool take_scalar(struct spec_reader *r, const struct want *w, const struc
     return good;
 }
 
-bool spec_value(struct spec_reader *r, size_t stage, const struct json_node *option,
+void spec_option_fini(struct spec_option *o)
+{
+    for (size_t i = 0; i < o->count; i++) free(o->values[i]);
+    free(o->values);
+    *o = (struct spec_option){0};
+}
+
+bool spec_value(struct spec_reader *r, const char *where, const struct json_node *option,
                 const struct yaml_node *key, const struct yaml_node *value, struct spec_option *out)
 {
-    struct want w = want_of(option, r->spec->stages[stage].name);
+    struct want w = want_of(option, where);
     *out = (struct spec_option){.name = w.name, .is_list = value_type_is_list(w.type)};
     bool good = true;
     if (value->sort == YAML_IS_LIST && out->is_list) {
@@ -241,9 +265,6 @@ bool spec_value(struct spec_reader *r, size_t stage, const struct json_node *opt
         good = take_scalar(r, &w, key, value, out);
     }
     want_fini(&w);
-    if (good) return true;
-    for (size_t i = 0; i < out->count; i++) free(out->values[i]);
-    free(out->values);
-    *out = (struct spec_option){0};
-    return false;
+    if (!good) spec_option_fini(out);
+    return good;
 }

@@ -192,3 +192,44 @@ Test(value, lists_are_known_as_such)
     cr_assert_not(value_type_is_list(VALUE_PATH));
     cr_assert_str_eq(value_type_name(VALUE_SIZE), "size");
 }
+
+/* --- sizes and times written exactly --- */
+
+Test(value, a_size_or_time_is_written_so_that_it_reads_back)
+{
+    const struct {
+        value_type type;
+        int64_t n;
+        const char *text;
+    } cases[] = {
+        {VALUE_SIZE, 0, "0"},
+        {VALUE_SIZE, 1, "1B"},
+        {VALUE_SIZE, 1536, "1536B"},
+        {VALUE_SIZE, INT64_C(64) << 20, "64MiB"},
+        {VALUE_SIZE, INT64_C(3) << 40, "3TiB"},
+        {VALUE_TIME, 0, "0"},
+        {VALUE_TIME, 1, "1ns"},
+        {VALUE_TIME, 250000000, "250ms"},
+        {VALUE_TIME, INT64_C(90) * 1000000000, "90s"},
+        {VALUE_TIME, INT64_C(7200) * 1000000000, "2h"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[32];
+        struct value v;
+        cr_expect_str_eq(value_format_exact(text, cases[i].type, cases[i].n), cases[i].text);
+        cr_expect_eq(value_parse(&v, cases[i].type, NULL, text, NULL), THEA_OK);
+        cr_expect_eq(v.integer, cases[i].n);
+    }
+}
+
+Test(value, limits_of_sizes_and_times_are_told_with_their_unit)
+{
+    struct value v;
+    struct value_limits size = {1 << 20, 1 << 30, NULL}, time = {1e6, 1e18, NULL};
+    err = (struct thea_err){0};
+    cr_expect_eq(value_parse(&v, VALUE_SIZE, &size, "4KiB", &err), THEA_EUSAGE);
+    cr_expect_str_eq(err.message, "'4KiB' is out of range: a size from 1MiB to 1GiB is accepted");
+    cr_expect_eq(value_parse(&v, VALUE_SIZE, &size, "1GiB", &err), THEA_OK);
+    cr_expect_eq(value_parse(&v, VALUE_TIME, &time, "0", &err), THEA_EUSAGE);
+    cr_expect_str_eq(err.message, "'0' is out of range: a time of at least 1ms is accepted");
+}

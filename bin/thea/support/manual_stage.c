@@ -3,6 +3,7 @@
 #include "bin/thea/support/tables.h"
 
 #include "graph/control/kinds.h"
+#include "graph/control/spec.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,27 @@ thea_rc manual_man_kind(struct buf *out, const char *kind, struct thea_err *err)
     return THEA_OK;
 }
 
+/* A key of every stage, as pipeline files have it. */
+static void key_page(struct buf *out, const struct json_node *option)
+{
+    const char *def = json_text(json_member(option, "default"), NULL);
+    const struct json_node *choices = json_member(option, "choices");
+    buf_add_text(out, ".TP\n.B ");
+    manual_roff_text(out, json_text_or(option, "name", ""));
+    if (def != NULL) {
+        buf_add_text(out, " (default ");
+        manual_roff_text(out, def);
+        buf_add_char(out, ')');
+    }
+    buf_add_char(out, '\n');
+    manual_roff_text(out, json_text_or(option, "meaning", ""));
+    for (size_t i = 0; i < json_count(choices); i++) {
+        buf_add_text(out, i == 0 ? "; one of " : ", ");
+        manual_roff_text(out, json_text(json_item(choices, i), NULL));
+    }
+    buf_add_char(out, '\n');
+}
+
 void manual_man_pipeline(struct buf *out)
 {
     manual_roff_head(out, "THEA-PIPELINE", "5", "thea-pipeline", "pipeline files of thea");
@@ -117,10 +139,12 @@ void manual_man_pipeline(struct buf *out)
              ".TP\n.B from\na stage, stage.port, a list of them (different streams into one input), or a map "
              "of input to stage.port (inputs of one stream)\n"
              ".TP\n.B feedback\nthe one edge that may point back: stage or stage.port\n"
-             ".TP\n.B threads\ncompute threads of the process\n.TP\n.B env\na map of environment variables\n"
-             ".TP\n.B window\nframes on each of its incoming links\n.TP\n.B split\nparts to cut a stage "
-             "into, for kinds that have blocks\n"
-             ".PP\nEvery other key is an option of the kind: \\fBthea stages KIND\\fR lists them.\n"
+             ".TP\n.B env\na map of environment variables\n"
+             ".TP\n.B split\nparts to cut a stage into, for kinds that have blocks\n");
+    const struct json_node *common = spec_common_options();
+    for (size_t i = 0; i < json_count(common); i++) key_page(out, json_item(common, i));
+    buf_add_text(
+        out, ".PP\nEvery other key is an option of the kind: \\fBthea stages KIND\\fR lists them.\n"
              ".SH VALUES\nSizes are written 64MiB, times 250ms, 30s, 5m, ranges 0\\-7, 8\\-, 3. Paths are "
              "relative to the file."
              " ${VAR} and ${VAR:\\-default} stand for environment variables, $$ for a dollar.\n"

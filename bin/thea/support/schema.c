@@ -2,6 +2,7 @@
  * check` knows more. */
 #include "bin/thea/support/tables.h"
 
+#include "graph/control/spec.h"
 #include "graph/value.h"
 
 #include <string.h>
@@ -153,14 +154,25 @@ static struct json_node *env_schema(void)
     return node;
 }
 
-static void add_shared(struct json_node *properties)
+/* May a kind have a key of every stage? */
+static bool may_have(const struct json_node *option, const struct json_node *table)
 {
-    struct json_node *threads = or_variable(whole_number(1, 1024)),
-                     *window = or_variable(whole_number(1, 4096));
-    describe(threads, "threads of each process");
-    describe(window, "frames that may wait on each incoming link");
-    json_put(properties, "threads", threads);
-    json_put(properties, "window", window);
+    bool reads = json_count(json_member(table, "inputs")) > 0,
+         writes = json_count(json_member(table, "outputs")) > 0;
+    if (tables_flag(option, "source")) return !reads;
+    if (tables_flag(option, "input")) return reads;
+    return !tables_flag(option, "inner") || (reads && writes);
+}
+
+/* The keys of every stage; table NULL: of `defaults`. */
+static void add_shared(struct json_node *properties, const struct json_node *table)
+{
+    const struct json_node *options = spec_common_options();
+    for (size_t i = 0; i < json_count(options); i++) {
+        const struct json_node *o = json_item(options, i);
+        if (table == NULL || may_have(o, table))
+            json_put(properties, json_text_or(o, "name", ""), option_schema(o));
+    }
     json_put(properties, "env", env_schema());
 }
 
@@ -203,7 +215,7 @@ static struct json_node *kind_schema(const char *name, const struct json_node *t
         describe(split, "cut into this many processes, blocks shared out by cost");
         json_put(properties, "split", split);
     }
-    add_shared(properties);
+    add_shared(properties, table);
     for (size_t i = 0; i < json_count(options); i++) {
         const struct json_node *o = json_item(options, i);
         if (tables_flag(o, "cli_only") || tables_flag(o, "hidden")) continue;
@@ -268,7 +280,7 @@ struct json_node *tables_schema(const struct tables *t)
     json_put(properties, "doc", typed("string"));
     json_put(properties, "model", model);
     json_put(properties, "env", env_schema());
-    add_shared(shared);
+    add_shared(shared, NULL);
     json_put(defaults, "properties", shared);
     json_put(defaults, "additionalProperties", json_new_bool(false));
     describe(defaults, "keys of every stage, where it sets none");

@@ -152,6 +152,78 @@ Test(spec, a_list_reads_many_stages_by_one_input_and_a_map_joins_inputs)
     spec_free(s);
 }
 
+static const char supervised_file[] =
+    "model: mini\n"
+    "defaults: {replicas: 2, restart: never, tries: 5, memory: 1GiB, deadline: 90s, window: 4, spill: 2MiB, "
+    "in_flight: 3}\n"
+    "stages:\n"
+    "  load:     {kind: load}\n"
+    "  tokenize: {kind: tokenize, from: load, restart: always, on_error: skip, tries: 1}\n"
+    "  layers:   {kind: layers, from: tokenize, replicas: 3, deadline: 250ms}\n"
+    "  write:    {kind: write, from: layers.nll}\n";
+
+Test(spec, a_stage_has_defaults_for_replicas_restarts_and_limits)
+{
+    struct spec *s = parse_with(score_file, NULL);
+    const struct spec_stage *st = &s->stages[2];
+    cr_expect_eq(st->replicas, 1);
+    cr_expect_eq(st->restart, SPEC_RESTART_ON_FAILURE);
+    cr_expect_eq(st->on_error, SPEC_ON_ERROR_RETRY);
+    cr_expect_eq(st->tries, 3);
+    cr_expect_eq(st->memory_bytes, 0, "no limit");
+    cr_expect_eq(st->deadline_ns, INT64_C(60000000000));
+    cr_expect_eq(st->window, 0, "as the stage has it");
+    cr_expect_eq(st->spill_bytes, 0);
+    cr_expect_eq(s->stages[0].in_flight, 16);
+    spec_free(s);
+}
+
+Test(spec, defaults_go_to_the_stages_that_can_have_the_key_and_set_none)
+{
+    struct spec *s = parse_with(supervised_file, NULL);
+    const struct spec_stage *load = &s->stages[0], *tokenize = load + 1, *layers = load + 2,
+                            *write = load + 3;
+    cr_expect_eq(load->replicas, 1, "a source");
+    cr_expect_eq(write->replicas, 1, "a sink");
+    cr_expect_eq(tokenize->replicas, 2);
+    cr_expect_eq(layers->replicas, 3, "its own");
+    cr_expect_eq(load->restart, SPEC_RESTART_NEVER);
+    cr_expect_eq(tokenize->restart, SPEC_RESTART_ALWAYS);
+    cr_expect_eq(tokenize->on_error, SPEC_ON_ERROR_SKIP);
+    cr_expect_eq(tokenize->tries, 1);
+    cr_expect_eq(layers->tries, 5);
+    cr_expect_eq(layers->deadline_ns, 250000000);
+    cr_expect_eq(write->deadline_ns, INT64_C(90000000000));
+    cr_expect_eq(write->memory_bytes, 1 << 30);
+    cr_expect_eq(load->window, 0, "nothing comes in");
+    cr_expect_eq(load->spill_bytes, 0);
+    cr_expect_eq(write->window, 4);
+    cr_expect_eq(write->spill_bytes, 2 << 20);
+    cr_expect_eq(load->in_flight, 3);
+    spec_free(s);
+}
+
+Test(spec, set_changes_keys_of_every_stage)
+{
+    const char *sets[] = {"tokenize.replicas=4", "layers.on-error=stop", "load.in_flight=1",
+                          "defaults.deadline=2m", "write.memory=64MiB"};
+    struct spec_overrides o = {.sets = sets, .set_count = 5};
+    struct spec *s = parse_with(supervised_file, &o);
+    cr_expect_eq(s->stages[1].replicas, 4);
+    cr_expect_eq(s->stages[2].on_error, SPEC_ON_ERROR_STOP);
+    cr_expect_eq(s->stages[0].in_flight, 1);
+    cr_expect_eq(s->stages[0].deadline_ns, INT64_C(120000000000));
+    cr_expect_eq(s->stages[3].memory_bytes, 64 << 20);
+    spec_free(s);
+}
+
+Test(spec, one_replica_of_a_source_or_a_sink_may_be_said)
+{
+    struct spec *s = parse_with("stages: {load: {kind: load, replicas: 1}}\n", NULL);
+    cr_expect_eq(s->stages[0].replicas, 1);
+    spec_free(s);
+}
+
 Test(spec, a_name_is_made_from_the_files_name)
 {
     struct spec *s = parse_with("stages: {load: {kind: load}}\n", NULL);
@@ -266,6 +338,9 @@ Test(spec, mistakes_of_the_command_line_are_usage_errors_that_name_it)
                            "from 1 to 65536 is accepted"},
         {"layer.chunk=1", "--set layer.chunk=1: no stage 'layer' (did you mean 'layers'?)\n  stages: load, "
                           "tokenize, layers, score, write"},
+        {"load.replicas=2", "--set load.replicas=2: stage 'load': a source has one replica, not 2"},
+        {"score.replicas=0", "--set score.replicas=0: stage 'score': replicas: '0' is out of range"},
+        {"tokenize.in_flight=2", "--set tokenize.in_flight=2: stage 'tokenize': 'in_flight' is no key of"},
         {"chunk", "--set chunk: write STAGE.option=value, or model=NAME"},
         {"=3", "--set =3: write STAGE.option=value, or model=NAME"},
         {"modle=x", "--set modle=x: unknown key 'modle' (did you mean 'model'?)"},
@@ -333,6 +408,31 @@ static char *print(const struct spec *s)
     struct buf b = {0};
     spec_print(s, &b);
     return buf_take(&b);
+}
+
+Test(spec, keys_of_every_stage_are_printed_where_they_differ_from_the_default)
+{
+    struct spec *s = parse_with(supervised_file, NULL);
+    char *first = print(s);
+    cr_expect_not_null(strstr(first, "  layers:\n    kind: layers\n    from: {tokens: tokenize.tokens}\n    "
+                                     "model: \"/models/mini\"\n    threads: 1\n    replicas: 3\n    "
+                                     "restart: never\n    tries: 5\n    memory: 1GiB\n    deadline: "
+                                     "250ms\n    window: 4\n    spill: 2MiB\n  write:\n"),
+                       "%s", first);
+    cr_expect_not_null(strstr(first, "restart: always\n    on_error: skip\n    tries: 1\n"), "%s", first);
+    cr_expect_not_null(strstr(first, "    in_flight: 3\n"), "%s", first);
+    spec_free(s);
+    s = parse_with(first, NULL);
+    char *second = print(s);
+    cr_expect_str_eq(first, second);
+    spec_free(s);
+    s = parse_with(score_file, NULL);
+    free(first);
+    first = print(s);
+    cr_expect_null(strstr(first, "restart"), "a default is not printed");
+    spec_free(s);
+    free(first);
+    free(second);
 }
 
 Test(spec, a_spec_printed_and_read_again_is_the_same)
