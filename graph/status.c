@@ -102,6 +102,16 @@ void status_get_work(const struct status_page *page, char *out, size_t size)
     }
 }
 
+size_t status_get_streams(const struct status_page *page, uint64_t out[STATUS_WORK_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < STATUS_WORK_MAX; i++) {
+        uint64_t id = atomic_load_explicit(&page->work_streams[i], memory_order_relaxed);
+        if (id != 0) out[n++] = id - 1;
+    }
+    return n;
+}
+
 uint64_t status_now_ns(void)
 {
     struct timespec t;

@@ -11,9 +11,9 @@
 
 enum {
     STATUS_MAGIC = 0x54485350,
-    STATUS_VERSION = 1,
+    STATUS_VERSION = 2,
     STATUS_LINKS_MAX = 32,
-    STATUS_WORK_MAX = 8,
+    STATUS_WORK_MAX = 8, /* streams that one op works on */
     STATUS_PAGE_BYTES = 8192,
     STATUS_OP_BUCKETS = 120 /* of the times of ops; the last is open */
 };
@@ -50,9 +50,15 @@ struct status_page {
     _Atomic uint64_t busy_ns, starved_ns, blocked_ns; /* in ops; waiting for input; waiting for credit */
     _Atomic uint64_t copied_bytes; /* tensor bytes copied into stream state (joins, gathering) */
     _Atomic uint64_t started_ns;   /* CLOCK_MONOTONIC */
+    _Atomic uint64_t pool_bytes;   /* of its own regions: they count for its memory limit */
+    /* Is there something to do, and room for what comes of it? With both, and in an op, progress must grow:
+     * a process whose progress stands still for its deadline hangs. */
+    _Atomic uint32_t has_input, has_credit;
+    /* The streams that the running op works on, as id + 1; 0: none. A crash accuses these and no others. */
+    _Atomic uint64_t work_streams[STATUS_WORK_MAX];
     _Atomic uint32_t link_count;
     struct status_link links[STATUS_LINKS_MAX];
-    /* What it is working on, for crash reports: text guarded by a sequence lock (odd: being written). */
+    /* What it is working on, for people: text guarded by a sequence lock (odd: being written). */
     _Atomic uint32_t work_seq;
     char work[256];            /* "docs/architecture.md, positions 2048-2559 of 9102" */
     char skipped_reasons[256]; /* "2 not UTF-8, 1 over 16 MiB" */
@@ -70,6 +76,8 @@ void status_unmap(struct status_page *page);
 void status_set_work(struct status_page *page, const char *text);
 /* Copy the work text out consistently; size at least 256. */
 void status_get_work(const struct status_page *page, char *out, size_t size);
+/* The streams it works on, or worked on when it died; returns how many. */
+size_t status_get_streams(const struct status_page *page, uint64_t out[STATUS_WORK_MAX]);
 uint64_t status_now_ns(void); /* CLOCK_MONOTONIC */
 
 /* An op took so long; by the page's one writer. */
