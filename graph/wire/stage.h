@@ -227,6 +227,8 @@ void stage_describe_dim(struct stage_describe *d, const char *symbol, uint64_t n
 /* The output that leaves on stdout when nobody says, where that depends on the options or the model; instead
  * of STAGE_DEFAULT. */
 void stage_describe_default(struct stage_describe *d, const char *out_port);
+/* With these options the stage has this output alone: `check` knows no other. */
+void stage_describe_only(struct stage_describe *d, const char *out_port);
 /* For kinds that split: cost of each block in FLOP a token (at 2,048 tokens), and what the first and last
  * part carry besides. */
 void stage_describe_blocks(struct stage_describe *d, size_t count, const double *costs, double first_extra,

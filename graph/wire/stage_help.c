@@ -14,6 +14,7 @@ struct stage_describe {
     struct dim *dims;
     size_t dim_count;
     char *default_port;
+    bool alone;                                  /* with these options it is the only output */
     struct json_node *blocks, *resolved, *notes; /* owned; NULL: none */
 };
 
@@ -57,6 +58,12 @@ void stage_describe_default(struct stage_describe *d, const char *out_port)
     free(d->default_port);
     d->default_port = strdup(out_port);
     if (d->default_port == NULL) abort();
+}
+
+void stage_describe_only(struct stage_describe *d, const char *out_port)
+{
+    stage_describe_default(d, out_port);
+    d->alone = true;
 }
 
 const char *stage_describe_find_default(const struct stage_describe *d)
@@ -185,7 +192,8 @@ char *stage_describe_print(const struct stage *st)
     for (int i = 0; i < st->in_count; i++)
         json_append(inputs, port_json(st->in[i].port, st->in[i].shape, NULL));
     for (int i = 0; i < st->out_count; i++)
-        json_append(outputs, port_json(st->out[i].port, st->out[i].shape, d->default_port));
+        if (!d->alone || strcmp(st->out[i].port->name, d->default_port) == 0)
+            json_append(outputs, port_json(st->out[i].port, st->out[i].shape, d->default_port));
     for (size_t i = 0; i < d->dim_count; i++)
         json_put(dims, d->dims[i].symbol, json_new_int((int64_t)d->dims[i].n));
     json_put(map, "kind", json_new_string(st->ops->kind));
