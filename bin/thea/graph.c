@@ -9,6 +9,7 @@ static void add_label(struct buf *b, const struct spec_stage *st, const char *ne
     buf_add_text(b, st->name);
     if (strcmp(st->name, st->kind) != 0) buf_printf(b, "%s%s", newline, st->kind);
     if (st->split > 1) buf_printf(b, "%s%d parts", newline, st->split);
+    if (st->replicas > 1) buf_printf(b, "%s%d replicas", newline, st->replicas);
     if (st->threads > 1) buf_printf(b, "%s%d threads", newline, st->threads);
 }
 
@@ -34,7 +35,7 @@ static void print_dot(const struct spec *s, struct buf *out)
         add_label(&label, &s->stages[i], "\\n");
         buf_printf(out, "  \"%s\" [label=\"", s->stages[i].name);
         add_escaped(out, &label, "\\\"");
-        buf_printf(out, "\"%s];\n", s->stages[i].split > 1 ? ", peripheries=2" : "");
+        buf_printf(out, "\"%s];\n", s->stages[i].split * s->stages[i].replicas > 1 ? ", peripheries=2" : "");
         buf_fini(&label);
     }
     for (size_t i = 0; i < s->edge_count; i++) {

@@ -93,9 +93,13 @@ void plan_print_shell(const struct plan *p, struct buf *out)
 {
     buf_printf(out, "# %s: %zu process%s", p->spec->name, p->process_count,
                p->process_count == 1 ? "" : "es");
-    for (size_t i = 0; i < p->spec->stage_count; i++)
-        if (p->spec->stages[i].split > 1)
-            buf_printf(out, ", %s in %d parts", p->spec->stages[i].name, p->spec->stages[i].split);
+    for (size_t i = 0; i < p->spec->stage_count; i++) {
+        const struct spec_stage *st = &p->spec->stages[i];
+        if (st->split > 1) buf_printf(out, ", %s in %d parts", st->name, st->split);
+        if (p->replicas[i] > 1)
+            buf_printf(out, "%s%s %d replicas", st->split > 1 ? " of" : ", ", st->split > 1 ? "" : st->name,
+                       p->replicas[i]);
+    }
     buf_add_text(out,
                  p->process_count == 1 ? ".\n" : ". Type each into a terminal of its own, in any order.\n");
     for (size_t i = 0; i < p->process_count; i++) print_process(&p->processes[i], out);

@@ -52,12 +52,15 @@ static char *line_of(const struct plan *p, const char *name)
     for (size_t i = 0; i < p->process_count; i++) {
         if (strcmp(p->processes[i].name, name) != 0) continue;
         for (size_t k = 1; p->processes[i].argv[k] != NULL; k++) {
-            const char *word = p->processes[i].argv[k], *address = strstr(word, "abstract://");
+            const char *word = p->processes[i].argv[k], *address;
             buf_add_text(&b, k > 1 ? " " : "");
-            if (address != NULL)
-                buf_printf(&b, "%.*s@%s", (int)(address - word), word, strrchr(word, '-') + 1);
-            else
-                buf_add_text(&b, word);
+            for (; (address = strstr(word, "abstract://")) != NULL; word = address) {
+                buf_printf(&b, "%.*s@", (int)(address - word), word);
+                address = strchr(address, '-') + 1;
+                address = strchr(address, '-') + 1;
+                for (; *address >= '0' && *address <= '9'; address++) buf_add_char(&b, *address);
+            }
+            buf_add_text(&b, word);
         }
     }
     return buf_take(&b);
@@ -145,8 +148,126 @@ Test(plan, feedback_leads_from_the_sampler_to_the_first_part)
                 "--name layers/1 --model /models/mini --blocks 4-8 --in residual=@2 --out residual=@3");
     expect_line(m.plan, "layers/2",
                 "--name layers/2 --model /models/mini --blocks 9 --in residual=@3 --out next=@4");
-    expect_line(m.plan, "sample", "--name sample --in next=@4 --out token=@5 --out token=@6");
+    expect_line(m.plan, "sample", "--name sample --in next=@4 --out token=@5 --out feedback=@6");
     cr_expect(m.plan->links[5].feedback);
+    drop(&m);
+}
+
+/* --- replicas --- */
+
+static const char replicas_file[] = "name: score\nmodel: mini\nstages:\n"
+                                    "  load:     {kind: load}\n"
+                                    "  tokenize: {kind: tokenize, from: load, replicas: 2}\n"
+                                    "  layers:   {kind: layers, from: tokenize, split: 2, replicas: 3}\n"
+                                    "  score:    {kind: score, from: layers}\n"
+                                    "  write:    {kind: write, from: score}\n";
+
+Test(plan, each_replica_is_a_process_and_every_pair_of_neighbours_has_a_link)
+{
+    struct made m = make(replicas_file);
+    const char *const names[] = {"load",       "tokenize:0", "tokenize:1", "layers/0:0",
+                                 "layers/0:1", "layers/0:2", "layers/1:0", "layers/1:1",
+                                 "layers/1:2", "score",      "write"};
+    cr_assert_eq(m.plan->process_count, 11);
+    for (size_t i = 0; i < 11; i++) cr_expect_str_eq(m.plan->processes[i].name, names[i]);
+    cr_expect_eq(m.plan->processes[8].replica, 2);
+    cr_expect_eq(m.plan->processes[8].part, 1);
+    cr_expect_eq(m.plan->processes[3].last_block, m.plan->processes[5].last_block, "the same blocks");
+    cr_expect_eq(m.plan->link_count, 2 + 2 * 3 + 3 * 3 + 3 + 1);
+    expect_line(m.plan, "load", "--name load --out docs=@1,@2");
+    expect_line(m.plan, "tokenize:1",
+                "--name tokenize:1 --model /models/mini --in docs=@2 --out tokens=@6,@7,@8");
+    expect_line(m.plan, "layers/0:2",
+                "--name layers/0:2 --model /models/mini --blocks 0-6 --in tokens=@5 --in tokens=@8 --out "
+                "residual=@15,@16,@17");
+    expect_line(m.plan, "layers/1:0",
+                "--name layers/1:0 --model /models/mini --blocks 7-9 --in residual=@9 --in residual=@12 --in "
+                "residual=@15 --out nll=@18");
+    expect_line(m.plan, "score", "--name score --in nll=@18 --in nll=@19 --in nll=@20 --out record=@21");
+    drop(&m);
+}
+
+Test(plan, several_readers_of_an_output_stay_apart_from_the_replicas_of_each)
+{
+    struct made m =
+        make("model: mini\nstages:\n  load: {kind: load}\n  a: {kind: tokenize, from: load, "
+             "replicas: 2}\n  b: {kind: tokenize, from: load}\n  c: {kind: write, from: [a, b]}\n");
+    expect_line(m.plan, "load", "--name load --out docs=@1,@2 --out docs=@3");
+    expect_line(m.plan, "c", "--name c --in tokens=@4 --in tokens=@5 --in tokens=@6");
+    drop(&m);
+}
+
+Test(plan, all_who_send_to_a_join_choose_its_replica_by_hash)
+{
+    struct made m = make(
+        "model: mini\nstages:\n  load: {kind: load}\n  t: {kind: tokenize, from: load}\n  layers: {kind: "
+        "layers, from: t}\n  pool: {kind: pool, from: layers, replicas: 2}\n  join: {kind: join, replicas: "
+        "2, from: {states: layers.final, vector: pool}}\n  write: {kind: write, from: join}\n");
+    expect_line(m.plan, "layers",
+                "--name layers --model /models/mini --in tokens=@2 --out final=@3,@4 --out final=hash:@5,@6");
+    expect_line(m.plan, "pool:1",
+                "--name pool:1 --model /models/mini --in final=@4 --out vector=hash:@9,@10");
+    expect_line(m.plan, "join:0",
+                "--name join:0 --in states=@5 --in vector=@7 --in vector=@9 --out final=@11");
+    cr_expect_eq(plan_link_choice(m.plan, &m.plan->links[2]), PLAN_BY_LOAD);
+    cr_expect_eq(plan_link_choice(m.plan, &m.plan->links[4]), PLAN_BY_HASH);
+    drop(&m);
+}
+
+Test(plan, tokens_go_back_to_the_replica_that_they_came_from)
+{
+    struct made m =
+        make("model: mini\nstages:\n  load: {kind: load, format: tokens}\n  layers: {kind: layers, from: "
+             "load, split: 2, replicas: 2, feedback: sample}\n  sample: {kind: sample, from: layers}\n"
+             "  write: {kind: write, from: sample}\n");
+    expect_line(m.plan, "layers/0:0",
+                "--name layers/0:0 --model /models/mini --blocks 0-6 --in tokens=@1 --in token=@10 --out "
+                "residual=@3,@4");
+    expect_line(
+        m.plan, "layers/0:1",
+        "--name layers/0:1 --model /models/mini --blocks 0-6 --replica 1 --in tokens=@2 --in token=@11 "
+        "--out residual=@5,@6");
+    expect_line(m.plan, "layers/1:1",
+                "--name layers/1:1 --model /models/mini --blocks 7-9 --in residual=@4 --in residual=@6 --out "
+                "next=@8");
+    expect_line(m.plan, "sample",
+                "--name sample --in next=@7 --in next=@8 --out token=@9 --out feedback=@10,@11");
+    cr_expect_eq(plan_link_choice(m.plan, &m.plan->links[10]), PLAN_BY_ORIGIN);
+    drop(&m);
+}
+
+Test(plan, more_links_than_a_process_can_have_are_refused_with_their_number)
+{
+    struct spec *spec = NULL;
+    struct plan *plan = NULL;
+    struct diag_list *diags = diag_list_new();
+    struct thea_err err = {0};
+    const char *text =
+        "model: mini\nstages:\n  load: {kind: load}\n  tokenize: {kind: tokenize, from: load, "
+        "replicas: 20}\n  layers: {kind: layers, from: tokenize, replicas: 14}\n  write: {kind: "
+        "write, from: layers.nll}\n";
+    cr_assert_eq(spec_parse(&spec, text, strlen(text), "/p/x.yaml", 1, NULL, diags, &err), THEA_OK);
+    cr_expect_eq(plan_make(&plan, spec, &err), THEA_OK, "14 in, 20 out: %s", err.message);
+    plan_free(plan);
+    spec->stages[1].replicas = 40;
+    cr_expect_eq(plan_make(&plan, spec, &err), THEA_ECONFIG);
+    cr_expect_str_eq(
+        err.message,
+        "'load' would have 40 links, 0 in and 40 out; a process has at most 32\n  fewer replicas "
+        "of it or of the stages beside it");
+    spec_free(spec);
+    diag_list_free(diags);
+}
+
+Test(plan, the_shell_text_says_how_many_parts_and_replicas_there_are)
+{
+    struct made m = make(replicas_file);
+    struct buf b = {0};
+    plan_print_shell(m.plan, &b);
+    const char *first =
+        "# score: 11 processes, tokenize 2 replicas, layers in 2 parts of 3 replicas. Type each";
+    cr_expect_eq(strncmp(buf_text(&b), first, strlen(first)), 0, "%s", buf_text(&b));
+    buf_fini(&b);
     drop(&m);
 }
 

@@ -1,0 +1,25 @@
+/* What the files plan*.c share. Nobody else includes this. */
+#ifndef GRAPH_CONTROL_PLAN_INTERNAL_H
+#define GRAPH_CONTROL_PLAN_INTERNAL_H
+
+#include "graph/control/plan.h"
+#include "graph/control/spec_internal.h"
+
+/* plan.c */
+/* One part of a stage: `replica` of it. Its name, and its blocks from a process of the same part (NULL: they
+ * are set by the caller). */
+struct plan_process *plan_add_process(struct plan *p, size_t stage, size_t part, size_t replica,
+                                      const struct plan_process *like);
+size_t plan_process_at(const struct plan *p, size_t stage, size_t part, size_t replica); /* SIZE_MAX: none */
+
+/* plan_links.c */
+void plan_add_links(struct plan *p, const size_t *order); /* all of them, stages in this order */
+/* All links between this process and others that are there. */
+void plan_add_links_of(struct plan *p, size_t process);
+/* Does a process of the stage have more links than a process can have, or one of those around it? */
+THEA_CHECK thea_rc plan_check_links(const struct plan *p, struct thea_err *err);
+
+/* plan_argv.c */
+void plan_make_argv(struct plan *p, size_t process); /* and env; anew if it had them */
+
+#endif
