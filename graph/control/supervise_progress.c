@@ -75,20 +75,38 @@ static void add_head(const struct supervisor *s, uint64_t now_ns, struct buf *ou
         add_clock(seconds, out);
 }
 
-/* " layers 98+97": one stage, its parts joined; first: the index of its first process. Returns the index
- * after its last. */
-static size_t add_stage(const struct supervisor *s, size_t first, int detail, struct buf *out)
+/* "98", or for several replicas their mean "3x97"; nothing if there is no such part. */
+static bool add_part(const struct supervisor *s, size_t stage, size_t part, const char *before,
+                     struct buf *out)
 {
-    size_t end = first;
+    size_t replicas = 0, sum = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct plan_process *p = &s->plan->processes[i];
+        if (p->stage != stage || p->part != part || p->gone) continue;
+        replicas++;
+        sum += (size_t)s->children[i].busy_percent;
+    }
+    if (replicas == 0) return false;
+    buf_add_text(out, before);
+    if (replicas > 1) buf_printf(out, "%zux", replicas);
+    buf_printf(out, "%zu", (sum + replicas / 2) / replicas);
+    return true;
+}
+
+/* " layers 98+97": the stage that process i is of, its parts joined; nothing if an earlier process is of it.
+ */
+static void add_stage(const struct supervisor *s, size_t i, int detail, struct buf *out)
+{
+    const struct plan_process *first = &s->plan->processes[i];
     int busiest = 0;
-    for (; end < s->count && s->plan->processes[end].stage == s->plan->processes[first].stage; end++)
-        if (s->children[end].busy_percent > busiest) busiest = s->children[end].busy_percent;
-    if (detail == STAGES_BUSY && busiest == 0) return end;
-    const struct plan_process *p = s->children[first].process;
-    buf_printf(out, " %.*s ", (int)supervisor_stage_name(p), p->name);
-    for (size_t i = first; i < end; i++)
-        buf_printf(out, "%s%d", i > first ? "+" : "", s->children[i].busy_percent);
-    return end;
+    for (size_t k = 0; k < s->count; k++) {
+        if (s->plan->processes[k].stage != first->stage) continue;
+        if (k < i) return;
+        if (s->children[k].busy_percent > busiest) busiest = s->children[k].busy_percent;
+    }
+    if (detail == STAGES_BUSY && busiest == 0) return;
+    buf_printf(out, " %.*s", (int)supervisor_stage_name(first), first->name);
+    for (size_t part = 0; add_part(s, first->stage, part, part > 0 ? "+" : " ", out); part++) {}
 }
 
 static void make_line(const struct supervisor *s, uint64_t now_ns, int detail, struct buf *out)
@@ -99,7 +117,7 @@ static void make_line(const struct supervisor *s, uint64_t now_ns, int detail, s
     size_t before = out->len;
     buf_add_text(out, " |");
     size_t empty = out->len;
-    for (size_t i = 0; i < s->count;) i = add_stage(s, i, detail, out);
+    for (size_t i = 0; i < s->count; i++) add_stage(s, i, detail, out);
     if (out->len == empty) {
         out->len = before;
         out->data[before] = '\0';

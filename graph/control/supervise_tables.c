@@ -25,11 +25,14 @@ struct row {
     double share;
 };
 
-static size_t next_row(struct row *row, const struct supervise_result *r, const struct plan *plan, size_t i)
+/* The row of the stage that process i is of; false if an earlier process is of it. */
+static bool stage_row(struct row *row, const struct supervise_result *r, const struct plan *plan, size_t i)
 {
     *row = (struct row){.first = &plan->processes[i]};
-    for (; i < r->process_count && plan->processes[i].stage == row->first->stage; i++) {
-        const struct supervise_process *p = &r->processes[i];
+    for (size_t k = 0; k < r->process_count; k++) {
+        const struct supervise_process *p = &r->processes[k];
+        if (plan->processes[k].stage != row->first->stage) continue;
+        if (k < i) return false;
         row->processes++;
         row->busy += atomic_load(&p->status.busy_ns);
         row->starved += atomic_load(&p->status.starved_ns);
@@ -38,7 +41,7 @@ static size_t next_row(struct row *row, const struct supervise_result *r, const 
     }
     uint64_t all = row->busy + row->starved + row->blocked;
     row->share = all > 0 ? (double)row->busy / (double)all : 0;
-    return i;
+    return true;
 }
 
 static int percent(uint64_t part, const struct row *row)
@@ -62,8 +65,8 @@ void supervise_print_times(const struct supervise_result *r, const struct plan *
     const struct plan_process *bottleneck = NULL;
     double most = 0;
     int width = (int)strlen("stage");
-    for (size_t i = 0; i < r->process_count;) {
-        i = next_row(&row, r, plan, i);
+    for (size_t i = 0; i < r->process_count; i++) {
+        if (!stage_row(&row, r, plan, i)) continue;
         int length = (int)supervisor_stage_name(row.first);
         if (length > width) width = length;
         if (row.share <= most) continue;
@@ -73,8 +76,8 @@ void supervise_print_times(const struct supervise_result *r, const struct plan *
     buf_printf(out, "%-*s  processes  busy  starved  blocked  peak RSS   starved: waits for input\n", width,
                "stage");
     bool told = false;
-    for (size_t i = 0; i < r->process_count;) {
-        i = next_row(&row, r, plan, i);
+    for (size_t i = 0; i < r->process_count; i++) {
+        if (!stage_row(&row, r, plan, i)) continue;
         const char *note = row.first == bottleneck ? "<- the bottleneck"
                            : told                  ? ""
                                                    : "blocked: waits for the next stage";
@@ -133,11 +136,14 @@ static void put_count(struct json_node *map, const char *key, uint64_t n)
     json_put(map, key, json_new_int((int64_t)n));
 }
 
-static struct json_node *process_node(const struct supervise_process *p)
+static struct json_node *process_node(const struct supervise_process *p, const struct plan_process *planned)
 {
     struct json_node *out = json_new_map();
     const struct status_page *page = &p->status;
     json_put(out, "name", json_new_string(p->name));
+    json_put(out, "stage", json_new_text(planned->name, supervisor_stage_name(planned)));
+    put_count(out, "part", planned->part);
+    put_count(out, "replica", planned->replica);
     json_put(out, "pid", json_new_int(p->pid));
     json_put(out, "exit_status", p->signal != 0 ? json_new_null() : json_new_int(p->exit_status));
     json_put(out, "signal", p->signal == 0 ? json_new_null() : json_new_int(p->signal));
@@ -208,7 +214,8 @@ struct json_node *supervise_report_json(const struct supervise_result *r, const 
              r->first_failed < r->process_count ? json_new_string(r->processes[r->first_failed].name)
                                                 : json_new_null());
     if (r->report != NULL && r->report[0] != '\0') json_put(out, "message", json_new_string(r->report));
-    for (size_t i = 0; i < r->process_count; i++) json_append(processes, process_node(&r->processes[i]));
+    for (size_t i = 0; i < r->process_count; i++)
+        json_append(processes, process_node(&r->processes[i], &plan->processes[i]));
     json_put(out, "processes", processes);
     json_put(out, "links", links_node(r, plan));
     return out;

@@ -22,6 +22,23 @@ static void add_source(struct supervisor_totals *t, const struct status_page *pa
     if (skipped > 0 && t->skipped_reasons[0] == '\0') t->skipped_reasons = page->skipped_reasons;
 }
 
+static bool same_part(const struct plan_process *a, const struct plan_process *b)
+{
+    return a->stage == b->stage && a->part == b->part;
+}
+
+/* Positions that passed the replicas of the part that process i is of; 0 if an earlier process is of it. */
+static uint64_t part_tokens(const struct plan *plan, const struct status_page *const *pages, size_t i)
+{
+    uint64_t sum = 0;
+    for (size_t k = 0; k < plan->process_count; k++) {
+        if (!same_part(&plan->processes[i], &plan->processes[k])) continue;
+        if (k < i) return 0;
+        sum += atomic_load(&pages[k]->tokens);
+    }
+    return sum;
+}
+
 struct supervisor_totals supervisor_total(const struct plan *plan, const struct status_page *const *pages)
 {
     struct supervisor_totals t = {.skipped_reasons = ""};
@@ -31,7 +48,7 @@ struct supervisor_totals supervisor_total(const struct plan *plan, const struct 
         const struct status_page *page = pages[i];
         uint64_t failed = atomic_load(&page->failed);
         if (plan->processes[i].source) add_source(&t, page, &all_know);
-        t.tokens = max(t.tokens, atomic_load(&page->tokens)); /* several stages count the same ones */
+        t.tokens = max(t.tokens, part_tokens(plan, pages, i)); /* several stages count the same ones */
         if (!plan->processes[i].sink) continue;
         uint64_t good = less(atomic_load(&page->documents), failed);
         if (good < out) out = good;

@@ -19,13 +19,18 @@ struct scene {
 static void init_scene(struct scene *c)
 {
     static char *names[COUNT] = {(char *)"load", (char *)"layers/0", (char *)"layers/1", (char *)"write"};
+    static const size_t parts[COUNT] = {0, 0, 1, 0};
     static char *argv[] = {(char *)"x", NULL};
     static const size_t stages[COUNT] = {0, 1, 1, 2};
     static const int busy[COUNT] = {1, 98, 97, 0};
     *c = (struct scene){0};
     for (size_t i = 0; i < COUNT; i++) {
-        c->processes[i] = (struct plan_process){
-            .name = names[i], .stage = stages[i], .argv = argv, .source = i == 0, .sink = i + 1 == COUNT};
+        c->processes[i] = (struct plan_process){.name = names[i],
+                                                .stage = stages[i],
+                                                .part = parts[i],
+                                                .argv = argv,
+                                                .source = i == 0,
+                                                .sink = i + 1 == COUNT};
         c->children[i] =
             (struct child){.process = &c->processes[i], .page = &c->pages[i], .busy_percent = busy[i]};
     }
@@ -53,6 +58,31 @@ Test(supervise_progress, tells_documents_speed_what_is_left_and_how_busy_each_st
     struct scene c;
     init_scene(&c);
     expect_line(&c, 200, "score 34/96 docs 15.9k tok/s 18 s left | load 1 layers 98+97 write 0 % busy");
+}
+
+Test(supervise_progress, replicas_are_one_figure_and_their_tokens_add_up)
+{
+    struct scene c;
+    init_scene(&c);
+    c.processes[1].name = (char *)"layers:0";
+    c.processes[2].name = (char *)"layers:1";
+    c.processes[2].part = 0;
+    c.processes[2].replica = 1;
+    c.children[2].busy_percent = 49;
+    expect_line(&c, 200, "score 34/96 docs 30.9k tok/s 18 s left | load 1 layers 2x74 write 0 % busy");
+    c.processes[2].gone = true;
+    expect_line(&c, 200, "score 34/96 docs 30.9k tok/s 18 s left | load 1 layers 98 write 0 % busy");
+}
+
+Test(supervise_progress, a_replica_that_came_later_is_shown_with_its_stage)
+{
+    struct scene c;
+    init_scene(&c);
+    c.processes[3].stage = 1;
+    c.processes[3].part = 1;
+    c.processes[3].replica = 1;
+    c.children[3].busy_percent = 3;
+    expect_line(&c, 200, "score 34/96 docs 15.9k tok/s 18 s left | load 1 layers 98+2x50 % busy");
 }
 
 Test(supervise_progress, tells_the_time_when_nobody_knows_how_many_documents_will_come)
