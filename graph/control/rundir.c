@@ -42,8 +42,7 @@ static int make_path(const char *path)
     return rc;
 }
 
-/* Where runs go when nobody says; NULL: nowhere is known. */
-static char *default_base(void)
+char *rundir_base(void)
 {
     const char *runs = getenv("THEA_RUNS"), *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     if (runs != NULL && runs[0] != '\0') return join(runs, "");
@@ -54,7 +53,7 @@ static char *default_base(void)
 
 static thea_rc make_default(char **path, const char *pipeline, struct thea_err *err)
 {
-    char *base = default_base(), stamp[32];
+    char *base = rundir_base(), stamp[32];
     if (base == NULL)
         return thea_fail(err, THEA_ECREATE,
                          "no place for the run directory: neither THEA_RUNS, XDG_STATE_HOME nor HOME is set\n"

@@ -17,6 +17,8 @@ struct rundir {
  * ended one (hint). */
 THEA_CHECK thea_rc rundir_create(struct rundir *out, const char *dir, const char *pipeline,
                                  struct thea_err *err);
+/* Where runs go when nobody says; NULL: nowhere is known. free() it. */
+char *rundir_base(void);
 void rundir_close(struct rundir *r); /* releases the lock; the directory stays */
 /* run.json (command line, values and where each came from) and pipeline.yaml, before the first process
  * starts. */

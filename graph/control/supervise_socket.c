@@ -27,6 +27,27 @@ static struct json_node *done(void)
     return out;
 }
 
+/* Others may stand in another directory. */
+static void put_path(struct json_node *map, const char *key, const char *path)
+{
+    char *real = path != NULL ? realpath(path, NULL) : NULL;
+    json_put(map, key, json_new_string(real != NULL ? real : path));
+    free(real);
+}
+
+static struct json_node *who(const struct supervise_socket *k)
+{
+    struct json_node *out = json_new_map();
+    char *base = rundir_base();
+    json_put(out, "name", json_new_string(k->s->o->run->name));
+    put_path(out, "directory", k->s->o->run->path);
+    put_path(out, "runs", base);
+    json_put(out, "pid", json_new_int(getpid()));
+    json_put(out, "version", json_new_string(THEA_VERSION));
+    free(base);
+    return out;
+}
+
 static struct json_node *stop(struct supervise_socket *k, const struct json_node *question)
 {
     bool now = json_bool_or(question, "now", false);
@@ -40,6 +61,7 @@ static struct json_node *answer(void *context, uint64_t id, const struct json_no
     struct supervise_socket *k = context;
     const char *ask = json_text_or(question, "ask", "");
     (void)id;
+    if (strcmp(ask, "who") == 0) return who(k);
     if (strcmp(ask, "status") == 0) return supervise_status(k->s);
     if (strcmp(ask, "stop") == 0) return stop(k, question);
     char reason[128];

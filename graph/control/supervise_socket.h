@@ -1,6 +1,7 @@
 /* What commands may ask a live run: the run's socket in the supervisor. Questions are JSON objects
  * {"ask": ...}:
  *
+ *   "who"                          its name, directory, process
  *   "status"                       all figures of the run: supervise_status.c says which
  *   "stop", "now": false           drain and end; now: end at once
  *   "pause", "resume"              sources hold; go on
