@@ -113,7 +113,8 @@ size_t element_alignment(tensor_dtype dtype)
     return info->block_elements > 1 ? 2 : info->block_bytes;
 }
 
-thea_rc decode_shape(struct tensor *out, const Where &where, const wire::Tensor *t, thea_err *err)
+thea_rc decode_shape(struct tensor *out, const Where &where, const wire::Tensor *t, uint64_t has,
+                     thea_err *err)
 {
     uint32_t rank = t->shape() != nullptr ? t->shape()->size() : 0;
     if (rank > TENSOR_RANK_MAX)
@@ -127,10 +128,25 @@ thea_rc decode_shape(struct tensor *out, const Where &where, const wire::Tensor 
     // The Verifier does not look at the alignment of a vector's elements: copy bytes, do not load words.
     if (rank > 0) memcpy(out->shape, t->shape()->Data(), rank * sizeof *out->shape);
     for (uint32_t i = 0; i < rank; i++) out->shape[i] = fb::EndianScalar(out->shape[i]);
-    return check_shape(where.text, out->dtype, rank, out->shape, t->bytes()->size(), err);
+    return check_shape(where.text, out->dtype, rank, out->shape, has, err);
 }
 
-thea_rc decode_tensor(struct tensor *out, size_t i, const wire::Tensor *t, thea_err *err)
+// Whether bytes or a region begin where an element may: `at` is an address, or an offset in 64-byte aligned
+// memory.
+thea_rc check_alignment(const struct tensor *t, const Where &where, uint64_t at, thea_err *err)
+{
+    size_t alignment = element_alignment(t->dtype);
+    if (t->size_bytes == 0 || at % alignment == 0) return THEA_OK;
+    return thea_fail(err, THEA_EFRAME, "%s: its bytes are not aligned to %zu", where.text, alignment);
+}
+
+void decode_region(struct tensor *out, const wire::Region *r)
+{
+    out->in_region = true;
+    out->region = {r->pool(), r->slot(), r->generation(), r->offset()};
+}
+
+thea_rc decode_tensor(struct tensor *out, size_t i, const wire::Tensor *t, bool on_link, thea_err *err)
 {
     thea_rc rc = check_name(Where("tensor", i), "name", t->name(), err);
     if (rc != THEA_OK) return rc;
@@ -141,19 +157,20 @@ thea_rc decode_tensor(struct tensor *out, size_t i, const wire::Tensor *t, thea_
                          where.text);
     if (!bytes && !region)
         return thea_fail(err, THEA_EFRAME, "%s: has neither bytes nor a region", where.text);
-    if (region)
+    if (region && !on_link)
         return thea_fail(err, THEA_EFRAME,
-                         "%s: lies in shared memory (pool %u), which was not offered on this link",
+                         "%s: lies in its sender's shared memory (pool %u), which only links offer",
                          where.text, t->region()->pool());
-    rc = decode_shape(out, where, t, err);
+    out->size_bytes = region ? t->region()->size() : t->bytes()->size();
+    rc = decode_shape(out, where, t, out->size_bytes, err);
     if (rc != THEA_OK) return rc;
     out->name = t->name()->c_str();
-    out->data = t->bytes()->data();
-    out->size_bytes = t->bytes()->size();
-    size_t alignment = element_alignment(out->dtype);
-    if (out->size_bytes > 0 && reinterpret_cast<uintptr_t>(out->data) % alignment != 0)
-        return thea_fail(err, THEA_EFRAME, "%s: its bytes are not aligned to %zu", where.text, alignment);
-    return THEA_OK;
+    out->data = region ? nullptr : t->bytes()->data();
+    out->in_region = false;
+    out->region = {};
+    if (region) decode_region(out, t->region());
+    return check_alignment(out, where, region ? out->region.offset : reinterpret_cast<uintptr_t>(out->data),
+                           err);
 }
 
 thea_rc decode_text(struct attr *out, const Where &where, const wire::Text *text, thea_err *err)
@@ -223,23 +240,29 @@ struct codec_arena {
 namespace {
 
 thea_rc decode_tensors(struct frame *out, const wire::Frame *f, size_t size, struct codec_arena *arena,
-                       thea_err *err)
+                       bool on_link, thea_err *err)
 {
     out->tensors = arena->tensors;
     out->tensor_count = f->tensors() != nullptr ? f->tensors()->size() : 0;
-    uint64_t sum = 0;
+    uint64_t in_message = 0, in_regions = 0;
     for (size_t i = 0; i < out->tensor_count; i++) {
-        thea_rc rc =
-            decode_tensor(&arena->tensors[i], i, f->tensors()->Get(static_cast<fb::uoffset_t>(i)), err);
+        struct tensor *t = &arena->tensors[i];
+        thea_rc rc = decode_tensor(t, i, f->tensors()->Get(static_cast<fb::uoffset_t>(i)), on_link, err);
         if (rc != THEA_OK) return rc;
-        sum += arena->tensors[i].size_bytes;
+        if (t->size_bytes > FRAME_MAX_BYTES) // or a sum could overflow
+            return thea_fail(err, THEA_EFRAME, "frame: tensor %zu has %llu bytes, at most %d", i,
+                             static_cast<unsigned long long>(t->size_bytes), FRAME_MAX_BYTES);
+        (t->in_region ? in_regions : in_message) += t->size_bytes;
     }
-    // Offsets may point at the same bytes twice; whoever copies tensors would be made to copy 256 times the
-    // message.
-    if (sum > size)
+    // Offsets may point at the same bytes twice, and regions may name the same: whoever copies tensors would
+    // be made to copy 256 times what is there.
+    if (in_message > size)
         return thea_fail(err, THEA_EFRAME,
                          "frame: its tensors claim %llu bytes of a message of %zu: they overlap",
-                         static_cast<unsigned long long>(sum), size);
+                         static_cast<unsigned long long>(in_message), size);
+    if (in_regions > FRAME_MAX_BYTES)
+        return thea_fail(err, THEA_EFRAME, "frame: its tensors claim %llu bytes of shared memory, at most %d",
+                         static_cast<unsigned long long>(in_regions), FRAME_MAX_BYTES);
     return THEA_OK;
 }
 
@@ -288,8 +311,10 @@ void codec_arena_free(struct codec_arena *arena)
     free(arena);
 }
 
-thea_rc codec_decode_frame(struct frame *out, const void *bytes, size_t size, struct codec_arena *arena,
-                           thea_err *err)
+namespace {
+
+thea_rc decode_frame(struct frame *out, const void *bytes, size_t size, struct codec_arena *arena,
+                     bool on_link, thea_err *err)
 {
     thea_rc rc = check_envelope("frame", bytes, size, FRAME_MAX_BYTES, wire::FrameIdentifier(), err);
     if (rc != THEA_OK) return rc;
@@ -314,8 +339,22 @@ thea_rc codec_decode_frame(struct frame *out, const void *bytes, size_t size, st
     out->trace_id = f->trace_id();
     out->created_ns = f->created_ns();
     out->sent_ns = f->sent_ns();
-    rc = decode_tensors(out, f, size, arena, err);
+    rc = decode_tensors(out, f, size, arena, on_link, err);
     return rc != THEA_OK ? rc : decode_attrs(out, f, arena, err);
+}
+
+} // namespace
+
+thea_rc codec_decode_frame(struct frame *out, const void *bytes, size_t size, struct codec_arena *arena,
+                           thea_err *err)
+{
+    return decode_frame(out, bytes, size, arena, false, err);
+}
+
+thea_rc codec_decode_frame_on_link(struct frame *out, const void *bytes, size_t size,
+                                   struct codec_arena *arena, thea_err *err)
+{
+    return decode_frame(out, bytes, size, arena, true, err);
 }
 
 namespace {
@@ -445,6 +484,7 @@ const size_t FRAME_BOUND = 512, TENSOR_BOUND = 256, ATTR_BOUND = 128, LINK_BOUND
 
 thea_rc bound_tensors(const struct frame *f, size_t *bound, thea_err *err)
 {
+    uint64_t in_regions = 0;
     for (size_t i = 0; i < f->tensor_count; i++) {
         const struct tensor *t = &f->tensors[i];
         thea_rc rc = check_out_name("tensor", i, t->name, err);
@@ -455,8 +495,12 @@ thea_rc bound_tensors(const struct frame *f, size_t *bound, thea_err *err)
         if (t->size_bytes > FRAME_MAX_BYTES)
             return thea_fail(err, THEA_EFRAME, "%s: %llu bytes, a frame has at most %d", where.text,
                              static_cast<unsigned long long>(t->size_bytes), FRAME_MAX_BYTES);
-        *bound += TENSOR_BOUND + strlen(t->name) + t->size_bytes;
+        *bound += TENSOR_BOUND + strlen(t->name) + (t->in_region ? 0 : t->size_bytes);
+        in_regions += t->in_region ? t->size_bytes : 0;
     }
+    if (in_regions > FRAME_MAX_BYTES)
+        return thea_fail(err, THEA_EFRAME, "frame: %llu bytes of tensors, at most %d",
+                         static_cast<unsigned long long>(in_regions), FRAME_MAX_BYTES);
     return THEA_OK;
 }
 
@@ -504,11 +548,17 @@ thea_rc bound_frame(const struct frame *f, size_t *bound, thea_err *err)
 
 fb::Offset<wire::Tensor> put_tensor(fb::FlatBufferBuilder &b, const struct tensor *t)
 {
-    b.ForceVectorAlignment(t->size_bytes, 1, ALIGNMENT);
-    auto bytes = b.CreateVector(static_cast<const uint8_t *>(t->data), t->size_bytes);
+    fb::Offset<fb::Vector<uint8_t>> bytes;
+    const struct tensor_region &r = t->region;
+    const wire::Region region(r.pool, r.slot, r.generation, r.offset, t->size_bytes);
+    if (!t->in_region) {
+        b.ForceVectorAlignment(t->size_bytes, 1, ALIGNMENT);
+        bytes = b.CreateVector(static_cast<const uint8_t *>(t->data), t->size_bytes);
+    }
     auto shape = b.CreateVector(t->shape, t->rank);
     auto name = b.CreateString(t->name);
-    return wire::CreateTensor(b, name, static_cast<wire::DType>(t->dtype), shape, bytes);
+    return wire::CreateTensor(b, name, static_cast<wire::DType>(t->dtype), shape, bytes,
+                              t->in_region ? &region : nullptr);
 }
 
 fb::Offset<wire::Attribute> put_attr(fb::FlatBufferBuilder &b, const struct attr *a)

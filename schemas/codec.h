@@ -2,7 +2,7 @@
  *
  * Nothing is trusted: codec_decode_* runs the FlatBuffers verifier, then checks what it cannot know (limits,
  * dtype, shape x dtype = bytes without overflow, exactly one of bytes and region, names present). Decoded
- * structs borrow the message's bytes. */
+ * structs borrow the message's bytes. Whether a region exists, only the link knows that it was offered on. */
 #ifndef SCHEMAS_CODEC_H
 #define SCHEMAS_CODEC_H
 
@@ -22,7 +22,7 @@ enum {
     FRAME_NAME_MAX = 255,        /* bytes of a tensor's name or an attribute's key */
     FRAME_PORT_MAX = 1024,       /* bytes of a frame's port names, comma between */
     ATTR_TEXT_MAX = 64 << 10,    /* bytes of a text attribute */
-    FRAME_MAX_BYTES = 256 << 20, /* of a whole encoded frame */
+    FRAME_MAX_BYTES = 256 << 20, /* of a whole encoded frame; and of its tensors in regions together */
     LINK_MESSAGE_MAX_BYTES = 64 << 10,
     WIRE_VERSION = 1,
 };
@@ -53,6 +53,13 @@ typedef enum {
 } frame_kind;
 typedef enum { ATTR_TEXT = 1, ATTR_INT = 2, ATTR_FLOAT = 3 } attr_type;
 
+/* Where in its sender's shared memory a tensor lies (graph/wire/region.h). */
+struct tensor_region {
+    uint32_t pool, slot;
+    uint64_t generation; /* of the slot: grows with each use */
+    uint64_t offset;     /* within the slot; of as many bytes as the tensor has */
+};
+
 struct tensor {
     const char *name;
     tensor_dtype dtype;
@@ -60,6 +67,10 @@ struct tensor {
     uint64_t shape[TENSOR_RANK_MAX];
     const void *data; /* aligned to the dtype's element at least */
     uint64_t size_bytes;
+    /* Between a link and the codec alone: the bytes lie in `region` and not in the message. Everybody else
+     * sees data, wherever it is, and in_region false. */
+    bool in_region;
+    struct tensor_region region;
 };
 
 struct attr {
@@ -128,6 +139,10 @@ void codec_arena_free(struct codec_arena *arena);
  * needs 262144 bytes, has 100"). */
 THEA_CHECK thea_rc codec_decode_frame(struct frame *out, const void *bytes, size_t size,
                                       struct codec_arena *arena, struct thea_err *err);
+/* The same on a link: tensors may also lie in regions. Those have in_region set and data NULL, until the link
+ * has found where they are mapped here. */
+THEA_CHECK thea_rc codec_decode_frame_on_link(struct frame *out, const void *bytes, size_t size,
+                                              struct codec_arena *arena, struct thea_err *err);
 THEA_CHECK thea_rc codec_decode_link(struct link_message *out, const void *bytes, size_t size,
                                      struct thea_err *err);
 

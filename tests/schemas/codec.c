@@ -100,6 +100,81 @@ Test(codec, tensor_bytes_lie_at_64_byte_borders_and_are_not_copied_by_decoding)
     codec_arena_free(arena);
 }
 
+/* --- regions --- */
+
+static struct tensor in_region(uint64_t n)
+{
+    struct tensor t = tensor_1d("x", TENSOR_F32, NULL, n);
+    t.in_region = true;
+    t.region = (struct tensor_region){.pool = 3, .slot = 4, .generation = 1ull << 40, .offset = 128};
+    return t;
+}
+
+Test(codec, a_region_is_named_and_its_bytes_stay_where_they_are)
+{
+    struct tensor t[2] = {in_region(1 << 20), tensor_1d("ids", TENSOR_I32, (int32_t[]){1, 2}, 2)};
+    struct frame f = {.tensors = t, .tensor_count = 2}, g;
+    struct encoded e = encode(&f);
+    struct codec_arena *arena = codec_arena_new();
+    cr_assert_leq(e.size, 512);
+    memset(arena, 0xff, sizeof(struct tensor));
+    cr_assert_eq(codec_decode_frame_on_link(&g, bytes_of(&e), e.size, arena, NULL), THEA_OK);
+    const struct tensor *x = &g.tensors[0], *ids = &g.tensors[1];
+    cr_assert(x->in_region && x->data == NULL && x->size_bytes == 4 << 20 && x->shape[0] == 1 << 20);
+    cr_assert(x->region.pool == 3 && x->region.slot == 4 && x->region.generation == 1ull << 40 &&
+              x->region.offset == 128);
+    cr_assert(!ids->in_region && memcmp(ids->data, t[1].data, 8) == 0);
+    cr_assert_eq(frame_tensor_bytes(&g), (4 << 20) + 8, "regions count as bytes");
+    cr_assert_eq(codec_decode_frame(&g, bytes_of(&e), e.size, arena, NULL), THEA_EFRAME);
+    codec_arena_free(arena);
+    encoded_fini(&e);
+}
+
+static void refused_on_link(const struct tensor *t, size_t count, const char *want)
+{
+    struct encoded e =
+        encode(&(struct frame){.tensors = (struct tensor *)(uintptr_t)t, .tensor_count = count});
+    struct codec_arena *arena = codec_arena_new();
+    struct thea_err err = {0};
+    struct frame g;
+    cr_assert_eq(codec_decode_frame_on_link(&g, bytes_of(&e), e.size, arena, &err), THEA_EFRAME);
+    cr_assert_not_null(strstr(err.message, want), "%s", err.message);
+    codec_arena_free(arena);
+    encoded_fini(&e);
+}
+
+Test(codec, a_region_between_elements_is_refused)
+{
+    struct tensor t = in_region(8);
+    t.region.offset = 130;
+    refused_on_link(&t, 1, "frame: tensor 0 'x': its bytes are not aligned to 4");
+}
+
+Test(codec, a_region_of_another_size_than_its_shape_is_refused)
+{
+    struct wire w = {0};
+    struct thea_err err = {0};
+    struct frame g;
+    struct codec_arena *arena = codec_arena_new();
+    wire_region(&w); /* a region of no bytes for one f32 */
+    cr_assert_eq(codec_decode_frame_on_link(&g, w.bytes, w.size, arena, &err), THEA_EFRAME);
+    cr_assert_not_null(strstr(err.message, "shape [1] of f32 needs 4 bytes, has 0"), "%s", err.message);
+    codec_arena_free(arena);
+    wire_fini(&w);
+}
+
+Test(codec, regions_of_more_bytes_than_a_frame_may_have_are_not_sent)
+{
+    struct tensor t[2] = {in_region(FRAME_MAX_BYTES / 4), in_region(1)};
+    struct frame f = {.tensors = t, .tensor_count = 2};
+    struct encoded e = {0};
+    struct thea_err err = {0};
+    cr_assert_eq(codec_encode_frame(&f, encoded_alloc, &e, &e.offset, &e.size, &err), THEA_EFRAME);
+    cr_assert_not_null(strstr(err.message, "frame: 268435460 bytes of tensors, at most 268435456"), "%s",
+                       err.message);
+    encoded_fini(&e);
+}
+
 Test(codec, a_frame_of_nothing_but_its_kind_is_small)
 {
     struct frame f = {.kind = FRAME_EOF}, g;
@@ -278,8 +353,8 @@ static const struct damage damages[] = {
     {"bytes and a region", wire_both,
      "frame: tensor 0 'x': has both bytes and a region, exactly one is expected"},
     {"neither bytes nor a region", wire_neither, "frame: tensor 0 'x': has neither bytes nor a region"},
-    {"a region nobody offered", wire_region,
-     "frame: tensor 0 'x': lies in shared memory (pool 7), which was not offered on this link"},
+    {"a region that did not come by a link", wire_region,
+     "frame: tensor 0 'x': lies in its sender's shared memory (pool 7), which only links offer"},
     {"unaligned bytes", wire_unaligned, "frame: tensor 0 'x': its bytes are not aligned to 8"},
     {"bytes shared by tensors", wire_shared_bytes, "they overlap"},
     {"257 tensors", wire_many_tensors, "frame: 257 tensors, at most 256"},
