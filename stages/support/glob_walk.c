@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
 #include <search.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct names {
     char **items;
@@ -94,6 +96,18 @@ static void names_fini(struct names *names)
 {
     for (size_t i = 0; i < names->count; i++) free(names->items[i]);
     free(names->items);
+}
+
+/* What a user has named cannot be had. */
+static thea_rc fail_named(const char *operand, int why, struct thea_err *err)
+{
+    bool missing = why == ENOENT || why == ENOTDIR || why == ELOOP;
+    bool forbidden = why == EACCES || why == EPERM;
+    return thea_fail(err,
+                     missing     ? THEA_ENOINPUT
+                     : forbidden ? THEA_EPERM
+                                 : THEA_EIO,
+                     "'%s': %s", operand, strerror(why));
 }
 
 typedef enum { ENTRY_FILE, ENTRY_DIRECTORY, ENTRY_LINKED_DIRECTORY, ENTRY_OTHER, ENTRY_NONE } entry_kind;
@@ -237,33 +251,40 @@ static char *absolute(const char *path)
 static thea_rc add_directory(struct glob_walk *w, const char *operand, struct thea_err *err)
 {
     char *dir = realpath(operand, NULL);
-    if (dir == NULL) return thea_fail(err, THEA_ENOINPUT, "'%s': %s", operand, strerror(errno));
+    DIR *readable = dir != NULL ? opendir(dir) : NULL;
+    thea_rc rc = readable != NULL ? THEA_OK : fail_named(operand, errno, err);
+    if (readable != NULL) closedir(readable);
     char *parts[] = {(char *)(uintptr_t) "**", NULL};
-    match(w, dir, parts);
-    thea_rc rc = THEA_OK;
-    if (w->matched == 0) rc = matches_nothing(w, operand, dir, err);
+    if (rc == THEA_OK) match(w, dir, parts);
+    if (rc == THEA_OK && w->matched == 0) rc = matches_nothing(w, operand, dir, err);
     free(dir);
+    return rc;
+}
+
+/* A regular file that is named must be readable now: to find that out when its turn comes is too late. A pipe
+ * is not opened, its writer would notice; and it keeps the name it has in this process: /dev/fd/63. */
+static thea_rc add_named(struct glob_walk *w, const char *operand, bool regular, struct thea_err *err)
+{
+    int fd = regular ? open(operand, O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
+    char *path = !regular ? strdup(operand) : fd >= 0 ? absolute(operand) : NULL;
+    thea_rc rc = path != NULL ? THEA_OK : fail_named(operand, errno, err);
+    if (fd >= 0) close(fd);
+    if (rc == THEA_OK) add_file(w, path);
     return rc;
 }
 
 static thea_rc add_operand(struct glob_walk *w, const char *operand, struct thea_err *err)
 {
     struct stat at;
-    if (stat(operand, &at) == 0) {
-        if (S_ISDIR(at.st_mode)) return add_directory(w, operand, err);
-        char *path = S_ISREG(at.st_mode)
-                         ? absolute(operand)
-                         : strdup(operand); /* a pipe keeps the name it has in this process: /dev/fd/63 */
-        if (path == NULL) return thea_fail(err, THEA_ENOINPUT, "'%s': %s", operand, strerror(errno));
-        add_file(w, path);
-        return THEA_OK;
-    }
+    if (stat(operand, &at) == 0)
+        return S_ISDIR(at.st_mode) ? add_directory(w, operand, err)
+                                   : add_named(w, operand, S_ISREG(at.st_mode), err);
     int why = errno;
     if (strpbrk(operand, "*?[") != NULL && (why == ENOENT || why == ENOTDIR))
         return add_glob(w, operand, err);
     if (lstat(operand, &at) == 0 && why == ENOENT)
         return thea_fail(err, THEA_ENOINPUT, "'%s' is a symbolic link to a file that is missing", operand);
-    return thea_fail(err, THEA_ENOINPUT, "'%s': %s", operand, strerror(why));
+    return fail_named(operand, why, err);
 }
 
 thea_rc glob_walk_add(struct glob_walk *w, const char *operand, struct thea_err *err)

@@ -23,7 +23,7 @@ struct glob_walk {
 };
 
 /* Add the files that one operand stands for. Errors: THEA_ENOINPUT: it is missing, or matches nothing (says
- * where it looked and how many names were excluded); THEA_EOS. */
+ * where it looked and how many names were excluded); THEA_EPERM: what is named may not be read; THEA_EIO. */
 THEA_CHECK thea_rc glob_walk_add(struct glob_walk *w, const char *operand, struct thea_err *err);
 void glob_walk_fini(struct glob_walk *w);
 /* `path`, made short: relative to base (absolute, no slash at the end) if below it, else path itself.

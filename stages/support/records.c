@@ -2,6 +2,7 @@
 #include "stages/support/records.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,26 @@ static thea_rc bad_record(const struct records *r, const char *what, struct thea
                      accepted(r));
 }
 
-/* Read more bytes behind those not used yet. */
+/* Is there nothing to read from a pipe yet? Waits a little, so that being called again is no busy loop. */
+static bool is_quiet(const struct records *r)
+{
+    struct pollfd p = {.fd = r->fd, .events = POLLIN};
+    return r->wait_ms > 0 && poll(&p, 1, r->wait_ms) <= 0; /* a signal, too: it may ask us to end */
+}
+
+static ssize_t read_some(struct records *r, char *to, size_t room)
+{
+    uint64_t from = r->offset + r->read.len - r->at;
+    if (r->end > 0 && room > r->end - from) room = (size_t)(r->end - from);
+    if (room == 0) return 0;
+    if (r->read_at != NULL) return r->read_at(r->context, to, room, from);
+    ssize_t n;
+    do n = read(r->fd, to, room);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/* Read more bytes behind those not used yet. AGAIN: none are there yet. */
 static thea_rc fill(struct records *r, struct thea_err *err)
 {
     enum { PIECE = 1 << 16 };
@@ -30,42 +50,50 @@ static thea_rc fill(struct records *r, struct thea_err *err)
         buf_drop_front(&r->read, r->at);
         r->at = 0;
     }
-    ssize_t n;
-    do n = read(r->fd, buf_reserve(&r->read, PIECE), PIECE);
-    while (n < 0 && errno == EINTR);
+    if (is_quiet(r)) return THEA_AGAIN;
+    ssize_t n = read_some(r, buf_reserve(&r->read, PIECE), PIECE);
     if (n < 0) return thea_fail(err, THEA_EIO, "%s: %s", r->name, strerror(errno));
+    if (n == 0 && r->growing) return THEA_AGAIN;
     if (n == 0) r->ended = true;
     r->read.len += (size_t)n;
     return THEA_OK;
 }
 
-/* The next line, without its newline, borrowed until the next fill. OK, DONE, AGAIN (too long, passed over)
- * or an error. */
+/* Use up n bytes. */
+static void pass(struct records *r, size_t n)
+{
+    r->at += n;
+    r->offset += n;
+    r->searched = 0;
+}
+
+/* A line of len bytes and perhaps a newline is whole. */
+static thea_rc take_line(struct records *r, size_t len, bool newline)
+{
+    bool too_long = r->too_long || len > r->max_bytes;
+    r->too_long = false;
+    r->line++;
+    pass(r, len + newline);
+    return too_long ? THEA_EDOC : THEA_OK;
+}
+
+/* The next line, without its newline, borrowed until the next call. OK, DONE, AGAIN (not whole yet), EDOC
+ * (too long, passed over) or an error. */
 static thea_rc next_line(struct records *r, const char **line, size_t *len, struct thea_err *err)
 {
-    bool too_long = false;
-    size_t searched = 0;
     for (;;) {
         size_t have = r->read.len - r->at;
-        const char *from = buf_text(&r->read) + r->at;
-        const char *newline = have > searched ? memchr(from + searched, '\n', have - searched) : NULL;
-        if (newline != NULL || (r->ended && have > 0)) {
-            *line = from;
-            *len = newline != NULL ? (size_t)(newline - from) : have;
-            r->at += *len + (newline != NULL);
-            r->line++;
-            return too_long || *len > r->max_bytes ? THEA_AGAIN : THEA_OK;
-        }
-        if (r->ended && too_long) {
-            r->line++;
-            return THEA_AGAIN;
-        }
+        *line = buf_text(&r->read) + r->at;
+        const char *newline =
+            have > r->searched ? memchr(*line + r->searched, '\n', have - r->searched) : NULL;
+        *len = newline != NULL ? (size_t)(newline - *line) : have;
+        if (newline != NULL || (r->ended && (have > 0 || r->too_long)))
+            return take_line(r, *len, newline != NULL);
         if (r->ended) return THEA_DONE;
-        searched = have;
+        r->searched = have;
         if (have > r->max_bytes) { /* keep nothing of it */
-            too_long = true;
-            r->at = r->read.len;
-            searched = 0;
+            r->too_long = true;
+            pass(r, have);
         }
         thea_rc rc = fill(r, err);
         if (rc != THEA_OK) return rc;
@@ -155,14 +183,28 @@ static thea_rc read_record(const struct records *r, struct record *out, struct t
     return out->text != NULL ? THEA_OK : bad_record(r, "text must be a string", err);
 }
 
+/* The next line that is not blank. */
+static thea_rc next_filled(struct records *r, const char **line, size_t *len, struct thea_err *err)
+{
+    thea_rc rc;
+    do rc = next_line(r, line, len, err);
+    while (rc == THEA_OK && is_blank(*line, *len));
+    return rc;
+}
+
+thea_rc records_skip(struct records *r, struct thea_err *err)
+{
+    const char *line;
+    size_t len;
+    return next_filled(r, &line, &len, err);
+}
+
 thea_rc records_next(struct records *r, struct record *out, struct thea_err *err)
 {
     *out = (struct record){0};
     const char *line = NULL;
     size_t len = 0;
-    thea_rc rc;
-    do rc = next_line(r, &line, &len, err);
-    while (rc == THEA_OK && is_blank(line, len));
+    thea_rc rc = next_filled(r, &line, &len, err);
     if (rc != THEA_OK) return rc;
     if (r->line == 1 && len >= 3 &&
         memcmp(line, "\xEF\xBB\xBF", 3) == 0) { /* a byte order mark, as Windows' editors write */

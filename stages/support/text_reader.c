@@ -77,6 +77,12 @@ static thea_rc bad_text(const struct text_reader *r, uint64_t at, const char *wh
                                 : "; text must be UTF-8 without zero bytes");
 }
 
+static ssize_t read_more(struct text_reader *r, char *to, size_t room)
+{
+    if (r->read_at != NULL) return r->read_at(r->context, to, room, r->offset + r->carry_len);
+    return read_some(r->fd, to, room);
+}
+
 thea_rc text_reader_next(struct text_reader *r, char *to, size_t room, size_t *n, struct thea_err *err)
 {
     *n = 0;
@@ -85,7 +91,7 @@ thea_rc text_reader_next(struct text_reader *r, char *to, size_t room, size_t *n
         size_t want = room - r->carry_len;
         uint64_t left = r->limit - r->offset - r->carry_len;
         if (r->checked && want > left) want = (size_t)left;
-        ssize_t got = want == 0 ? 0 : read_some(r->fd, to + r->carry_len, want);
+        ssize_t got = want == 0 ? 0 : read_more(r, to + r->carry_len, want);
         if (got < 0) return thea_fail(err, THEA_EIO, "%s: %s", r->name, strerror(errno));
         size_t len = r->carry_len + (size_t)got;
         char limit[TEXT_READER_LIMIT];

@@ -6,6 +6,7 @@
 #include "graph/err.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum { TEXT_READER_LIMIT = 32 };
 
@@ -14,8 +15,11 @@ struct text_reader {
     const char *name; /* for messages; borrowed */
     uint64_t limit;   /* a file that was checked: its size then; a pipe: the most that is taken */
     bool checked;     /* text_reader_check found it good */
-    uint64_t offset;  /* bytes given out */
-    char carry[4];    /* beginning of a character whose end was not read yet */
+    /* Instead of fd: bytes from `offset` on, as read(2). */
+    ssize_t (*read_at)(void *context, void *to, size_t room, uint64_t offset);
+    void *context;
+    uint64_t offset; /* bytes given out */
+    char carry[4];   /* beginning of a character whose end was not read yet */
     size_t carry_len;
     bool ended;
 };

@@ -283,6 +283,37 @@ Test(load, what_may_not_be_read_is_left_out_by_name)
     done(&l);
 }
 
+/* Root may read everything, so the test is somebody else for a while. */
+static void expect_refused(const char *const *args, thea_rc expected, const char *part)
+{
+    uid_t was = geteuid();
+    cr_assert_eq(chmod(scratch, 0755), 0);
+    if (was == 0) cr_assert_eq(seteuid(65534), 0);
+    struct loaded l;
+    struct thea_err err = {0};
+    thea_rc rc = load_ports(&l, args, ARGS("docs"), &err);
+    if (was == 0) cr_assert_eq(seteuid(0), 0);
+    cr_assert_eq(rc, expected, "%d: %s", rc, err.message);
+    cr_assert_not_null(strstr(err.message, part), "%s", err.message);
+    cr_assert_eq(l.count, 0, "nothing was read");
+    done(&l);
+}
+
+Test(load, what_is_named_and_may_not_be_read_is_an_error_before_anything_is_read)
+{
+    mkdir("closed", 0755);
+    put_text_file("closed/inside.txt", "i");
+    put_text_file("a.txt", "a");
+    put_text_file("secret.txt", "s");
+    cr_assert_eq(chmod("secret.txt", 0), 0);
+    cr_assert_eq(chmod("closed", 0), 0);
+    expect_refused(ARGS("a.txt", "secret.txt"), THEA_EPERM, "'secret.txt': Permission denied");
+    expect_refused(ARGS("a.txt", "closed"), THEA_EPERM, "'closed': Permission denied");
+    expect_refused(ARGS("a.txt", "closed/inside.txt"), THEA_EPERM, "'closed/inside.txt': Permission denied");
+    expect_refused(ARGS("a.txt", "missing.txt"), THEA_ENOINPUT, "'missing.txt': No such file");
+    chmod("closed", 0755);
+}
+
 Test(load, a_socket_among_files_is_left_out)
 {
     struct loaded l;

@@ -1,0 +1,79 @@
+/* The inside of the kind load, shared by stages/load.c and load_*.c alone.
+ *
+ *   stages/load.c    options, table, life          load_number.c  which documents there are, and their
+ * numbers load_list.c      operands to items             load_emit.c    documents to frames
+ *
+ * A document goes through three steps: an operand is listed as items (a file, standard input, a prompt); each
+ * item's documents are numbered in order; numbered documents are emitted, as often as the run asks for. What
+ * is listed and numbered is in the manifest. */
+#ifndef STAGES_SUPPORT_LOAD_IMPL_H
+#define STAGES_SUPPORT_LOAD_IMPL_H
+
+#include "graph/wire/stage.h"
+#include "stages/support/glob_walk.h"
+#include "stages/support/manifest.h"
+#include "stages/support/records.h"
+#include "stages/support/text_reader.h"
+
+enum { PIECE_BYTES = 64 << 10, PIECE_TOKENS = 4096, PIPE_WAIT_MS = 100 };
+enum { PORT_DOCS, PORT_TOKENS };
+enum { FORMAT_AUTO, FORMAT_TEXT, FORMAT_JSONL, FORMAT_TOKENS };
+#define LOAD_NONE SIZE_MAX
+
+struct load {
+    /* Options. */
+    struct value_list paths, exclude, texts;
+    int format;
+    const char *base;
+    int64_t max_bytes;
+
+    char *base_dir;
+    struct glob_walk walk;
+    struct manifest manifest;
+    int64_t expected; /* documents that will come; -1: not known */
+
+    /* Numbering. */
+    size_t at;              /* items before it are done */
+    size_t ahead;           /* how many to number before the next sync */
+    struct records counter; /* name != NULL: reads item `counting` ahead of emission */
+    size_t counting;
+
+    /* Emitting. */
+    uint64_t next;               /* index of the next stream to start */
+    struct stage_stream *stream; /* NULL: between two documents */
+    size_t item;                 /* whose document it is, or whose file is open; LOAD_NONE */
+    int fd;                      /* -1: nothing */
+    struct text_reader reader;
+    struct records records; /* name != NULL: fd is JSON Lines */
+    uint64_t record_index;  /* the stream that its next record is */
+    struct record record;   /* the document being sent, when it is one */
+    const char *text;       /* its text (NULL: its tokens), or a prompt's */
+    size_t text_len, sent;
+};
+
+/* load_list.c */
+THEA_CHECK thea_rc load_list(struct stage *st, struct load *l, struct thea_err *err);
+const char *load_name(const struct load *l, size_t item); /* as messages and ids have it; borrowed */
+bool load_is_prompt(const struct load *l, size_t item, const char **text);
+
+/* load_number.c */
+/* Number some documents more. THEA_OK: some items are further; THEA_AGAIN: nothing is there yet; THEA_DONE:
+ * no more will come. */
+THEA_CHECK thea_rc load_number(struct stage *st, struct load *l, struct thea_err *err);
+/* By hand a file of records is counted only when it has been read. */
+void load_number_counted(struct load *l);
+void load_number_close(struct load *l);
+void load_leave_out(struct stage *st, struct load *l, const char *name, const char *reason);
+void load_leave_out_line(struct stage *st, struct load *l, const struct records *r);
+/* What every reader of an item's records has in common. */
+struct records load_records(const struct load *l, size_t item, int fd);
+/* Does the file differ from what was noted? Then note it, and say so once. */
+struct stat;
+bool load_changed(struct load *l, size_t item, const struct stat *now);
+
+/* load_emit.c */
+/* One frame, or one document's beginning. THEA_DONE: none of the numbered ones is left. */
+THEA_CHECK thea_rc load_emit(struct stage *st, struct load *l, struct thea_err *err);
+void load_emit_close(struct load *l);
+
+#endif
