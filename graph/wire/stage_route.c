@@ -35,7 +35,7 @@ void stage_route_fini(struct stage_route *r)
 
 /* --- members --- */
 
-size_t stage_route_add(struct stage_route *r)
+size_t stage_route_add(struct stage_route *r, bool live)
 {
     size_t member = 0;
     while (member < r->count && !r->members[member].gone) member++;
@@ -44,7 +44,7 @@ size_t stage_route_add(struct stage_route *r)
         if (r->members == NULL) abort();
         r->count++;
     }
-    r->members[member] = (struct stage_route_member){0};
+    r->members[member] = (struct stage_route_member){.coming = live && r->rule == ROUTE_BY_HASH};
     return member;
 }
 
@@ -56,7 +56,8 @@ void stage_route_leave(struct stage_route *r, size_t member)
 
 bool stage_route_left(const struct stage_route *r, size_t member)
 {
-    return member < r->count && r->members[member].leaving && r->members[member].open == 0;
+    if (member >= r->count || !r->members[member].leaving) return false;
+    return r->rule == ROUTE_BY_HASH ? r->members[member].left : r->members[member].open == 0;
 }
 
 void stage_route_drop(struct stage_route *r, size_t member)
@@ -123,7 +124,11 @@ void stage_route_forget(struct stage_route *r, uint64_t stream)
 void stage_route_clear(struct stage_route *r)
 {
     for (size_t i = 0; i < r->stream_room; i++) r->streams[i].member = STAGE_ROUTE_NONE;
-    for (size_t i = 0; i < r->count; i++) r->members[i].open = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        r->members[i].open = 0;
+        r->members[i].coming = false;
+        r->members[i].left = r->members[i].leaving;
+    }
     r->stream_count = 0;
 }
 
@@ -131,7 +136,13 @@ void stage_route_clear(struct stage_route *r)
 
 static bool takes_new(const struct stage_route *r, size_t member)
 {
-    return member < r->count && !r->members[member].leaving && !r->members[member].gone;
+    return !r->members[member].leaving && !r->members[member].gone;
+}
+
+/* By hash the choice changes with epochs alone. */
+static bool counts(const struct stage_route_member *m)
+{
+    return !m->coming && !m->left && !m->gone;
 }
 
 /* Rendezvous: a member that comes or goes changes the choice of no stream but its own. */
@@ -141,7 +152,7 @@ static size_t by_hash(const struct stage_route *r, uint64_t stream)
     uint64_t most = 0;
     for (size_t i = 0; i < r->count; i++) {
         uint64_t weight = mixed(mixed(stream) ^ mixed((i + 1) * UINT64_C(0x9E3779B97F4A7C15)));
-        if (!takes_new(r, i) || (best != STAGE_ROUTE_NONE && weight <= most)) continue;
+        if (!counts(&r->members[i]) || (best != STAGE_ROUTE_NONE && weight <= most)) continue;
         best = i;
         most = weight;
     }

@@ -21,7 +21,9 @@ typedef enum { ROUTE_BY_LOAD, ROUTE_BY_HASH, ROUTE_BY_ORIGIN } stage_route_rule;
 
 struct stage_route_member {
     size_t open;        /* streams that it has, by load */
+    bool coming;        /* by hash: it counts from the next epoch on */
     bool leaving, gone; /* gets no new streams; is there no more */
+    bool left;          /* by hash: it leaves, and an epoch has begun since */
 };
 
 struct stage_route {

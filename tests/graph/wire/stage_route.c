@@ -8,7 +8,7 @@ static struct stage_route make(stage_route_rule rule, size_t members)
 {
     struct stage_route r;
     stage_route_init(&r, rule);
-    for (size_t i = 0; i < members; i++) cr_assert_eq(stage_route_add(&r), i);
+    for (size_t i = 0; i < members; i++) cr_assert_eq(stage_route_add(&r, false), i);
     return r;
 }
 
@@ -126,8 +126,8 @@ Test(stage_route, a_new_member_takes_the_number_of_one_that_is_gone)
     struct stage_route r = make(ROUTE_BY_LOAD, 3);
     stage_route_leave(&r, 2);
     stage_route_drop(&r, 2);
-    cr_expect_eq(stage_route_add(&r), 2);
-    cr_expect_eq(stage_route_add(&r), 3);
+    cr_expect_eq(stage_route_add(&r, false), 2);
+    cr_expect_eq(stage_route_add(&r, false), 3);
     cr_expect_eq(of(&r, 1), 0);
     cr_expect_eq(of(&r, 2), 1);
     cr_expect_eq(of(&r, 3), 2);
@@ -185,6 +185,28 @@ Test(stage_route, a_member_that_comes_takes_streams_and_moves_no_others)
     cr_expect_lt(moved, 1100);
     stage_route_fini(&before);
     stage_route_fini(&after);
+}
+
+Test(stage_route, by_hash_who_comes_or_goes_counts_from_the_next_epoch_on)
+{
+    struct stage_route before = make(ROUTE_BY_HASH, 3), after = make(ROUTE_BY_HASH, 4),
+                       live = make(ROUTE_BY_HASH, 3);
+    cr_expect_eq(stage_route_add(&live, true), 3);
+    for (uint64_t s = 0; s < 500; s++) cr_assert_eq(of(&live, s), of(&before, s));
+    stage_route_clear(&live);
+    for (uint64_t s = 0; s < 500; s++) cr_assert_eq(of(&live, s), of(&after, s));
+    stage_route_leave(&live, 3);
+    cr_expect_not(stage_route_left(&live, 3));
+    for (uint64_t s = 0; s < 500; s++) cr_assert_eq(of(&live, s), of(&after, s));
+    stage_route_clear(&live);
+    cr_expect(stage_route_left(&live, 3));
+    for (uint64_t s = 0; s < 500; s++) cr_assert_eq(of(&live, s), of(&before, s));
+    stage_route_drop(&live, 3);
+    cr_expect_eq(stage_route_add(&live, false), 3);
+    for (uint64_t s = 0; s < 500; s++) cr_assert_eq(of(&live, s), of(&after, s));
+    stage_route_fini(&before);
+    stage_route_fini(&after);
+    stage_route_fini(&live);
 }
 
 /* --- loops --- */
