@@ -41,8 +41,11 @@ typedef size_t stage_route_load(const void *context, size_t member);
 
 void stage_route_init(struct stage_route *r, stage_route_rule rule);
 void stage_route_fini(struct stage_route *r);
-size_t stage_route_add(struct stage_route *r); /* one member more: the lowest number that is free */
-void stage_route_leave(struct stage_route *r, size_t member); /* no new streams; it keeps those it has */
+/* One member more: the lowest number that is free. `live`: streams are under way. By hash it then counts from
+ * the next epoch on, for their choice must not change. */
+size_t stage_route_add(struct stage_route *r, bool live);
+/* No new streams; it keeps those it has. By hash: from the next epoch on. */
+void stage_route_leave(struct stage_route *r, size_t member);
 bool stage_route_left(const struct stage_route *r,
                       size_t member);                        /* it is leaving and has no stream any more */
 void stage_route_drop(struct stage_route *r, size_t member); /* its link is closed */
