@@ -92,7 +92,6 @@ static struct run_rates rates_of(const struct json_node *before, const struct js
                                  const struct json_node *links)
 {
     struct run_rates r = {.name = json_text_or(now, "name", "?"), .state = json_text_or(now, "state", "?")};
-    if (json_int_or(before, "restarts", 0) != json_int_or(now, "restarts", 0)) before = NULL;
     r.pid = (int)json_int_or(now, "pid", 0);
     r.restarts = (int)json_int_or(now, "restarts", 0);
     r.source = json_bool_or(now, "source", false);

@@ -93,6 +93,8 @@ static struct json_node *process_node(const struct supervisor *s, const struct c
     snprintf(stage, sizeof stage, "%.*s", (int)supervisor_stage_name(p), p->name);
     put_text(out, "name", p->name);
     put_text(out, "stage", stage);
+    put_count(out, "part", p->part);
+    put_count(out, "replica", p->replica);
     put_text(out, "kind", s->plan->spec != NULL ? s->plan->spec->stages[p->stage].kind : NULL);
     json_put(out, "source", json_new_bool(p->source));
     json_put(out, "sink", json_new_bool(p->sink));

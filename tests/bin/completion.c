@@ -2,6 +2,7 @@
 #include "tests/support/run.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What bash would offer for the words of a command line, a line each, in the order given. */
@@ -65,4 +66,22 @@ Test(completion, inputs_are_files)
 {
     expect_some("run score READ", "<README.md>");
     expect_some("load READ", "<README.md>");
+}
+
+Test(completion, runs_are_looked_up)
+{
+    struct run_result r = {0};
+    char *dir = run_temp_dir();
+    run_shell(&r, dir, 60,
+              "mkdir -p runs/score-20260101-000000; echo '{}' > runs/score-20260101-000000/run.json; "
+              "export THEA_RUNS=$PWD/runs; cat > complete <<'EOF'\n"
+              "eval \"$(thea completion bash)\"\n"
+              "COMP_WORDS=(thea logs sco) COMP_CWORD=2\n"
+              "_thea; printf '<%%s>\\n' \"${COMPREPLY[@]}\"\n"
+              "EOF\n"
+              "bash complete");
+    cr_expect_str_eq(buf_text(&r.out), "<score-20260101-000000>\n", "%s%s", buf_text(&r.out),
+                     buf_text(&r.err));
+    run_result_fini(&r);
+    free(dir);
 }

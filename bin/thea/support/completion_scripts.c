@@ -11,6 +11,7 @@
 static const char bash_head[] =
     "# thea completion for bash: eval \"$(thea completion bash)\"\n"
     "_thea_models() { thea models --json 2>/dev/null | sed -n 's/^{\"name\": \"\\([^\"]*\\)\".*/\\1/p'; }\n"
+    "_thea_runs() { thea ps --all --json 2>/dev/null | sed -n 's/^{\"name\": \"\\([^\"]*\\)\".*/\\1/p'; }\n"
     "_thea_codes() { thea explain 2>/dev/null | cut -d ' ' -f 1; }\n"
     "_thea_pipelines() {\n"
     "  local file\n"
@@ -51,6 +52,8 @@ static bool add_operand(struct buf *out, const char *word, char **kinds)
         buf_printf(out, "%s ", word);
     else if (strcmp(word, "KIND") == 0)
         for (size_t i = 0; kinds[i] != NULL; i++) buf_printf(out, "%s ", kinds[i]);
+    else if (strcmp(word, "RUN") == 0)
+        buf_add_text(out, "$(_thea_runs) ");
     else if (strcmp(word, "TOPIC") == 0) {
         buf_add_text(out, "pipeline ");
         add_verbs(out, kinds);

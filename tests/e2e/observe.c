@@ -1,0 +1,296 @@
+/* Seeing inside a run: every command asks a real one. The run's corpus takes minutes, so that it is always in
+ * the middle; each test ends it. */
+#include "graph/json.h"
+#include "tests/support/run.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { RECORDS = 2000, RECORD_BYTES = 6000, START_S = 60 };
+
+struct scene {
+    char *dir; /* everything of the test; runs are in dir/runs */
+    struct run_child thea;
+    struct run_result result;
+};
+
+static void write_corpus(const char *dir)
+{
+    static const char sentence[] = "A stage reads frames, does its work and sends frames on. ";
+    char path[256];
+    snprintf(path, sizeof path, "%s/corpus.jsonl", dir);
+    FILE *f = fopen(path, "w");
+    cr_assert_not_null(f);
+    for (int i = 0; i < RECORDS; i++) {
+        fprintf(f, "{\"id\": \"doc-%04d\", \"text\": \"", i);
+        for (size_t n = 0; n < RECORD_BYTES; n += sizeof sentence - 1) fputs(sentence, f);
+        fputs("\"}\n", f);
+    }
+    fclose(f);
+}
+
+/* A command beside the run; its directory of runs is the test's own. */
+static struct run_result thea(const struct scene *s, int status, const char *command)
+{
+    struct run_result r = {0};
+    run_shell(&r, s->dir, 60, "export THEA_RUNS=%s/runs; thea %s", s->dir, command);
+    cr_expect_eq(r.status, status, "thea %s: status %d\n%s%s", command, r.status, buf_text(&r.out),
+                 buf_text(&r.err));
+    return r;
+}
+
+static bool is_working(void *context)
+{
+    struct run_result r = {0};
+    run_shell(&r, ((struct scene *)context)->dir, 10,
+              "export THEA_RUNS=$PWD/runs; thea ps --json | grep -q '\"tokens\": [1-9]'");
+    bool working = r.status == 0;
+    run_result_fini(&r);
+    return working;
+}
+
+static void setup(struct scene *s, const char *options)
+{
+    *s = (struct scene){.dir = run_temp_dir()};
+    write_corpus(s->dir);
+    run_start(&s->thea, s->dir,
+              "export THEA_RUNS=$PWD/runs; exec thea run score corpus.jsonl -o out.jsonl %s", options);
+    cr_assert(run_until(is_working, s, START_S), "the run did not begin to work");
+}
+
+static void end_run(struct scene *s)
+{
+    kill(s->thea.pid, SIGKILL); /* its processes follow it */
+    run_wait(&s->thea, 30, &s->result);
+    run_result_fini(&s->result);
+}
+
+static void teardown(struct scene *s)
+{
+    end_run(s);
+    free(s->dir);
+}
+
+static struct json_node *json_of(const struct buf *text)
+{
+    struct json_node *out = NULL;
+    struct thea_err err;
+    size_t line = strcspn(buf_text(text), "\n");
+    cr_assert_eq(json_parse(&out, buf_text(text), line, "output", &err), THEA_OK, "%s\n%s", err.message,
+                 buf_text(text));
+    return out;
+}
+
+static const struct json_node *process(const struct json_node *top, const char *name)
+{
+    const struct json_node *list = json_member(top, "processes");
+    for (size_t i = 0; i < json_count(list); i++)
+        if (strcmp(json_text_or(json_item(list, i), "name", ""), name) == 0) return json_item(list, i);
+    cr_assert(false, "no process %s", name);
+    return NULL;
+}
+
+static void expect_in(const struct buf *text, const char *part)
+{
+    cr_expect_not_null(strstr(buf_text(text), part), "no '%s' in:\n%s", part, buf_text(text));
+}
+
+Test(observe, ps_and_top_show_what_a_run_does)
+{
+    struct scene s;
+    setup(&s, "");
+    struct run_result r = thea(&s, 0, "ps");
+    expect_in(&r.out, "RUN");
+    expect_in(&r.out, "running");
+    run_result_fini(&r);
+    r = thea(&s, 0, "top --once --json");
+    struct json_node *top = json_of(&r.out);
+    cr_expect_str_eq(json_text_or(top, "state", ""), "running");
+    double busiest = 0;
+    for (size_t i = 0; i < json_count(json_member(top, "processes")); i++) {
+        double busy = json_number_or(json_item(json_member(top, "processes"), i), "busy", -1);
+        cr_expect(busy >= 0 && busy <= 1, "%g", busy);
+        if (busy > busiest) busiest = busy;
+    }
+    cr_expect_gt(busiest, 0.2, "nobody works: %s", buf_text(&r.out));
+    cr_expect_gt(json_number_or(process(top, "layers/0"), "tokens_per_s", 0), 0);
+    cr_expect_gt(json_number_or(process(top, "layers/0"), "p99_s", 0), 0);
+    cr_expect_gt(json_number_or(process(top, "layers/0"), "rss_bytes", 0), 1 << 20);
+    cr_expect_eq(json_int_or(process(top, "layers/0"), "window", 0), 8);
+    json_free(top);
+    run_result_fini(&r);
+    r = thea(&s, 0, "top --once");
+    expect_in(&r.out, "PROCESS");
+    expect_in(&r.out, "layers/1");
+    expect_in(&r.out, "  <-\n");
+    run_result_fini(&r);
+    teardown(&s);
+}
+
+Test(observe, a_run_is_found_wherever_its_directory_is)
+{
+    struct scene s;
+    setup(&s, "--run-dir elsewhere/mine");
+    static const char *const ways[] = {"top --once", "top --once mine", "top --once mi",
+                                       "top --once ./elsewhere/mine"};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct run_result r = thea(&s, 0, ways[i]);
+        expect_in(&r.out, "mine  running");
+        run_result_fini(&r);
+    }
+    struct run_result r = thea(&s, 69, "top nobody");
+    expect_in(&r.err, "no run 'nobody'; there are\n  mine  live");
+    run_result_fini(&r);
+    end_run(&s);
+    r = thea(&s, 69, "top ./elsewhere/mine");
+    expect_in(&r.err, "the run mine has ended");
+    expect_in(&r.err, "thea run --resume");
+    run_result_fini(&r);
+    free(s.dir);
+}
+
+Test(observe, several_live_runs_are_listed_and_must_be_told_apart)
+{
+    struct scene s;
+    struct run_child other;
+    setup(&s, "--run-dir one");
+    run_start(&other, s.dir,
+              "export THEA_RUNS=$PWD/runs; exec thea run score corpus.jsonl -o other.jsonl --run-dir two");
+    struct run_result r = {0};
+    run_shell(&r, s.dir, 60, "export THEA_RUNS=$PWD/runs; until thea ps | grep -q '^two '; do :; done");
+    cr_assert_eq(r.status, 0);
+    run_result_fini(&r);
+    r = thea(&s, 64, "stop");
+    expect_in(&r.err, "several runs are live; which?");
+    expect_in(&r.err, "one  live");
+    expect_in(&r.err, "two  live");
+    run_result_fini(&r);
+    r = thea(&s, 0, "stop two --now");
+    run_result_fini(&r);
+    r = thea(&s, 0, "top --once"); /* one is left */
+    run_result_fini(&r);
+    kill(other.pid, SIGKILL);
+    run_wait(&other, 30, &r);
+    run_result_fini(&r);
+    teardown(&s);
+}
+
+Test(observe, stop_ends_a_run_in_order_and_returns_when_it_has_ended)
+{
+    struct scene s;
+    setup(&s, "--run-dir run");
+    struct run_result r = thea(&s, 0, "stop");
+    cr_expect_eq(r.out.len, 0);
+    run_result_fini(&r);
+    char path[256];
+    snprintf(path, sizeof path, "%s/run/socket", s.dir);
+    cr_expect_neq(access(path, F_OK), 0, "the run's socket is still there");
+    int status = run_wait(&s.thea, 30, &s.result);
+    cr_expect_eq(status, 143, "status %d\n%s", status, buf_text(&s.result.err));
+    run_result_fini(&s.result);
+    r = thea(&s, 69, "stop ./run");
+    expect_in(&r.err, "the run run has ended");
+    run_result_fini(&r);
+    free(s.dir);
+}
+
+Test(observe, logs_are_printed_with_their_process_and_by_stage)
+{
+    struct scene s;
+    setup(&s, "--run-dir run");
+    FILE *f;
+    char path[256];
+    static const char *const logs[] = {"layers.p0", "layers.p1", "score"};
+    for (size_t i = 0; i < 3; i++) { /* as if the stage had said it */
+        snprintf(path, sizeof path, "%s/run/logs/%s.log", s.dir, logs[i]);
+        f = fopen(path, "a");
+        cr_assert_not_null(f);
+        fprintf(f, "a word of %s\n", logs[i]);
+        fclose(f);
+    }
+    struct run_result r = thea(&s, 0, "logs");
+    expect_in(&r.out, "layers/1 | a word of layers.p1\n");
+    expect_in(&r.out, "score | a word of score\n");
+    run_result_fini(&r);
+    r = thea(&s, 0, "logs run layers");
+    expect_in(&r.out, "layers/0 | a word of layers.p0\n");
+    cr_expect_null(strstr(buf_text(&r.out), "score"));
+    run_result_fini(&r);
+    r = thea(&s, 0, "logs layers/0"); /* of the only live run */
+    cr_expect_str_eq(buf_text(&r.out), "a word of layers.p0\n");
+    run_result_fini(&r);
+    r = thea(&s, 66, "logs run layer");
+    expect_in(&r.err, "no log of a stage or process 'layer'");
+    expect_in(&r.err, "layers/0");
+    run_result_fini(&r);
+    end_run(&s);
+    r = thea(&s, 0, "logs ./run score"); /* it has ended: -f would, too */
+    cr_expect_str_eq(buf_text(&r.out), "a word of score\n");
+    run_result_fini(&r);
+    free(s.dir);
+}
+
+Test(observe, a_followed_log_ends_with_its_run)
+{
+    struct scene s;
+    struct run_child follower;
+    struct run_result r = {0};
+    setup(&s, "--run-dir run");
+    run_start(&follower, s.dir, "export THEA_RUNS=$PWD/runs; exec thea logs -f run score");
+    char path[256];
+    snprintf(path, sizeof path, "%s/run/logs/score.log", s.dir);
+    FILE *f = fopen(path, "a");
+    cr_assert_not_null(f);
+    fputs("the last word\n", f);
+    fclose(f);
+    kill(s.thea.pid, SIGKILL);
+    cr_expect_eq(run_wait(&follower, 30, &r), 0, "%s", buf_text(&r.err));
+    cr_expect_str_eq(buf_text(&r.out), "the last word\n");
+    run_result_fini(&r);
+    teardown(&s);
+}
+
+Test(observe, a_stopped_supervisor_is_silent_and_not_ended)
+{
+    struct scene s;
+    setup(&s, "");
+    kill(s.thea.pid, SIGSTOP);
+    struct run_result r = thea(&s, 0, "ps");
+    expect_in(&r.out, "silent");
+    run_result_fini(&r);
+    r = thea(&s, 69, "stop score");
+    expect_in(&r.err, "does not answer");
+    expect_in(&r.err, "SIGCONT");
+    run_result_fini(&r);
+    kill(s.thea.pid, SIGCONT);
+    r = thea(&s, 0, "top --once");
+    run_result_fini(&r);
+    teardown(&s);
+}
+
+Test(observe, no_run_is_status_69_and_wrong_words_are_64)
+{
+    struct scene s = {.dir = run_temp_dir()};
+    static const char *const none[] = {"top", "stop", "pause", "resume", "scale layers=2", "top x", "logs"};
+    static const char *const wrong[] = {"scale",   "scale layers=0", "scale layers",    "scale x =3",
+                                        "top a b", "ps x",           "top --interval 5"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        struct run_result r = thea(&s, 69, none[i]);
+        expect_in(&r.err, "no run");
+        run_result_fini(&r);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct run_result r = thea(&s, 64, wrong[i]);
+        run_result_fini(&r);
+    }
+    struct run_result r = thea(&s, 0, "ps");
+    cr_expect_eq(r.out.len, 0);
+    expect_in(&r.err, "no run is live");
+    run_result_fini(&r);
+    free(s.dir);
+}
