@@ -12,7 +12,7 @@ static void mark_cut(char *message, size_t size)
     memcpy(message + at, "...", 4);
 }
 
-thea_rc thea_fail(struct thea_err *err, thea_rc rc, const char *fmt, ...)
+thea_rc(thea_fail)(struct thea_err *err, thea_rc rc, const char *fmt, ...)
 {
     if (err == NULL) return rc;
     va_list args;

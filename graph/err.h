@@ -46,6 +46,12 @@ struct thea_err {
 /* Fill err (if not NULL) and return rc, so that `return thea_fail(err, THEA_EDATA, "...", ...)` reads well.
  * A message that does not fit ends in "...". */
 thea_rc thea_fail(struct thea_err *err, thea_rc rc, const char *fmt, ...) THEA_PRINTF(3, 4);
+static inline thea_rc thea_rc_same(thea_rc rc)
+{
+    return rc;
+}
+/* The same, so that readers of the code (static analysis among them) see that the result is rc. */
+#define thea_fail(err, rc, ...) ((void)(thea_fail)((err), (rc), __VA_ARGS__), thea_rc_same(rc))
 
 /* Put "<fmt>: " in front of the message of an error on its way up. Returns err->rc. */
 thea_rc thea_fail_prefix(struct thea_err *err, const char *fmt, ...) THEA_PRINTF(2, 3);

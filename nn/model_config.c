@@ -2,6 +2,7 @@
 #include "graph/buf.h"
 #include "nn/families/family.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,7 @@ static void read_all(struct model_config *out, struct config *c)
     }
     find_family(out, c);
     if (c->rc != THEA_OK) return;
+    assert(out->family != NULL);
     if (config_get(c, "quantization_config") != NULL) {
         config_fail(
             c, "quantization_config",

@@ -9,6 +9,7 @@
 #include "nn/weights/find.h"
 #include "stages/support/layers_step.h"
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -361,6 +362,7 @@ static thea_rc tokens_frame(struct stage *st, struct stage_stream *s, int port, 
     }
     size_t room = l->step - (doc->position + doc->filled) % l->step, n = count - doc->taken;
     if (n > room) n = room;
+    assert(n == 0 || ids != NULL);
     if (n > 0)
         memcpy(doc->tokens + doc->filled, (const int32_t *)ids->data + doc->taken, n * sizeof *doc->tokens);
     doc->filled += n;
@@ -415,6 +417,7 @@ static thea_rc residual_frame(struct stage *st, struct stage_stream *s, const st
         if (rc != THEA_OK) return rc;
     }
     if (n > l->step) n = l->step;
+    assert(n == 0 || rows != NULL);
     bool all = doc->taken + n == count, mark = all && in->kind == FRAME_MARK;
     thea_rc rc = n > 0 ? residual_rows(st, s, in, rows, n, mark, err) : THEA_OK;
     if (rc == THEA_OK && mark) rc = layers_answer_mark(st, s, n > 0, err);

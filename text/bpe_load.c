@@ -101,7 +101,7 @@ static bool ends_with_mark(struct side s)
 static thea_rc read_merge(struct bpe_config *c, const struct vocab *v, const struct place *p, uint32_t rank,
                           struct buf *joined, struct thea_err *err)
 {
-    struct side pair[2];
+    struct side pair[2] = {{0}};
     int32_t left, right, both;
     thea_rc rc = read_pair(p, pair, err);
     if (rc == THEA_OK) rc = find_side(v, p, pair[0].text, pair[0].len, "the left token", &left, err);

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* "E21", "e021" and "21" are E021. */
@@ -15,9 +16,7 @@ static void normal_code(char *out, size_t size, const char *word)
         snprintf(out, size, "%s", word);
         return;
     }
-    int n = 0;
-    (void)sscanf(digits, "%d", &n);
-    snprintf(out, size, "E%03d", n);
+    snprintf(out, size, "E%03ld", strtol(digits, NULL, 10));
 }
 
 static int run_explain(const struct command_args *args)

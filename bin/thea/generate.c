@@ -104,7 +104,7 @@ static int run_generate(const struct command_args *args)
         .overrides = {.sets = (const char *const *)sets.items,
                       .set_count = sets.count,
                       .model = command_value(args, "model"),
-                      .threads = threads != NULL ? atoi(threads) : 0},
+                      .threads = threads != NULL ? (int)strtol(threads, NULL, 10) : 0},
         .run_dir = command_value(args, "run-dir"),
         .progress =
             progress != NULL && strcmp(progress, "plain") == 0 ? LAUNCH_PROGRESS_PLAIN : LAUNCH_PROGRESS_OFF,

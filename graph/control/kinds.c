@@ -56,8 +56,8 @@ const char *kind_prefix(void)
 /* Call visit for each folder that holds stage programs, in the order of the search, until it returns true. */
 static bool each_folder(bool (*visit)(const char *folder, void *context), void *context)
 {
-    char *list = must(strdup(getenv("THEA_STAGE_PATH") != NULL ? getenv("THEA_STAGE_PATH") : "")),
-         *rest = list, *folder;
+    const char *path = getenv("THEA_STAGE_PATH");
+    char *list = must(strdup(path != NULL ? path : "")), *rest = list, *folder;
     bool done = false;
     while (!done && (folder = strsep(&rest, ":")) != NULL) done = folder[0] != '\0' && visit(folder, context);
     free(list);

@@ -1,6 +1,7 @@
 /* What is checked once the edges are there: cycles, feedback, splits. */
 #include "graph/control/spec_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ static void report_cycle(struct spec_reader *r, const struct walk *w, size_t aga
 {
     size_t begin = 0, first = 0;
     while (w->path[begin] != again) begin++;
+    assert(begin < w->depth);                 /* it was met again, so it is on the path */
     for (size_t i = begin; i < w->depth; i++) /* begin with the stage that is first in the file */
         if (w->path[i] < w->path[begin + first]) first = i - begin;
     size_t n = w->depth - begin;

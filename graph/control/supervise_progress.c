@@ -64,7 +64,7 @@ static void add_head(const struct supervisor *s, uint64_t now_ns, struct buf *ou
     struct supervisor_totals t = totals_now(s);
     double seconds = (double)(now_ns - s->started_ns) / 1e9;
     char rate[16];
-    buf_printf(out, "%s %llu", s->o->label, (unsigned long long)(t.documents + t.failed));
+    buf_printf(out, "%s %llu", s->o->label, (unsigned long long)t.documents + t.failed);
     if (t.expected > 0) buf_printf(out, "/%llu", (unsigned long long)t.expected);
     buf_add_text(out, " docs");
     if (t.tokens > 0 && seconds > 0)

@@ -2,6 +2,7 @@
 #include "graph/control/supervisor.h"
 #include "graph/json.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@ struct row {
 /* The row of the stage that process i is of; false if an earlier process is of it. */
 static bool stage_row(struct row *row, const struct supervise_result *r, const struct plan *plan, size_t i)
 {
+    assert(i < plan->process_count && plan->processes != NULL);
     *row = (struct row){.first = &plan->processes[i]};
     for (size_t k = 0; k < r->process_count; k++) {
         const struct supervise_process *p = &r->processes[k];
@@ -53,6 +55,7 @@ static int percent(uint64_t part, const struct row *row)
 static void print_row(const struct row *row, int width, const char *note, struct buf *out)
 {
     char rss[16];
+    assert(row->first != NULL);
     buf_printf(out, "%-*.*s  %9zu%4d %%%7d %%%7d %%%10s", width, (int)supervisor_stage_name(row->first),
                row->first->name, row->processes, percent(row->busy, row), percent(row->starved, row),
                percent(row->blocked, row), value_format_bytes(rss, row->peak_rss));

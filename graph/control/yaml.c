@@ -438,7 +438,8 @@ static struct yaml_node *read_node(struct reader *r, int depth)
 
 static struct yaml_node *read_document(struct reader *r)
 {
-    bool begun = next_event(r) && next_event(r); /* stream start; document start or the stream's end */
+    bool begun = next_event(r);       /* stream start */
+    if (begun) begun = next_event(r); /* document start, or the stream's end */
     if (!begun) return NULL;
     if (r->event.type != YAML_DOCUMENT_START_EVENT) {
         struct diag_place place = {r->file, r->first_line, 1, 1};
@@ -451,7 +452,9 @@ static struct yaml_node *read_document(struct reader *r)
     if (!next_event(r)) return NULL;
     struct yaml_node *root = read_node(r, 1);
     if (root == NULL) return NULL;
-    if (next_event(r) && next_event(r) && r->event.type == YAML_DOCUMENT_START_EVENT) {
+    bool more = next_event(r); /* document end */
+    if (more) more = next_event(r);
+    if (more && r->event.type == YAML_DOCUMENT_START_EVENT) {
         struct diag_place place = event_place(r);
         place.length = 3;
         diag_add(r->diags, "E007", place, "put it into a file of its own",

@@ -30,7 +30,7 @@ static thea_rc check_tcp(const char *text, const char *host, struct thea_err *er
 {
     const char *colon = strrchr(host, ':');
     if (colon == NULL || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
-        atol(colon + 1) > 65535 || atol(colon + 1) == 0)
+        strtol(colon + 1, NULL, 10) > 65535 || strtol(colon + 1, NULL, 10) == 0)
         return thea_fail(err, THEA_EUSAGE, "address '%s': no port from 1 to 65535; " ACCEPTED, text);
     size_t n = (size_t)(colon - host);
     bool loopback = (n == 9 && strncmp(host, "localhost", n) == 0) ||
@@ -71,7 +71,7 @@ thea_rc link_address_parse(struct link_address *out, const char *text, struct th
     if (strlen(text) >= sizeof out->url)
         return thea_fail(err, THEA_EUSAGE, "address '%.40s...' has %zu bytes, at most %zu", text,
                          strlen(text), sizeof out->url - 1);
-    strcpy(out->url, text);
+    snprintf(out->url, sizeof out->url, "%s", text);
     char *hash = strchr(out->url, '#');
     if (hash != NULL) {
         if (!parse_identity(out, hash + 1))

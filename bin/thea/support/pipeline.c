@@ -18,7 +18,7 @@ void pipeline_overrides(struct spec_overrides *out, const struct command_args *a
         out->inputs = args->operands + first_input;
         out->input_count = args->operand_count - first_input;
     }
-    if (threads != NULL) out->threads = atoi(threads); /* checked by the command's table */
+    if (threads != NULL) out->threads = (int)strtol(threads, NULL, 10); /* checked by the command's table */
 }
 
 void pipeline_overrides_fini(struct spec_overrides *o)
