@@ -61,8 +61,8 @@ struct region_port {
     bool failed;               /* no memory for a pool: told once, not tried again */
     struct region_link *links;
     /* The frame being made: its slots, and how much of the newest is used. */
-    struct region_held *making; /* seq is not used */
-    size_t making_count, making_cap;
+    struct region_held making[REGION_POOLS_MAX]; /* seq is not used */
+    size_t making_count;
     uint64_t used, total; /* bytes in the last slot; in all slots of this frame */
 };
 

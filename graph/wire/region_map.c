@@ -176,12 +176,12 @@ static thea_rc resolve(struct region_maps *m, struct tensor *t, struct thea_err 
         return thea_fail(err, THEA_EFRAME,
                          "frame: tensor '%s' lies in pool %u, which was not offered on this link", t->name,
                          r->pool);
+    uint64_t end = r->offset + t->size_bytes; /* for the message: it may overflow */
     if (r->slot >= map->slots || r->offset > map->slot_bytes || t->size_bytes > map->slot_bytes - r->offset)
         return thea_fail(err, THEA_EFRAME,
                          "frame: tensor '%s' has bytes %llu to %llu of slot %u, pool %u has %u slots of %llu",
-                         t->name, (unsigned long long)r->offset,
-                         (unsigned long long)(r->offset + t->size_bytes), r->slot, r->pool, map->slots,
-                         (unsigned long long)map->slot_bytes);
+                         t->name, (unsigned long long)r->offset, (unsigned long long)end, r->slot, r->pool,
+                         map->slots, (unsigned long long)map->slot_bytes);
     if (r->generation < map->seen[r->slot])
         return thea_fail(err, THEA_EFRAME,
                          "frame: tensor '%s' has use %llu of slot %u, of which use %llu was seen", t->name,

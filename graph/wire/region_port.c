@@ -28,7 +28,6 @@ void region_port_free(struct region_port *p)
         region_pool_close(p->pools);
         p->pools = next;
     }
-    free(p->making);
     free(p->name);
     free(p);
 }
@@ -141,12 +140,7 @@ static struct region_pool *add_pool(struct region_port *p, uint64_t bytes)
 static void *begin_slot(struct region_port *p, struct region_pool *pool, uint64_t bytes)
 {
     struct region_held h = {.pool = pool};
-    if (!region_pool_take(pool, &h.slot)) return NULL;
-    if (p->making_count == p->making_cap) {
-        p->making_cap = p->making_cap == 0 ? 4 : p->making_cap * 2;
-        p->making = realloc(p->making, p->making_cap * sizeof *p->making);
-        if (p->making == NULL) abort();
-    }
+    if (p->making_count == REGION_POOLS_MAX || !region_pool_take(pool, &h.slot)) return NULL;
     p->making[p->making_count++] = h;
     p->used = bytes;
     p->total += bytes;
