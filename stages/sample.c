@@ -215,7 +215,9 @@ static thea_rc sample_open(struct stage *st, struct thea_err *err)
 static void mark_seen(struct document *d, const int32_t *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (ids[i] >= 0 && (size_t)ids[i] < d->vocab) d->seen[ids[i] / 64] |= (uint64_t)1 << (ids[i] % 64);
+        int32_t id =
+            ((const volatile int32_t *)ids)[i]; /* read once: it may lie in another process's memory */
+        if (id >= 0 && (size_t)id < d->vocab) d->seen[id / 64] |= (uint64_t)1 << (id % 64);
     }
 }
 

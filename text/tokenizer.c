@@ -146,11 +146,13 @@ thea_rc token_decoder_push(struct token_decoder *d, const int32_t *ids, size_t n
     thea_rc rc = THEA_OK;
     for (size_t i = 0; i < n && rc == THEA_OK; i++) {
         size_t len;
-        const char *text = vocab_said(v, ids[i], &len);
+        int32_t id =
+            ((const volatile int32_t *)ids)[i]; /* read once: it may lie in another process's memory */
+        const char *text = vocab_said(v, id, &len);
         if (text == NULL)
-            return thea_fail(err, THEA_EDOC, "token id %d is not in the vocabulary (ids below %zu)", ids[i],
+            return thea_fail(err, THEA_EDOC, "token id %d is not in the vocabulary (ids below %zu)", id,
                              v->size);
-        if (d->skip_special && v->entries[ids[i]].special) continue;
+        if (d->skip_special && v->entries[id].special) continue;
         rc = decoder_push(d->state, text, len, out, err);
     }
     return rc;

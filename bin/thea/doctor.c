@@ -2,6 +2,7 @@
  * if something is. */
 #include "bin/thea/support/command.h"
 #include "graph/control/kinds.h"
+#include "graph/wire/region.h"
 #include "kernels/kernels.h"
 #include "nn/model.h"
 #include "nn/weights/find.h"
@@ -90,6 +91,10 @@ static void check_system(struct report *r)
     say(r, fd >= 0, "memfd",
         fd >= 0 ? "shared memory without names" : "memfd_create is refused here: thea run needs it");
     if (fd >= 0) close(fd);
+    struct thea_err err = {0};
+    thea_rc rc = region_works(&err);
+    snprintf(text, sizeof text, "tensors are copied between stages (slower): %.180s", thea_err_message(&err));
+    say(r, true, "regions", rc == THEA_OK ? "tensors are read in place by the next stage" : text);
     int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     int length = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "thea-doctor-%d", (int)getpid());

@@ -58,6 +58,7 @@ struct region_port {
     struct region_pool *pools; /* newest first; the first gives slots unless it is retired */
     uint32_t last;             /* number of the newest pool ever */
     uint64_t slot_bytes;       /* of the newest pool ever */
+    uint64_t inline_max;       /* REGION_INLINE_MAX, except where it is measured */
     bool failed;               /* no memory for a pool: told once, not tried again */
     struct region_link *links;
     /* The frame being made: its slots, and how much of the newest is used. */

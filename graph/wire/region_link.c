@@ -119,7 +119,7 @@ bool region_link_settled(const struct region_link *l)
 
 static struct region_pool *find_pool(const struct region_link *l, const struct tensor *t)
 {
-    if (!l->open || l->refused || t->size_bytes < REGION_INLINE_MAX) return NULL;
+    if (!l->open || l->refused || t->size_bytes < l->port->inline_max) return NULL;
     for (struct region_pool *pool = l->port->pools; pool != NULL; pool = pool->next)
         if (region_pool_has(pool, t->data))
             return (l->mapped >> pool->number % REGION_POOLS_MAX & 1) != 0 ? pool : NULL;
@@ -174,7 +174,8 @@ struct tensor *region_link_take(struct region_link *l, const struct frame *f, ui
     for (size_t i = 0; i < f->tensor_count; i++) {
         struct tensor *t = &l->tensors[i];
         *t = f->tensors[i];
-        if (!name_region(l, t, seq)) *(t->size_bytes < REGION_INLINE_MAX ? inlined : copied) += t->size_bytes;
+        if (!name_region(l, t, seq))
+            *(t->size_bytes < l->port->inline_max ? inlined : copied) += t->size_bytes;
     }
     return l->tensors;
 }

@@ -15,6 +15,7 @@ struct region_port *region_port_new(const char *name)
 {
     struct region_port *p = calloc(1, sizeof *p);
     if (p == NULL || (p->name = strdup(name)) == NULL) abort();
+    p->inline_max = REGION_INLINE_MAX;
     const char *wish = getenv("THEA_REGIONS");
     p->failed = wish != NULL && strcmp(wish, "off") == 0;
     return p;
@@ -149,7 +150,7 @@ static void *begin_slot(struct region_port *p, struct region_pool *pool, uint64_
 
 void *region_port_buffer(struct region_port *p, size_t bytes)
 {
-    if (bytes < REGION_INLINE_MAX || bytes > FRAME_MAX_BYTES || !region_port_wanted(p)) return NULL;
+    if (bytes < p->inline_max || bytes > FRAME_MAX_BYTES || !region_port_wanted(p)) return NULL;
     uint64_t size = (bytes + REGION_ALIGNMENT - 1) & ~(uint64_t)(REGION_ALIGNMENT - 1);
     struct region_held *last = p->making_count > 0 ? &p->making[p->making_count - 1] : NULL;
     if (last != NULL && last->pool->slot_bytes - p->used >= size) {

@@ -161,8 +161,8 @@ int64_t stage_stream_int(const struct stage_stream *s, const char *key, int64_t 
 
 /* --- output --- */
 /* 64-byte aligned memory for one tensor of the frame being put on `port`, valid until the op returns; reused
- * from call to call. (Later this is shared memory: write results straight into it and nothing is copied.)
- * Several calls give several buffers. */
+ * from call to call. Where the next stage is on this host it is shared memory: write results straight into it
+ * and nothing is copied. Several calls give several buffers. */
 void *stage_buffer(struct stage *st, int port, size_t bytes);
 /* Add a tensor to the frame that leaves on `port` when this op returns. Data must stay valid until then.
  * Ports that nobody reads are ignored. At most FRAME_TENSORS_MAX a frame (assert). */

@@ -17,6 +17,7 @@
 #include "graph/channel.h"
 #include "graph/log.h"
 #include "graph/status.h"
+#include "graph/wire/region.h"
 #include "graph/wire/stage.h"
 #include <signal.h>
 #include <stdio.h>
@@ -89,7 +90,8 @@ struct stage_out {
     size_t tensor_count;
     struct attr attrs[FRAME_ATTRS_MAX];
     struct frame frame;
-    /* Memory of stage_buffer, and of joined passing tensors. */
+    /* Memory of stage_buffer, and of joined passing tensors: shared where a link reads it, else private. */
+    struct region_port *regions; /* NULL: no link reads this port */
     struct stage_memory *buffers;
     size_t buffer_count, buffer_used;
 };

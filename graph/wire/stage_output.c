@@ -18,6 +18,7 @@ void stage_outputs_reset(struct stage *st)
         o->kind_set = o->position_set = false;
         o->tensor_count = 0;
         o->buffer_used = 0;
+        if (o->regions != NULL) region_port_done(o->regions);
     }
 }
 
@@ -27,6 +28,7 @@ void stage_out_fini(struct stage_out *o)
     free(o->buffers);
     free(o->tensors);
     free(o->shape);
+    region_port_free(o->regions);
 }
 
 /* --- called by ops --- */
@@ -40,6 +42,8 @@ static struct stage_out *out_of(struct stage *st, int port)
 void *stage_buffer(struct stage *st, int port, size_t bytes)
 {
     struct stage_out *o = out_of(st, port);
+    void *shared = o->regions != NULL ? region_port_buffer(o->regions, bytes) : NULL;
+    if (shared != NULL) return shared;
     if (o->buffer_used == o->buffer_count) {
         o->buffers = realloc(o->buffers, (o->buffer_count + 1) * sizeof *o->buffers);
         if (o->buffers == NULL) abort();
