@@ -32,7 +32,7 @@ static void add_number(struct words *w, const char *option, size_t n)
 /* --- links --- */
 
 /* Links to the replicas of one consumer: one --out among whose addresses the streams are shared out. */
-static bool same_group(const struct plan *p, const struct plan_link *a, const struct plan_link *b)
+bool plan_same_group(const struct plan *p, const struct plan_link *a, const struct plan_link *b)
 {
     const struct plan_process *to_a = &p->processes[a->to], *to_b = &p->processes[b->to];
     return a->from == b->from && a->feedback == b->feedback && to_a->stage == to_b->stage &&
@@ -43,7 +43,7 @@ static bool same_group(const struct plan *p, const struct plan_link *a, const st
 static bool is_first_of_group(const struct plan *p, size_t link)
 {
     for (size_t i = 0; i < link; i++)
-        if (!p->links[i].gone && same_group(p, &p->links[i], &p->links[link])) return false;
+        if (!p->links[i].gone && plan_same_group(p, &p->links[i], &p->links[link])) return false;
     return true;
 }
 
@@ -72,7 +72,7 @@ static void add_out(const struct plan *p, size_t first, struct words *w)
     struct buf addresses = {0};
     size_t n = 0;
     for (size_t i = first; i < p->link_count; i++)
-        if (!p->links[i].gone && same_group(p, &p->links[i], link))
+        if (!p->links[i].gone && plan_same_group(p, &p->links[i], link))
             buf_printf(&addresses, "%s%s", n++ > 0 ? "," : "", p->links[i].address);
     add_word(w, "--out");
     add_word(w, "%s=%s%s", link->feedback ? "feedback" : link->from_port,

@@ -13,13 +13,14 @@ struct plan_process *plan_add_process(struct plan *p, size_t stage, size_t part,
 size_t plan_process_at(const struct plan *p, size_t stage, size_t part, size_t replica); /* SIZE_MAX: none */
 
 /* plan_links.c */
-void plan_add_links(struct plan *p, const size_t *order); /* all of them, stages in this order */
-/* All links between this process and others that are there. */
-void plan_add_links_of(struct plan *p, size_t process);
-/* Does a process of the stage have more links than a process can have, or one of those around it? */
+/* All links that begin or end at a process from index `first` on. Stages in this order; NULL: the file's. */
+void plan_add_links(struct plan *p, const size_t *order, size_t first);
+/* Errors: THEA_ECONFIG, a process with more links than it can have. */
 THEA_CHECK thea_rc plan_check_links(const struct plan *p, struct thea_err *err);
 
 /* plan_argv.c */
+/* Do two links lead from one output to replicas of one consumer? */
+bool plan_same_group(const struct plan *p, const struct plan_link *a, const struct plan_link *b);
 void plan_make_argv(struct plan *p, size_t process); /* and env; anew if it had them */
 
 #endif

@@ -23,9 +23,9 @@ static void add_link(struct plan *p, size_t from, size_t to, const char *out, co
     link->address = buf_take(&address);
 }
 
-/* One edge between parts of stages; `only`: SIZE_MAX, or the process that its links begin or end at. */
+/* One edge between parts of stages. Its links begin or end at a process from index `first` on. */
 struct joint {
-    size_t from, from_part, to, to_part, only;
+    size_t from, from_part, to, to_part, first;
     const char *out, *in;
     bool feedback;
 };
@@ -39,8 +39,7 @@ static void add_joint(struct plan *p, const struct joint *j)
         for (size_t b = 0; b < count; b++) {
             const struct plan_process *to = &p->processes[b];
             if (to->stage != j->to || to->part != j->to_part || to->gone) continue;
-            if (j->only == SIZE_MAX || j->only == a || j->only == b)
-                add_link(p, a, b, j->out, j->in, j->feedback);
+            if (a >= j->first || b >= j->first) add_link(p, a, b, j->out, j->in, j->feedback);
         }
     }
 }
@@ -51,30 +50,24 @@ static size_t last_part(const struct plan *p, size_t stage)
 }
 
 /* What leaves a stage: between its parts, then its edges, or those of its edges that lead back. */
-static void add_stage_links(struct plan *p, size_t stage, bool feedback, size_t only)
+static void add_stage_links(struct plan *p, size_t stage, bool feedback, size_t first)
 {
     const struct spec *s = p->spec;
     for (size_t part = 0; part < last_part(p, stage) && !feedback; part++)
-        add_joint(p, &(struct joint){stage, part, stage, part + 1, only, "residual", "residual", false});
+        add_joint(p, &(struct joint){stage, part, stage, part + 1, first, "residual", "residual", false});
     for (size_t e = 0; e < s->edge_count; e++) {
         const struct spec_edge *edge = &s->edges[e];
         if (edge->from == stage && edge->feedback == feedback)
-            add_joint(p, &(struct joint){stage, last_part(p, stage), edge->to, 0, only, edge->from_port,
+            add_joint(p, &(struct joint){stage, last_part(p, stage), edge->to, 0, first, edge->from_port,
                                          edge->to_port, feedback});
     }
 }
 
-void plan_add_links(struct plan *p, const size_t *order)
+void plan_add_links(struct plan *p, const size_t *order, size_t first)
 {
     for (int feedback = 0; feedback < 2; feedback++)
         for (size_t i = 0; i < p->spec->stage_count; i++)
-            add_stage_links(p, order[i], feedback != 0, SIZE_MAX);
-}
-
-void plan_add_links_of(struct plan *p, size_t process)
-{
-    for (int feedback = 0; feedback < 2; feedback++)
-        for (size_t i = 0; i < p->spec->stage_count; i++) add_stage_links(p, i, feedback != 0, process);
+            add_stage_links(p, order != NULL ? order[i] : i, feedback != 0, first);
 }
 
 /* --- limits --- */
