@@ -1,12 +1,15 @@
 # Collecting folders: libraries, registries made from file names, stage programs.
 
-# thea_library(name FOLDERS f… LIBS l…): static library thea_<name> of all .c and .cc files in the folders (not below them).
+# thea_library(name FOLDERS f… EXCLUDE file… LIBS l…): static library thea_<name> of all .c and .cc files in the folders (not below them).
 function(thea_library name)
-  cmake_parse_arguments(ARG "" "" "FOLDERS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "FOLDERS;EXCLUDE;LIBS" ${ARGN})
   set(sources "")
   foreach(folder ${ARG_FOLDERS})
     file(GLOB found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c ${CMAKE_SOURCE_DIR}/${folder}/*.cc)
     list(APPEND sources ${found})
+  endforeach()
+  foreach(file ${ARG_EXCLUDE})
+    list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/${file})
   endforeach()
   if(NOT sources) # a folder that has only headers yet
     file(WRITE ${CMAKE_BINARY_DIR}/generated/empty_${name}.c "typedef int thea_empty_${name};\n")
