@@ -11,6 +11,8 @@
 enum { LONG = 32768, SHORT = 8192, PARTS = 2 };
 /* thea-mini: 2 kv heads of 32, keys and values, f32, in each attention block. Blocks 2, 5 and 8 attend. */
 enum { KV_BYTES_PER_BLOCK = 2 * 32 * 2 * 4 };
+/* Both runs stream the same number of chunks; how full the windows are at the peak is chance, by a frame. */
+enum { FRAME_BYTES = 512 * 128 * 4 };
 
 struct memory {
     int64_t peak[PARTS];
@@ -41,25 +43,27 @@ static int attention_blocks(const struct json_node *run, const char *name)
     return count;
 }
 
-static struct memory score(int tokens)
+/* `documents` of `tokens` each, one after the other, through the two parts. */
+static struct memory score(int documents, int tokens)
 {
     struct run_result r;
     struct memory m;
     char *dir = run_temp_dir(), path[256];
     run_shell(
         &r, NULL, 280,
-        "awk 'BEGIN {printf \"{\\\"id\\\": \\\"long\\\", \\\"tokens\\\": [1\"; for (i = 1; i < %d; i++) "
-        "printf \", %%d\", 300 + (i * 7919) %% 3000; print \"]}\"}' >%s/ids.jsonl\n"
+        "awk 'BEGIN {for (d = 0; d < %d; d++) {printf \"{\\\"id\\\": \\\"long%%d\\\", \\\"tokens\\\": [1\", "
+        "d; for (i = 1; i < %d; i++) "
+        "printf \", %%d\", 300 + (i * 7919) %% 3000; print \"]}\"}}' >%s/ids.jsonl\n"
         "cat >%s/long.yaml <<'END'\n"
         "name: long\nmodel: thea-mini\nstages:\n  load:   {kind: load, format: tokens, paths: [ids.jsonl]}\n"
         "  layers: {kind: layers, from: load, split: 2, chunk: 512}\n  score:  {kind: score, from: layers}\n"
         "  write:  {kind: write, from: score, format: jsonl}\nEND\nthea run %s/long.yaml -q --run-dir %s/run",
-        tokens, dir, dir, dir, dir);
+        documents, tokens, dir, dir, dir, dir);
     cr_assert_eq(r.status, 0, "%s", buf_text(&r.err));
     struct json_node *record = NULL, *report = NULL, *run = NULL;
     struct thea_err err = {0};
-    cr_assert_eq(json_parse(&record, buf_text(&r.out), r.out.len, "record", &err), THEA_OK, "%s",
-                 err.message);
+    cr_assert_eq(json_parse(&record, buf_text(&r.out), strcspn(buf_text(&r.out), "\n"), "record", &err),
+                 THEA_OK, "%s", err.message);
     cr_expect_eq(json_int_or(record, "tokens", 0), tokens);
     cr_expect_gt(json_number_or(record, "perplexity", 0), 1);
     snprintf(path, sizeof path, "%s/run/report.json", dir);
@@ -82,7 +86,7 @@ static struct memory score(int tokens)
 #ifndef __SANITIZE_ADDRESS__ /* the sanitizer's own memory is in the RSS, too */
 Test(long_context, memory_grows_by_the_kv_cache_alone_from_8k_to_32k_tokens, .timeout = 600)
 {
-    struct memory small = score(SHORT), large = score(LONG);
+    struct memory small = score(LONG / SHORT, SHORT), large = score(1, LONG);
     for (int p = 0; p < PARTS; p++) {
         int64_t grown = large.peak[p] - small.peak[p];
         int64_t kv = (int64_t)(LONG - SHORT) * KV_BYTES_PER_BLOCK * large.attention_blocks[p];
@@ -91,15 +95,15 @@ Test(long_context, memory_grows_by_the_kv_cache_alone_from_8k_to_32k_tokens, .ti
             "layers/%d: peak RSS %lld kB at 8k, %lld kB at 32k; the KV cache of %d blocks grew by %lld kB\n",
             p, (long long)small.peak[p] / 1024, (long long)large.peak[p] / 1024, large.attention_blocks[p],
             (long long)kv / 1024);
-        cr_expect_leq(grown, kv + kv / 50 + (1 << 20), "layers/%d grew by %lld bytes, its KV cache by %lld",
-                      p, (long long)grown, (long long)kv);
+        cr_expect_leq(grown, kv + FRAME_BYTES, "layers/%d grew by %lld bytes, its KV cache by %lld", p,
+                      (long long)grown, (long long)kv);
     }
 }
 #else
 /* Under the sanitizer the documents must still score. */
 Test(long_context, long_documents_score, .timeout = 600)
 {
-    struct memory m = score(SHORT);
+    struct memory m = score(1, SHORT);
     for (int p = 0; p < PARTS; p++) cr_expect_gt(m.peak[p], 0);
 }
 #endif

@@ -104,7 +104,7 @@ static void print_end(const struct launch *l, const struct supervise_result *r, 
 static void save_report(struct rundir *run, const struct json_node *report)
 {
     struct thea_err err;
-    char *text = json_print(report, 2, 0);
+    char *text = json_print(report, 2, 9);
     if (rundir_write(run, "report.json", text, strlen(text), &err) != THEA_OK)
         thea_warning("%s", thea_err_message(&err));
     free(text);
@@ -114,7 +114,7 @@ static int conclude(const struct launch *l, struct rundir *run, const struct sup
                     const struct plan *plan)
 {
     struct json_node *report = supervise_report_json(r, plan);
-    char *line = json_print(report, 0, 0);
+    char *line = json_print(report, 0, 9);
     save_report(run, report);
     print_end(l, r, plan, line);
     free(line);
