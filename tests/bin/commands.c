@@ -69,6 +69,26 @@ Test(models, a_model_without_tokenizer_takes_token_ids_alone)
     run_result_fini(&r);
 }
 
+Test(help, of_every_command_fits_80_columns_and_40_lines)
+{
+    struct run_result r =
+        in_copy(0, "for c in $(thea --help | sed -n '/^commands/,/^$/s/^  \\([a-z]*\\) .*/\\1/p'); do "
+                   "echo \"== $c\"; thea $c --help; done; thea --help | sed 's/^$/== /'");
+    size_t lines = 0, commands = 0;
+    for (const char *line = buf_text(&r.out); *line != '\0'; line += strcspn(line, "\n") + 1) {
+        size_t n = strcspn(line, "\n"), columns = 0;
+        for (size_t i = 0; i < n; i++) columns += ((unsigned char)line[i] & 0xC0) != 0x80;
+        cr_expect_leq(columns, 80, "%.*s", (int)n, line);
+        bool next = strncmp(line, "== ", 3) == 0;
+        commands += next;
+        lines = next ? 0 : lines + 1;
+        cr_expect_leq(lines, 40);
+    }
+    cr_expect_geq(commands, 14);
+    cr_expect_null(strstr(buf_text(&r.out), "--markdown"), "docs/update alone needs it");
+    run_result_fini(&r);
+}
+
 Test(help, a_page_is_found_by_the_name_that_other_pages_give_it)
 {
     struct run_result r = in_copy(0, "thea help thea-run --roff; thea help thea-layers --roff");

@@ -13,7 +13,7 @@ struct command_option {
     value_type type;      /* VALUE_BOOL takes no value (--name, --no-name) */
     const char *argument; /* "DIR", for help; NULL for VALUE_BOOL; "[=json]": may be left out, then it is the
                              first choice */
-    const char *meaning;
+    const char *meaning;  /* NULL: for this tree's own tools, not offered to people */
     const char *const *choices; /* VALUE_CHOICE */
 };
 

@@ -104,7 +104,7 @@ static void command_cases(struct buf *out, const struct command *c, char **kinds
     command_values(out, c, command_common_options);
     buf_printf(out, "    \"%s \"*) case $cur in\n      -*) files=\"\"; words=\"", c->name);
     for (const struct command_option *o = c->options; o != NULL && o->name != NULL; o++)
-        buf_printf(out, "--%s ", o->name);
+        if (o->meaning != NULL) buf_printf(out, "--%s ", o->name);
     for (const struct command_option *o = command_common_options; o->name != NULL; o++)
         buf_printf(out, "--%s ", o->name);
     bool files = add_operands(&words, c->operands != NULL ? c->operands : "", kinds);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { HELP_WIDTH = 80, OPTION_COLUMN = 30, EXAMPLE_COLUMN = 42, EXAMPLE_BELOW = 6 };
+
 /* What a word of the tables takes on a terminal: characters, not bytes. */
 static int columns(const char *text)
 {
@@ -33,27 +35,73 @@ static void option_head(struct buf *out, const struct command_option *o)
     if (o->argument != NULL) buf_printf(out, " %s", o->argument);
 }
 
+/* Words of `text` in lines of at most HELP_WIDTH columns, the first from column `at` on, the others from
+ * `indent` on. A single newline is a space; an empty line and a line that begins with a space stay. */
+static void add_wrapped(struct buf *out, const char *text, int at, int indent)
+{
+    bool first = true;
+    while (*text != '\0') {
+        size_t n = strcspn(text, " \n");
+        char *word = strndup(text, n);
+        if (word == NULL) abort();
+        if (!first && at + 1 + columns(word) > HELP_WIDTH) {
+            buf_add_char(out, '\n');
+            for (at = 0; at < indent; at++) buf_add_char(out, ' ');
+        } else if (!first) {
+            buf_add_char(out, ' ');
+            at++;
+        }
+        buf_add_text(out, word);
+        at += columns(word);
+        first = false;
+        free(word);
+        text += n;
+        if (text[0] == '\n' && (text[1] == '\n' || text[1] == ' ')) {
+            buf_add_char(out, '\n');
+            at = 0;
+            first = true;
+            while (*++text == '\n') buf_add_char(out, '\n');
+            for (; *text == ' '; text++, at++) buf_add_char(out, ' ');
+            continue;
+        }
+        text += *text != '\0';
+    }
+    buf_add_char(out, '\n');
+}
+
 static void option_rows(struct buf *out, const struct command_option *options)
 {
     for (const struct command_option *o = options; o != NULL && o->name != NULL; o++) {
+        if (o->meaning == NULL) continue; /* for this tree's own tools */
         struct buf head = {0};
         option_head(&head, o);
         buf_printf(out, "  %s", buf_text(&head));
-        pad(out, 2 + columns(buf_text(&head)), 30);
-        buf_printf(out, "%s\n", o->meaning);
+        int written = 2 + columns(buf_text(&head));
+        pad(out, written, OPTION_COLUMN);
+        add_wrapped(out, o->meaning, written < OPTION_COLUMN ? OPTION_COLUMN : written + 1, OPTION_COLUMN);
         buf_fini(&head);
     }
 }
 
-/* An example is "command   what it does": two or more spaces between. */
+/* An example is "command   what it does": two or more spaces between. What does not fit beside the command
+ * goes below it. */
 static void example_row(struct buf *out, const char *example)
 {
     const char *gap = strstr(example, "   ");
     int length = gap != NULL ? (int)(gap - example) : (int)strlen(example);
     buf_printf(out, "  %.*s", length, example);
     if (gap != NULL) {
-        pad(out, 2 + length, 50);
-        buf_add_text(out, gap + strspn(gap, " "));
+        const char *text = gap + strspn(gap, " ");
+        int column = 2 + length < EXAMPLE_COLUMN ? EXAMPLE_COLUMN : 2 + length + 1;
+        if (column + columns(text) > HELP_WIDTH) {
+            buf_add_char(out, '\n');
+            column = EXAMPLE_BELOW;
+            pad(out, 0, EXAMPLE_BELOW);
+        } else {
+            pad(out, 2 + length, EXAMPLE_COLUMN);
+        }
+        add_wrapped(out, text, column, column);
+        return;
     }
     buf_add_char(out, '\n');
 }
@@ -62,7 +110,7 @@ void manual_command(struct buf *out, const struct command *c)
 {
     buf_printf(out, "thea %s: %s\n\nusage  thea %s [OPTION…] %s\n", c->name, c->summary, c->name,
                c->operands != NULL ? c->operands : "");
-    if (c->description != NULL) buf_printf(out, "\n%s\n", c->description);
+    if (c->description != NULL) buf_add_char(out, '\n'), add_wrapped(out, c->description, 0, 0);
     buf_add_text(out, "\noptions\n");
     option_rows(out, c->options);
     option_rows(out, command_common_options);
@@ -79,7 +127,8 @@ static void kind_rows(struct buf *out)
         struct thea_err err;
         if (kind_find(&program, kinds[i], ".", &err) == THEA_OK &&
             kind_describe(&table, program, NULL, &err) == THEA_OK) {
-            buf_printf(out, "  %-12s %s\n", kinds[i], json_text_or(table, "summary", ""));
+            buf_printf(out, "  %-12s ", kinds[i]);
+            add_wrapped(out, json_text_or(table, "summary", ""), 15, 15);
         }
         free(program);
     }
@@ -88,17 +137,18 @@ static void kind_rows(struct buf *out)
 
 void manual_overview(struct buf *out)
 {
-    buf_add_text(out, "thea runs neural networks as Unix processes: pipelines of stages that stream long "
-                      "documents through a model.\n\n"
+    buf_add_text(out, "thea runs neural networks as Unix processes: pipelines of stages that stream\n"
+                      "long documents through a model.\n\n"
                       "usage  thea COMMAND [OPTION…] [OPERAND…]\n       thea KIND [OPTION…]           a "
                       "stage as a filter: frames in, frames out\n\n"
                       "commands\n");
-    for (size_t i = 0; commands[i] != NULL; i++)
-        buf_printf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        buf_printf(out, "  %-12s ", commands[i]->name);
+        add_wrapped(out, commands[i]->summary, 15, 15);
+    }
     buf_add_text(out, "\nkinds of stages\n");
     kind_rows(out);
-    buf_add_text(out, "\nexamples\n  thea run score ~/notes           bits per byte of your files, and their "
-                      "most surprising lines\n"
+    buf_add_text(out, "\nexamples\n  thea run score ~/notes           bits per byte of your files\n"
                       "  thea generate \"The pipeline\"     let a model write\n"
                       "  thea COMMAND --help              options and examples of each\n");
 }
@@ -134,6 +184,7 @@ void manual_roff_head(struct buf *out, const char *title, const char *section, c
 static void roff_options(struct buf *out, const struct command_option *options)
 {
     for (const struct command_option *o = options; o != NULL && o->name != NULL; o++) {
+        if (o->meaning == NULL) continue;
         struct buf head = {0};
         option_head(&head, o);
         buf_add_text(out, ".TP\n.B ");
