@@ -209,6 +209,9 @@ bool stage_committed(const struct stage *st, uint64_t stream);
 bool stage_comes_again(const struct stage_stream *s);
 /* A sink: so many streams come of a source, UINT64_MAX while nobody knows. Ids are source << 40 | index. */
 uint64_t stage_total(const struct stage *st, unsigned source);
+/* A sink, in open(): what it prints cannot be taken back (a pipe, a terminal, a table), so its death ends the
+ * run. */
+void stage_final(struct stage *st);
 /* A sink: does the run only drain? Then what is not whole stays for `thea run --resume`. */
 bool stage_unfinished(const struct stage *st);
 

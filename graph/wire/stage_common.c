@@ -25,6 +25,8 @@ typedef enum {
     COMMON_EPOCH,
     COMMON_CONTROL,
     COMMON_RUN_DIR,
+    COMMON_IN_FLIGHT,
+    COMMON_REPLICA,
     COMMON_COUNT,
 } common_id;
 
@@ -33,7 +35,8 @@ static const struct stage_common commons[] = {
     [COMMON_NAME] = {"name", 0, "NAME", "its name in messages and pipelines"},
     [COMMON_THREADS] = {"threads", 0, "N", "threads to compute with (THEA_THREADS, else 1)"},
     [COMMON_IN] = {"in", 0, "PORT=ADDRESS", "read an input from a link, not from stdin; repeatable"},
-    [COMMON_OUT] = {"out", 0, "PORT=ADDRESS", "write an output to a link, not to stdout; repeatable"},
+    [COMMON_OUT] = {"out", 0, "PORT=ADDRESS",
+                    "write an output to a link, not to stdout; repeatable; by comma: replicas of one reader"},
     [COMMON_EMIT] = {"emit", 0, "PORT[,PORT]", "outputs that leave on stdout"},
     [COMMON_WINDOW] = {"window", 0, "N", "frames an incoming link may hold (8)"},
     [COMMON_SOURCE] = {"source", 0, "N", "number of this source, where a pipeline has several (0)"},
@@ -49,6 +52,8 @@ static const struct stage_common commons[] = {
     [COMMON_EPOCH] = {"epoch", 0, "N", NULL},
     [COMMON_CONTROL] = {"control", 0, "FD", NULL},
     [COMMON_RUN_DIR] = {"run-dir", 0, "DIR", NULL},
+    [COMMON_IN_FLIGHT] = {"in-flight", 0, "N", NULL},
+    [COMMON_REPLICA] = {"replica", 0, "N", NULL},
 };
 
 static size_t count_outputs(const struct stage_ops *ops)
@@ -65,7 +70,8 @@ static bool offered(const struct stage_ops *ops, common_id id)
     case COMMON_WINDOW: return ops->inputs != NULL;
     case COMMON_OUT: return ops->outputs != NULL;
     case COMMON_EMIT: return count_outputs(ops) > 1;
-    case COMMON_SOURCE: return ops->inputs == NULL;
+    case COMMON_SOURCE:
+    case COMMON_IN_FLIGHT: return ops->inputs == NULL;
     default: return true;
     }
 }
@@ -88,6 +94,11 @@ static const char *keep(struct stage_command *c, const char *text, size_t len)
     if (c->texts.items == NULL || copy == NULL) abort();
     c->texts.items[c->texts.count++] = copy;
     return copy;
+}
+
+const char *stage_command_keep(struct stage_command *c, const char *text)
+{
+    return keep(c, text, strlen(text));
 }
 
 static thea_rc take_int(int64_t *out, const char *option, const char *text, double min, double max,
@@ -130,6 +141,24 @@ static struct stage_endpoint feedback_endpoint(const struct stage_port *outputs,
     return e;
 }
 
+/* One --in or --out: PORT=ADDRESS; several addresses by comma are links of one group. */
+static void add_endpoints(struct stage *st, struct stage_endpoints *list, struct stage_endpoint e,
+                          const char *addresses, bool may_group)
+{
+    const char *rest = addresses;
+    e.group = list->count > 0 ? list->items[list->count - 1].group + 1 : 0;
+    e.first = true;
+    do {
+        size_t len = may_group ? strcspn(rest, ",") : strlen(rest);
+        list->items = realloc(list->items, (list->count + 1) * sizeof *list->items);
+        if (list->items == NULL) abort();
+        e.address = keep(&st->command, rest, len);
+        list->items[list->count++] = e;
+        e.first = false;
+        rest += len + (rest[len] == ',');
+    } while (*rest != '\0');
+}
+
 static thea_rc take_endpoint(struct stage *st, struct stage_endpoints *list, const char *option,
                              const struct stage_port *ports, const char *text, struct thea_err *err)
 {
@@ -138,17 +167,16 @@ static thea_rc take_endpoint(struct stage *st, struct stage_endpoints *list, con
         return thea_fail(err, THEA_EUSAGE,
                          "--%s '%s': PORT=ADDRESS is accepted, such as %s=abstract://thea-5c1e77a09b3d2f18-1",
                          option, text, ports[0].name);
-    const char *name = keep(&st->command, text, (size_t)(equals - text));
-    struct stage_endpoint e = {.port = stage_find_port(ports, name),
-                               .address = keep(&st->command, equals + 1, strlen(equals + 1))};
-    if (ports == st->ops->outputs && strcmp(name, "feedback") == 0) e = feedback_endpoint(ports, e);
+    const char *name = keep(&st->command, text, (size_t)(equals - text)), *addresses = equals + 1;
+    bool out = ports == st->ops->outputs;
+    struct stage_endpoint e = {.port = stage_find_port(ports, name)};
+    if (out && strcmp(name, "feedback") == 0) e = feedback_endpoint(ports, e);
     if (e.port < 0) {
         fail_port(err, option, st->ops, ports, name);
         return THEA_EUSAGE;
     }
-    list->items = realloc(list->items, (list->count + 1) * sizeof *list->items);
-    if (list->items == NULL) abort();
-    list->items[list->count++] = e;
+    e.by_hash = out && strncmp(addresses, "hash:", 5) == 0;
+    add_endpoints(st, list, e, addresses + (e.by_hash ? 5 : 0), out);
     return THEA_OK;
 }
 
@@ -205,6 +233,14 @@ static thea_rc take_number(struct stage_command *c, common_id id, const char *te
     case COMMON_CONTROL:
         rc = take_int(&n, "--control", text, 0, INT32_MAX, err);
         c->control_fd = (int)n;
+        break;
+    case COMMON_IN_FLIGHT:
+        rc = take_int(&n, "--in-flight", text, 1, 65536, err);
+        c->in_flight = (int)n;
+        break;
+    case COMMON_REPLICA:
+        rc = take_int(&n, "--replica", text, 0, 65535, err);
+        c->replica = (int)n;
         break;
     case COMMON_INCARNATION:
         rc = take_int(&n, "--incarnation", text, 0, UINT32_MAX, err);

@@ -19,6 +19,7 @@ thea_rc stage_init(struct stage *st, const struct stage_ops *ops, int argc, char
 {
     *st = (struct stage){.ops = ops, .name = ops->kind, .trace_fd = -1};
     st->described = stage_describe_new();
+    stage_replay_init(st);
     st->in_count = count_ports(ops->inputs);
     st->out_count = count_ports(ops->outputs);
     for (int i = 0; i < st->in_count; i++) st->in[i].port = &ops->inputs[i];
@@ -74,6 +75,8 @@ void stage_fini(struct stage *st)
     for (size_t i = 0; i < st->skip_count; i++) free(st->skips[i].reason);
     free(st->skips);
     stage_describe_free(st->described);
+    stage_replay_fini(st);
+    stage_control_close(st);
     stage_options_fini(st);
     stage_command_fini(&st->command);
 }

@@ -5,17 +5,21 @@
  *   stage_command.c  the whole command line           stage_output.c  what ops put, made into frames
  *   stage_help.c     --help, --describe               stage_step.c    one input frame, one op
  *   stage_ports.c    what is connected, what fits     stage_io.c      links, stdin, stdout
- *   stage_core.c     from table to open, and close    stage_loop.c    the loop
- *   stage_control.c  what a supervisor says, and we
+ *   stage_core.c     from table to open, and close    stage_source.c  a source's op
+ *   stage_control.c  what a supervisor says           stage_outlets.c to which links a frame goes
+ *   stage_tell.c     what it is told                  stage_route.c   which of several replicas gets a stream
+ *   stage_replay.c   which stream a source sends next stage_loop.c    the loop
+ *   stage_epoch.c    forgetting, when a process died stage_relink.c  links that come and go
  *
- * Invariant: the core (all but stage_io, stage_stdio, stage_loop, stage_main) touches no descriptor. Frames
- * go out through struct stage_transport. */
+ * Invariant: the core (all but stage_io, stage_outlets, stage_stdio, stage_loop, stage_main) touches no
+ * descriptor but the control channel's. Frames go out through struct stage_transport. */
 #ifndef GRAPH_WIRE_STAGE_CORE_H
 #define GRAPH_WIRE_STAGE_CORE_H
 
 #include "graph/buf.h"
 #include "graph/channel.h"
 #include "graph/log.h"
+#include "graph/ranges.h"
 #include "graph/status.h"
 #include "graph/wire/region.h"
 #include "graph/wire/stage.h"
@@ -34,9 +38,12 @@ enum {
 /* --- command line --- */
 struct stage_endpoint {
     int port;
-    bool feedback;
+    bool feedback; /* the link that leads back to the head of a loop */
+    bool by_hash;  /* streams are shared out by their ids, not by load: all who send to the group agree */
+    bool first;    /* of its group */
+    size_t group;  /* links that one --out names, by comma, share the port's streams out among them */
     const char *address;
-}; /* feedback: the link that leads back to the head of a loop */
+};
 struct stage_endpoints {
     struct stage_endpoint *items;
     size_t count;
@@ -47,7 +54,7 @@ struct stage_command {
     int loudness; /* -q: -1, -v: 1, -vv: 2 */
     thea_color color;
     const char *name;
-    int threads, window, source;
+    int threads, window, source, in_flight, replica;
     int parent, status_fd, control_fd; /* 0, -1, -1: nobody's child */
     const char *run_dir;               /* NULL: by hand */
     uint64_t epoch;
@@ -136,6 +143,58 @@ struct stage_stream {
     uint64_t position; /* one past the newest input row */
     uint64_t trace_id, created_ns;
     uint32_t attempt, origin;
+    bool again;     /* it is dropped, and will come again */
+    bool aside;     /* its error frame gives it up */
+    bool cancelled; /* its error frame takes it back: the run drains */
+};
+
+/* --- runs that survive crashes --- */
+#define STAGE_NONE UINT64_MAX
+enum { STAGE_IN_FLIGHT = 16 };
+
+struct stage_known_total {
+    unsigned source;
+    uint64_t streams;
+};
+
+/* What the supervisor has said, obeyed between two ops, and what it has not been told yet. */
+struct stage_control {
+    struct channel *channel; /* NULL: nobody supervises */
+    uint64_t heard_ns;       /* when we last listened */
+    uint64_t epoch;          /* the highest heard of, from the supervisor or a link */
+    bool draining, finishing;
+    bool news;  /* for tick() */
+    bool final; /* a sink that cannot take back what it prints */
+    bool enough_told, backlog_told;
+    struct ranges committed; /* a sink's own; for a source: in every sink */
+    struct ranges owed;      /* of those, not told */
+    struct ranges aside;     /* a sink's: given up */
+    struct stage_known_total *totals;
+    size_t total_count;
+    struct json_node **orders; /* about links and taps: for the loop */
+    size_t order_count;
+};
+
+/* A stream that was tried more than once, or is given up. */
+struct stage_try {
+    uint64_t stream;
+    uint32_t attempt;
+    char *aside; /* why it is given up; NULL: it is not */
+    int64_t tries;
+};
+
+/* A source's streams: what is in flight, what is next. */
+struct stage_replay {
+    struct ranges open; /* sent in this epoch, not committed */
+    uint64_t at;        /* the index that source() would start next; STAGE_NONE: only seek() can tell it */
+    uint64_t aim;       /* the index that it is to start */
+    uint64_t started;   /* one past the highest index started here */
+    uint64_t total;     /* indices there are; STAGE_NONE: not known */
+    uint64_t told;      /* how many the supervisor was told of */
+    uint64_t only;      /* this stream alone; STAGE_NONE: any */
+    bool paused, abandon;
+    struct stage_try *tries;
+    size_t try_count;
 };
 
 /* The frames that one op put, one a port (NULL: none), on their way out. May wait for byte credit; never for
@@ -179,7 +238,9 @@ struct stage {
     frame_kind closing_kind;
     bool opened, sent, enough, source_done, on_terminal;
     struct stage_transport transport;
-    struct channel *control;  /* NULL: nobody supervises */
+    struct stage_control control;
+    struct stage_replay replay; /* a source's */
+    uint64_t epoch;
     struct status_page *page; /* never NULL once open */
     struct stage_skip *skips;
     size_t skip_count;
@@ -217,6 +278,7 @@ int stage_common_find(const struct stage_ops *ops, const char *name, size_t len)
 int stage_common_letter(char letter);                                             /* -1 if none */
 bool stage_common_takes_value(int id);
 THEA_CHECK thea_rc stage_common_take(struct stage *st, int id, const char *text, struct thea_err *err);
+const char *stage_command_keep(struct stage_command *c, const char *text); /* a copy that lives as long */
 THEA_CHECK thea_rc stage_common_threads(
     struct stage_command *c, struct thea_err *err); /* THEA_THREADS, where --threads says nothing */
 
@@ -236,9 +298,56 @@ bool stage_has_feedback(const struct stage *st);  /* a connected feedback input 
 THEA_CHECK thea_rc stage_check_frame(const struct stage *st, uint32_t ports, const struct frame *f,
                                      struct thea_err *err);
 
-/* stage_control.c: what a supervisor and this process say to each other */
+/* stage_control.c: what a supervisor says */
+static inline bool stage_supervised(const struct stage *st)
+{
+    return st->control.channel != NULL;
+}
 THEA_CHECK thea_rc stage_control_open(struct stage *st, struct thea_err *err);
 void stage_control_close(struct stage *st);
+/* Take in what the supervisor has said. Cheap: listens once a millisecond, or at once with `now`. Nothing is
+ * obeyed that would disturb a running op. Errors: THEA_ECLOSED (the supervisor is gone), THEA_EFRAME. */
+THEA_CHECK thea_rc stage_control_hear(struct stage *st, bool now, struct thea_err *err);
+
+/* stage_tell.c: what a supervisor is told; without one all of this does nothing */
+void stage_tell_ready(struct stage *st);
+void stage_tell_commits(struct stage *st); /* those owed */
+void stage_tell_failed(struct stage *st, const struct stage_stream *s);
+void stage_tell_held(struct stage *st, uint64_t stream); /* whole, but it waits for its turn */
+void stage_tell_total(struct stage *st, uint64_t streams);
+void stage_tell_done(
+    struct stage *st); /* eof of this epoch: a sink has written all, others have passed it on */
+void stage_tell_enough(struct stage *st);                                     /* once */
+void stage_tell_link(struct stage *st, const char *did, const char *address); /* "linked", "left" */
+void stage_tell_link_down(struct stage *st, uint32_t number);
+
+/* stage_epoch.c: forgetting, when a process died */
+bool stage_epoch_due(const struct stage *st);
+void stage_epoch_heard(struct stage *st, uint64_t epoch); /* a peer is that far */
+void stage_epoch_take(struct stage *st); /* streams, what is to be sent, the kind's own: all go */
+void stage_stream_again(struct stage *st, struct stage_stream *s); /* forget it: it comes again */
+
+/* stage_replay.c: which stream a supervised source sends next */
+void stage_replay_init(struct stage *st);
+void stage_replay_fini(struct stage *st);
+void stage_replay_epoch(struct stage *st);
+void stage_replay_committed(struct stage *st); /* control.committed has grown */
+void stage_replay_retry(struct stage *st, uint64_t stream, uint32_t attempt);
+void stage_replay_aside(struct stage *st, uint64_t stream, uint32_t attempt, int64_t tries,
+                        const char *reason);
+/* Between two ops, with no stream open: OK: call source(), it stands where it should; AGAIN: nothing may be
+ * started now; DONE: all is committed and nothing more will come. */
+THEA_CHECK thea_rc stage_replay_next(struct stage *st, struct thea_err *err);
+void stage_replay_start(struct stage *st, struct stage_stream *s); /* source() has started it */
+void stage_replay_lost(struct stage *st);                          /* source() stands nobody knows where */
+void stage_replay_end(struct stage *st);                           /* source() has nothing more */
+void stage_replay_cancel(struct stage *st, uint64_t stream);       /* it will not be committed in this run */
+const struct stage_try *stage_replay_try(const struct stage *st, uint64_t stream); /* NULL: its first */
+
+/* stage_source.c */
+/* A source's op, or the sending of its stream's end. AGAIN: call again; OK: nothing to do until the
+ * supervisor says more; DONE: nothing more will come. */
+THEA_CHECK thea_rc stage_source_step(struct stage *st, struct thea_err *err);
 
 /* stage_help.c */
 struct stage_describe *stage_describe_new(void);
@@ -298,12 +407,18 @@ THEA_CHECK thea_rc stage_take(struct stage *st, uint32_t ports, const struct fra
 /* One op on it, or the sending of a stream's end. THEA_OK: done with the frame; THEA_AGAIN: call again. Every
  * call may send one frame a port. */
 THEA_CHECK thea_rc stage_step(struct stage *st, struct thea_err *err);
-/* The same for a source; THEA_DONE: nothing more will come. */
-THEA_CHECK thea_rc stage_source_step(struct stage *st, struct thea_err *err);
+/* After an op: its frames go out; a document's error turns into the stream's end. */
+THEA_CHECK thea_rc stage_after_op(struct stage *st, struct stage_stream *s, thea_rc rc, struct thea_err *err);
+/* An error frame ends the stream; `reason` goes with it. */
+void stage_fail_stream(struct stage *st, struct stage_stream *s, const char *reason);
+/* The closing frame shares the step if the op has sent nothing, for there is credit for one frame a port. */
+THEA_CHECK thea_rc stage_close_stream(struct stage *st, struct thea_err *err);
 
 /* stage_status.c */
 void stage_trace_open(struct stage *st);
 uint64_t stage_op_begin(struct stage *st);
+void stage_note_stream(struct stage *st,
+                       const struct stage_stream *s); /* the op works on it; NULL: on none */
 void stage_op_end(struct stage *st, uint64_t begin_ns, const struct stage_stream *s, const struct frame *in);
 
 #endif

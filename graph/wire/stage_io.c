@@ -78,15 +78,37 @@ static thea_rc link_options_of(struct link_options *o, struct stage *st, const s
     o->pattern = any ? "" : pattern;
     o->stage = st->name;
     o->window_frames = (port->flags & STAGE_FEEDBACK) != 0 ? STAGE_FEEDBACK_WINDOW : (uint64_t)c->window;
-    o->epoch = c->epoch;
+    o->epoch = st->epoch;
     o->incarnation = c->incarnation;
+#ifdef LINK_LASTS
+    o->lasting = stage_supervised(st);
+#endif
     o->reconnect_ms = c->parent > 0 ? 0 : WAIT_FOR_PEER_BY_HAND_MS;
     o->status = status_row(st, port, o->address.number, outgoing);
     return THEA_OK;
 }
 
-static thea_rc open_inlet(struct stage_io *io, struct stage *st, const struct stage_endpoint *e,
-                          struct thea_err *err)
+/* A place that is free, or a new one. */
+static struct stage_inlet *free_inlet(struct stage_io *io)
+{
+    for (size_t i = 0; i < io->inlet_count; i++)
+        if (io->inlets[i].ln == NULL) return &io->inlets[i];
+    io->inlets = reallocarray(io->inlets, io->inlet_count + 1, sizeof *io->inlets);
+    if (io->inlets == NULL) abort();
+    return &io->inlets[io->inlet_count++];
+}
+
+static struct stage_outlet *free_outlet(struct stage_io *io)
+{
+    for (size_t i = 0; i < io->outlet_count; i++)
+        if (io->outlets[i].ln == NULL) return &io->outlets[i];
+    io->outlets = reallocarray(io->outlets, io->outlet_count + 1, sizeof *io->outlets);
+    if (io->outlets == NULL) abort();
+    return &io->outlets[io->outlet_count++];
+}
+
+thea_rc stage_io_add_inlet(struct stage_io *io, struct stage *st, const struct stage_endpoint *e,
+                           struct thea_err *err)
 {
     char pattern[256];
     struct link_options o = {0};
@@ -94,86 +116,71 @@ static thea_rc open_inlet(struct stage_io *io, struct stage *st, const struct st
     thea_rc rc = link_options_of(&o, st, in->port, pattern, sizeof pattern, in->shape, e, false, err);
     struct stage_inlet inlet = {.port = e->port, .feedback = (in->port->flags & STAGE_FEEDBACK) != 0};
     if (rc == THEA_OK) rc = link_listen(&inlet.ln, io->set, &o, err);
-    if (rc == THEA_OK) io->inlets[io->inlet_count++] = inlet;
-    return rc;
+    if (rc != THEA_OK) return rc;
+    inlet.number = o.address.number;
+    *free_inlet(io) = inlet;
+    return THEA_OK;
 }
 
-static thea_rc open_outlet(struct stage_io *io, struct stage *st, const struct stage_endpoint *e,
-                           struct thea_err *err)
+static size_t add_group(struct stage_io *io, const struct stage_endpoint *e)
+{
+    io->groups = reallocarray(io->groups, io->group_count + 1, sizeof *io->groups);
+    if (io->groups == NULL) abort();
+    struct stage_group *g = &io->groups[io->group_count];
+    *g = (struct stage_group){.port = e->port, .feedback = e->feedback};
+    stage_route_init(&g->route, e->feedback ? ROUTE_BY_ORIGIN : e->by_hash ? ROUTE_BY_HASH : ROUTE_BY_LOAD);
+    return io->group_count++;
+}
+
+thea_rc stage_io_add_outlet(struct stage_io *io, struct stage *st, const struct stage_endpoint *e,
+                            size_t group, bool live, struct thea_err *err)
 {
     char pattern[256];
     struct link_options o = {0};
     const struct stage_out *out = &st->out[e->port];
     thea_rc rc = link_options_of(&o, st, out->port, pattern, sizeof pattern, out->shape, e, true, err);
-    struct stage_outlet outlet = {.port = e->port, .feedback = e->feedback};
+    struct stage_outlet outlet = {.address = e->address, .port = e->port, .group = group};
     if (rc == THEA_OK) rc = link_dial(&outlet.ln, io->set, &o, err);
-    if (rc == THEA_OK) io->outlets[io->outlet_count++] = outlet;
-    return rc;
+    if (rc != THEA_OK) return rc;
+    outlet.number = o.address.number;
+    outlet.member = stage_route_add(&io->groups[group].route, live);
+    *free_outlet(io) = outlet;
+    return THEA_OK;
 }
 
 static thea_rc open_links(struct stage_io *io, struct stage *st, struct thea_err *err)
 {
     const struct stage_endpoints *in = &st->command.in, *out = &st->command.out;
     if (in->count + out->count == 0) return THEA_OK;
-    io->inlets = calloc(in->count + 1, sizeof *io->inlets);
-    io->outlets = calloc(out->count + 1, sizeof *io->outlets);
-    if (io->inlets == NULL || io->outlets == NULL) abort();
     thea_rc rc = link_set_new(&io->set, err);
-    for (size_t i = 0; rc == THEA_OK && i < in->count; i++) rc = open_inlet(io, st, &in->items[i], err);
-    for (size_t i = 0; rc == THEA_OK && i < out->count; i++) rc = open_outlet(io, st, &out->items[i], err);
+    for (size_t i = 0; rc == THEA_OK && i < in->count; i++)
+        rc = stage_io_add_inlet(io, st, &in->items[i], err);
+    for (size_t i = 0; rc == THEA_OK && i < out->count; i++) {
+        size_t group = out->items[i].first ? add_group(io, &out->items[i]) : io->group_count - 1;
+        rc = stage_io_add_outlet(io, st, &out->items[i], group, false, err);
+    }
     return rc;
-}
-
-/* --- sending --- */
-
-static thea_rc send_on_links(struct stage_io *io, struct stage *st, int port, const struct frame *f,
-                             struct thea_err *err)
-{
-    uint64_t bytes = frame_tensor_bytes(f);
-    for (size_t i = 0; i < io->outlet_count; i++) {
-        struct link *ln = io->outlets[i].ln;
-        if (io->outlets[i].port != port) continue;
-        while (!link_ready(ln, bytes)) {
-            thea_rc rc = stage_io_wait(io, false, &st->page->blocked_ns, err);
-            if (rc != THEA_OK) return rc;
-        }
-        thea_rc rc = link_send(ln, f, err);
-        if (rc != THEA_OK) return rc;
-    }
-    return THEA_OK;
-}
-
-static thea_rc send_on_stdout(struct stage_io *io, struct stage *st, struct frame *const *frames,
-                              struct thea_err *err)
-{
-    if (io->writer == NULL || io->reader_left) return THEA_OK;
-    uint64_t begin = status_now_ns();
-    thea_rc rc = stage_write_merged(io->writer, frames, (size_t)st->out_count, err);
-    atomic_fetch_add_explicit(&st->page->blocked_ns, status_now_ns() - begin, memory_order_relaxed);
-    io->reader_left = rc == THEA_ECLOSED;
-    return rc == THEA_ECLOSED ? THEA_OK : rc; /* it had enough: not an error */
-}
-
-static thea_rc send_frames(struct stage *st, struct frame *const *frames, struct thea_err *err)
-{
-    struct stage_io *io = st->transport.context;
-    struct frame *to_stdout[STAGE_PORTS_MAX] = {NULL};
-    thea_rc rc = THEA_OK;
-    for (int i = 0; rc == THEA_OK && i < st->out_count; i++) {
-        if (frames[i] == NULL) continue;
-        if (st->out[i].emitted) to_stdout[i] = frames[i];
-        rc = send_on_links(io, st, i, frames[i], err);
-    }
-    return rc == THEA_OK ? send_on_stdout(io, st, to_stdout, err) : rc;
 }
 
 thea_rc stage_io_open(struct stage_io *io, struct stage *st, struct thea_err *err)
 {
-    st->transport = (struct stage_transport){send_frames, io};
+    st->transport = (struct stage_transport){stage_send_frames, io};
     thea_rc rc = open_links(io, st, err);
     if (rc == THEA_OK && stage_reads_stdin(st)) rc = frame_reader_open(&io->reader, STDIN_FILENO, err);
     if (rc == THEA_OK && stage_writes_stdout(st)) rc = frame_writer_open(&io->writer, STDOUT_FILENO, err);
     return rc;
+}
+
+void stage_io_epoch(struct stage_io *io, const struct stage *st)
+{
+    for (size_t i = 0; i < io->inlet_count; i++) {
+        if (io->inlets[i].ln == NULL) continue;
+        link_set_epoch(io->inlets[i].ln, st->epoch);
+        io->inlets[i].done = false;
+    }
+    for (size_t i = 0; i < io->outlet_count; i++)
+        if (io->outlets[i].ln != NULL) link_set_epoch(io->outlets[i].ln, st->epoch);
+    for (size_t g = 0; g < io->group_count; g++) stage_route_clear(&io->groups[g].route);
 }
 
 /* --- close --- */
@@ -184,20 +191,21 @@ static thea_rc first_error(thea_rc rc, const struct thea_err *found, struct thea
     return rc != THEA_OK ? rc : now;
 }
 
-thea_rc stage_io_close(struct stage_io *io, struct thea_err *err)
+/* A supervised process may have lost neighbours by now that nobody needs any more: no error. */
+static thea_rc close_link(struct link **ln, bool supervised, thea_rc rc, struct thea_err *err)
 {
     struct thea_err found = {0};
+    if (*ln == NULL) return rc;
+    thea_rc now = link_close(*ln, &found);
+    *ln = NULL;
+    return first_error(rc, &found, err, supervised ? THEA_OK : now);
+}
+
+thea_rc stage_io_close(struct stage_io *io, bool supervised, struct thea_err *err)
+{
     thea_rc rc = THEA_OK;
-    for (size_t i = 0; i < io->inlet_count; i++) {
-        thea_rc now = link_close(io->inlets[i].ln, &found);
-        io->inlets[i].ln = NULL;
-        rc = first_error(rc, &found, err, now);
-    }
-    for (size_t i = 0; i < io->outlet_count; i++) {
-        thea_rc now = link_close(io->outlets[i].ln, &found);
-        io->outlets[i].ln = NULL;
-        rc = first_error(rc, &found, err, now);
-    }
+    for (size_t i = 0; i < io->inlet_count; i++) rc = close_link(&io->inlets[i].ln, supervised, rc, err);
+    for (size_t i = 0; i < io->outlet_count; i++) rc = close_link(&io->outlets[i].ln, supervised, rc, err);
     return rc;
 }
 
@@ -205,8 +213,10 @@ void stage_io_abort(struct stage_io *io)
 {
     for (size_t i = 0; i < io->inlet_count; i++) link_abort(io->inlets[i].ln);
     for (size_t i = 0; i < io->outlet_count; i++) link_abort(io->outlets[i].ln);
+    for (size_t g = 0; g < io->group_count; g++) stage_route_fini(&io->groups[g].route);
     free(io->inlets);
     free(io->outlets);
+    free(io->groups);
     if (io->set != NULL) link_set_free(io->set);
     if (io->reader != NULL) frame_reader_close(io->reader);
     if (io->writer != NULL) frame_writer_close(io->writer);
@@ -215,71 +225,64 @@ void stage_io_abort(struct stage_io *io)
 
 /* --- waiting --- */
 
-static thea_rc check_links(struct stage_io *io, struct thea_err *err)
+static void note_missing(struct stage *st, struct link *ln, uint32_t number, bool *missed)
+{
+    bool missing = link_missing(ln);
+    if (missing && !*missed) stage_tell_link_down(st, number);
+    *missed = missing;
+}
+
+static thea_rc check_link(struct stage *st, struct link *ln, uint32_t number, bool *missed,
+                          struct thea_err *err)
+{
+    if (stage_supervised(st)) {
+        stage_epoch_heard(st, link_epoch(ln));
+        note_missing(st, ln, number, missed);
+    }
+    return link_check(ln, err);
+}
+
+static thea_rc check_links(struct stage_io *io, struct stage *st, struct thea_err *err)
 {
     thea_rc rc = THEA_OK;
-    for (size_t i = 0; rc == THEA_OK && i < io->inlet_count; i++)
-        if (!io->inlets[i].done) rc = link_check(io->inlets[i].ln, err);
-    for (size_t i = 0; rc == THEA_OK && i < io->outlet_count; i++) rc = link_check(io->outlets[i].ln, err);
+    for (size_t i = 0; rc == THEA_OK && i < io->inlet_count; i++) {
+        struct stage_inlet *in = &io->inlets[i];
+        if (in->ln != NULL && (!in->done || stage_supervised(st)))
+            rc = check_link(st, in->ln, in->number, &in->missed, err);
+    }
+    for (size_t i = 0; rc == THEA_OK && i < io->outlet_count; i++) {
+        struct stage_outlet *o = &io->outlets[i];
+        if (o->ln != NULL) rc = check_link(st, o->ln, o->number, &o->missed, err);
+    }
     return rc;
 }
 
-thea_rc stage_io_wait(struct stage_io *io, bool for_stdin, _Atomic uint64_t *counter, struct thea_err *err)
+thea_rc stage_io_wait(struct stage_io *io, struct stage *st, bool for_stdin, _Atomic uint64_t *counter,
+                      struct thea_err *err)
 {
-    struct pollfd fds[2];
+    struct channel *control = st->control.channel;
+    struct pollfd fds[3];
     nfds_t n = 0;
-    for (size_t i = 0; i < io->inlet_count; i++) link_flush_credit(io->inlets[i].ln);
+    stage_tell_commits(st);
+    for (size_t i = 0; i < io->inlet_count; i++)
+        if (io->inlets[i].ln != NULL) link_flush_credit(io->inlets[i].ln);
     if (io->set != NULL) fds[n++] = (struct pollfd){.fd = link_set_fd(io->set), .events = POLLIN};
     if (for_stdin) fds[n++] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
+    if (control != NULL)
+        fds[n++] = (struct pollfd){.fd = channel_fd(control), .events = channel_events(control)};
     uint64_t begin = status_now_ns();
     int got = poll(fds, n, WAIT_MS);
     atomic_fetch_add_explicit(counter, status_now_ns() - begin, memory_order_relaxed);
     if (got < 0 && errno != EINTR) return thea_fail(err, THEA_EIO, "poll failed: %s", strerror(errno));
     if (io->set != NULL) link_set_clear(io->set);
-    return check_links(io, err);
-}
-
-bool stage_io_ready(const struct stage_io *io, const struct stage *st)
-{
-    for (size_t i = 0; i < io->outlet_count; i++)
-        if (!link_ready(io->outlets[i].ln, st->out[io->outlets[i].port].largest)) return false;
-    return true;
-}
-
-/* The readers of a port, without the edge back; and how many of them want no more. */
-static void count_readers(const struct stage_io *io, const struct stage_port *p, int port, int *readers,
-                          int *stopped)
-{
-    bool back_named = false;
-    *readers = *stopped = 0;
-    for (size_t i = 0; i < io->outlet_count; i++) {
-        if (io->outlets[i].port != port) continue;
-        back_named = back_named || io->outlets[i].feedback;
-        if (io->outlets[i].feedback) continue;
-        ++*readers;
-        *stopped += link_stopped(io->outlets[i].ln);
-    }
-    /* One of several unnamed links leads back, and its far end stops only after this one. */
-    if ((p->flags & STAGE_FEEDBACK) != 0 && !back_named && *readers > 1) --*readers;
-}
-
-bool stage_io_stopped(const struct stage_io *io, const struct stage *st)
-{
-    bool any = false;
-    if (io->writer != NULL) return io->reader_left;
-    for (int i = 0; i < st->out_count; i++) {
-        int readers, stopped;
-        count_readers(io, st->out[i].port, i, &readers, &stopped);
-        if (stopped < readers) return false;
-        any = any || readers > 0;
-    }
-    return any;
+    thea_rc rc = stage_control_hear(st, true, err);
+    return rc == THEA_OK ? check_links(io, st, err) : rc;
 }
 
 void stage_io_stop(struct stage_io *io)
 {
     for (size_t i = 0; i < io->inlet_count; i++)
-        if (!io->inlets[i].done) link_stop(io->inlets[i].ln);
+        if (io->inlets[i].ln != NULL && !io->inlets[i].done) link_stop(io->inlets[i].ln);
     io->stdin_done = true;
     io->stdin_here = false;
 }

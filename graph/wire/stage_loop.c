@@ -6,7 +6,12 @@
  * waits for someone who can go on.
  *
  * Invariant: a frame is consumed, and its credit given back, only when its op has returned and its outputs
- * are sent. */
+ * are sent; or when a new epoch, or the end, makes it worthless.
+ *
+ *   RUNNING --all inputs have eof--> LEAVING (eof was sent; feedback is read to its end) --> RESTING
+ *
+ * By hand a process ends there. A supervised one rests until the supervisor says `finish`, for a new epoch
+ * may lead back to RUNNING from anywhere: others are replayed through it. */
 #include "graph/wire/stage_io.h"
 
 #include <inttypes.h>
@@ -14,18 +19,23 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FROM_STDIN = -1 };
+enum { FROM_STDIN = -1, TICK_NS = 500000000 };
 
 struct picked {
     bool active;
     int inlet;
 };
 
+typedef enum { LOOP_RUNNING, LOOP_LEAVING, LOOP_RESTING } loop_phase;
+
 struct loop {
     struct stage *st;
     struct stage_io *io;
     struct picked picked;
+    loop_phase phase;
     bool stopping; /* nobody wants our output, or a sink has enough */
+    bool finished; /* finish() has run */
+    uint64_t ticked_ns;
 };
 
 /* --- picking --- */
@@ -39,18 +49,33 @@ static bool admits(const struct loop *l, const struct frame *f)
     return stage_stream_find(st, f->stream) != NULL;
 }
 
+/* AGAIN: nothing now. Frames of a higher epoch stay until it is taken; eof of an older one is nobody's. */
+static thea_rc peek_link(struct loop *l, struct stage_inlet *in, const struct frame **out,
+                         struct thea_err *err)
+{
+    uint64_t epoch = l->st->epoch;
+    if (in->ln == NULL || (in->done && !stage_supervised(l->st))) return THEA_AGAIN;
+    for (;;) {
+        thea_rc rc = link_peek(in->ln, out, err);
+        in->done = in->done || rc == THEA_DONE;
+        if (rc != THEA_OK) return rc == THEA_DONE ? THEA_AGAIN : rc;
+        if ((*out)->epoch > epoch && stage_supervised(l->st)) {
+            stage_epoch_heard(l->st, (*out)->epoch);
+            return THEA_AGAIN;
+        }
+        bool stale = (*out)->epoch < epoch, eof = (*out)->kind == FRAME_EOF;
+        if (!stale && !eof) return THEA_OK;
+        in->done = in->done || (eof && !stale && stage_supervised(l->st));
+        link_consume(in->ln);
+    }
+}
+
 static thea_rc pick_link(struct loop *l, size_t i, struct thea_err *err)
 {
     struct stage_inlet *in = &l->io->inlets[i];
     const struct frame *f = NULL;
-    if (in->done) return THEA_AGAIN;
-    thea_rc rc = link_peek(in->ln, &f, err);
-    while (rc == THEA_OK && f->kind == FRAME_EOF) {
-        link_consume(in->ln);
-        rc = link_peek(in->ln, &f, err);
-    }
-    in->done = rc == THEA_DONE;
-    if (rc != THEA_OK) return rc == THEA_DONE ? THEA_AGAIN : rc;
+    thea_rc rc = peek_link(l, in, &f, err);
+    if (rc != THEA_OK) return rc;
     if (!in->feedback && !admits(l, f)) return THEA_AGAIN;
     l->picked = (struct picked){true, (int)i};
     return stage_take(l->st, UINT32_C(1) << in->port, f, err);
@@ -91,7 +116,7 @@ static thea_rc pick_stdin(struct loop *l, struct thea_err *err)
 static bool inputs_done(const struct stage_io *io)
 {
     for (size_t i = 0; i < io->inlet_count; i++)
-        if (!io->inlets[i].feedback && !io->inlets[i].done) return false;
+        if (!io->inlets[i].feedback && !io->inlets[i].done) return false; /* closed ones are done */
     return io->reader == NULL || io->stdin_done;
 }
 
@@ -143,14 +168,61 @@ static void stop(struct loop *l)
     stage_streams_drop(l->st);
     if (l->picked.active) consume(l);
     stage_io_stop(l->io);
+    if (l->st->enough) stage_tell_enough(l->st);
 }
 
 static bool must_stop(const struct loop *l)
 {
-    return !l->stopping && (l->st->enough || stage_io_stopped(l->io, l->st));
+    if (l->stopping) return false;
+    return l->st->enough || l->st->control.finishing || stage_io_stopped(l->io, l->st);
 }
 
-/* --- the two loops --- */
+/* --- what the supervisor said --- */
+
+static void take_epoch(struct loop *l)
+{
+    if (l->picked.active) consume(l);
+    stage_epoch_take(l->st);
+    stage_io_epoch(l->io, l->st);
+    l->phase = LOOP_RUNNING;
+}
+
+/* Time for the kind's tick: something changed that it may wait for, or a while has passed. */
+static thea_rc tick(struct loop *l, struct thea_err *err)
+{
+    struct stage *st = l->st;
+    if (st->ops->tick == NULL) return THEA_OK;
+    uint64_t now_ns = status_now_ns();
+    if (!st->control.news && now_ns - l->ticked_ns < TICK_NS) return THEA_OK;
+    st->control.news = false;
+    l->ticked_ns = now_ns;
+    return st->ops->tick(st, err);
+}
+
+/* Between two ops. */
+static thea_rc obey(struct loop *l, struct thea_err *err)
+{
+    struct stage *st = l->st;
+    thea_rc rc = stage_control_hear(st, false, err);
+    if (rc == THEA_OK && stage_epoch_due(st)) take_epoch(l);
+    if (rc == THEA_OK && st->control.order_count > 0) rc = stage_io_obey(l->io, st, err);
+    if (rc == THEA_OK) rc = stage_io_let_go(l->io, st, err);
+    if (rc == THEA_OK && !l->picked.active) rc = tick(l, err);
+    stage_tell_commits(st);
+    return rc;
+}
+
+/* --- one turn --- */
+
+static thea_rc wait_for(struct loop *l, bool for_stdin, _Atomic uint64_t *counter, struct thea_err *err)
+{
+    struct status_page *page = l->st->page;
+    bool blocked = counter == &page->blocked_ns;
+    atomic_store_explicit(blocked ? &page->has_credit : &page->has_input, 0, memory_order_relaxed);
+    thea_rc rc = stage_io_wait(l->io, l->st, for_stdin, counter, err);
+    atomic_store_explicit(blocked ? &page->has_credit : &page->has_input, 1, memory_order_relaxed);
+    return rc;
+}
 
 static thea_rc turn(struct loop *l, struct thea_err *err)
 {
@@ -161,10 +233,10 @@ static thea_rc turn(struct loop *l, struct thea_err *err)
         thea_rc rc = pick(l, err);
         bool stdin_open = io->reader != NULL && !io->stdin_done && !io->stdin_here;
         if (rc == THEA_AGAIN && (io->set != NULL || !inputs_done(io)))
-            rc = stage_io_wait(io, stdin_open, &page->starved_ns, err);
+            rc = stage_epoch_due(l->st) ? THEA_OK : wait_for(l, stdin_open, &page->starved_ns, err);
         return rc;
     }
-    if (!stage_io_ready(io, l->st)) return stage_io_wait(io, false, &page->blocked_ns, err);
+    if (!stage_io_ready(io, l->st)) return wait_for(l, false, &page->blocked_ns, err);
     thea_rc rc = stage_step(l->st, err);
     if (rc == THEA_OK) consume(l);
     return rc == THEA_AGAIN ? THEA_OK : rc;
@@ -172,42 +244,74 @@ static thea_rc turn(struct loop *l, struct thea_err *err)
 
 static thea_rc turn_source(struct loop *l, struct thea_err *err)
 {
+    struct status_page *page = l->st->page;
     if (must_stop(l)) stop(l);
     if (l->stopping) return THEA_DONE;
-    if (!stage_io_ready(l->io, l->st)) return stage_io_wait(l->io, false, &l->st->page->blocked_ns, err);
+    if (!stage_io_ready(l->io, l->st)) return wait_for(l, false, &page->blocked_ns, err);
     thea_rc rc = stage_source_step(l->st, err);
+    if (rc == THEA_OK) return wait_for(l, false, &page->blocked_ns, err); /* for commits */
     return rc == THEA_AGAIN ? THEA_OK : rc;
+}
+
+/* --- the end --- */
+
+static thea_rc leave(struct loop *l, struct thea_err *err)
+{
+    struct stage *st = l->st;
+    thea_rc rc = THEA_OK;
+    if (st->ops->finish != NULL && !l->stopping && !l->finished) rc = st->ops->finish(st, err);
+    l->finished = true;
+    l->phase = LOOP_LEAVING;
+    return rc == THEA_OK ? stage_outputs_send_eof(st, err) : rc;
 }
 
 /* What the loop's tail sent before its eof, of streams that are gone. */
 static thea_rc drain_feedback(struct loop *l, struct thea_err *err)
 {
-    struct stage_io *io = l->io;
-    for (size_t i = 0; i < io->inlet_count; i++) {
-        struct stage_inlet *in = &io->inlets[i];
-        while (!in->done) {
-            const struct frame *f;
-            thea_rc rc = link_peek(in->ln, &f, err);
-            in->done = rc == THEA_DONE;
-            if (rc == THEA_OK)
-                link_consume(in->ln);
-            else if (rc == THEA_AGAIN)
-                rc = stage_io_wait(io, false, &l->st->page->starved_ns, err);
-            if (rc != THEA_OK && rc != THEA_DONE) return rc;
-        }
+    bool open = false;
+    for (size_t i = 0; i < l->io->inlet_count; i++) {
+        struct stage_inlet *in = &l->io->inlets[i];
+        const struct frame *f;
+        thea_rc rc;
+        while ((rc = peek_link(l, in, &f, err)) == THEA_OK) link_consume(in->ln);
+        if (rc != THEA_AGAIN) return rc;
+        open = open || (in->ln != NULL && !in->done);
     }
+    if (open) return stage_epoch_due(l->st) ? THEA_OK : wait_for(l, false, &l->st->page->starved_ns, err);
+    l->phase = LOOP_RESTING;
+    stage_tell_done(l->st);
     return THEA_OK;
+}
+
+static thea_rc rest(struct loop *l, struct thea_err *err)
+{
+    const struct frame *f;
+    if (!stage_supervised(l->st) || l->st->control.finishing) return THEA_DONE;
+    for (size_t i = 0; i < l->io->inlet_count; i++) {
+        thea_rc rc = peek_link(l, &l->io->inlets[i], &f, err);
+        if (rc != THEA_OK && rc != THEA_AGAIN) return rc;
+    }
+    return stage_epoch_due(l->st) ? THEA_OK : wait_for(l, false, &l->st->page->starved_ns, err);
+}
+
+static thea_rc advance(struct loop *l, struct thea_err *err)
+{
+    if (l->phase == LOOP_LEAVING) return drain_feedback(l, err);
+    if (l->phase == LOOP_RESTING) return rest(l, err);
+    thea_rc rc = l->st->ops->inputs == NULL ? turn_source(l, err) : turn(l, err);
+    return rc == THEA_DONE ? leave(l, err) : rc;
 }
 
 thea_rc stage_loop(struct stage *st, struct stage_io *io, struct thea_err *err)
 {
     struct loop l = {.st = st, .io = io};
-    thea_rc rc;
-    do rc = st->ops->inputs == NULL ? turn_source(&l, err) : turn(&l, err);
-    while (rc == THEA_OK || rc == THEA_AGAIN);
-    if (rc != THEA_DONE) return rc;
-    rc = st->ops->finish != NULL && !l.stopping ? st->ops->finish(st, err) : THEA_OK;
-    if (rc == THEA_OK) rc = stage_outputs_send_eof(st, err);
-    if (rc == THEA_OK) rc = drain_feedback(&l, err);
-    return rc == THEA_OK ? stage_io_close(io, err) : rc;
+    atomic_store_explicit(&st->page->has_input, 1, memory_order_relaxed);
+    atomic_store_explicit(&st->page->has_credit, 1, memory_order_relaxed);
+    thea_rc rc = stage_control_hear(st, true, err); /* what was said before we were there */
+    stage_tell_ready(st);
+    while (rc == THEA_OK || rc == THEA_AGAIN) {
+        rc = obey(&l, err);
+        if (rc == THEA_OK) rc = advance(&l, err);
+    }
+    return rc == THEA_DONE ? stage_io_close(io, stage_supervised(st), err) : rc;
 }

@@ -96,7 +96,6 @@ static thea_rc run(struct stage *st, struct status_page *page, struct thea_err *
      * nng_close when a peer dies at the same moment. Nothing is lost by it: peers see the sockets close all
      * the same. */
     if (rc == THEA_OK) stage_io_abort(&io);
-    stage_control_close(st);
     return rc;
 }
 

@@ -129,7 +129,7 @@ static struct frame *make_frame(struct stage *st, struct stage_stream *s, int po
                               .stream = s->id,
                               .seq = s->seq[port]++,
                               .position = s->position,
-                              .epoch = st->command.epoch,
+                              .epoch = st->epoch,
                               .attempt = s->attempt,
                               .origin = s->origin,
                               .port = o->port->name,
@@ -204,6 +204,20 @@ thea_rc stage_outputs_send(struct stage *st, struct thea_err *err)
     return rc;
 }
 
+/* A sink of a supervised run counts what it commits: of what is only ended some comes again. */
+static void count_ended(struct stage *st, const struct stage_stream *s)
+{
+    bool failed = st->closing_kind == FRAME_ERROR, given_up = failed && s->aside;
+    if (stage_supervised(st) && st->ops->outputs == NULL) {
+        if (failed && !given_up) return;
+        if (!st->ops->commits || (given_up && st->ops->failed == NULL)) stage_commit(st, s->id);
+        if (!stage_committed(st, s->id)) stage_tell_held(st, s->id);
+        return;
+    }
+    atomic_fetch_add_explicit(&st->page->documents, 1, memory_order_relaxed);
+    if (failed) atomic_fetch_add_explicit(&st->page->failed, 1, memory_order_relaxed);
+}
+
 thea_rc stage_outputs_send_last(struct stage *st, struct thea_err *err)
 {
     struct frame *frames[STAGE_PORTS_MAX] = {NULL};
@@ -218,9 +232,7 @@ thea_rc stage_outputs_send_last(struct stage *st, struct thea_err *err)
         frames[i] = make_frame(st, s, i, st->closing_kind);
     }
     if (st->out_count > 0) rc = send_all(st, frames, err);
-    atomic_fetch_add_explicit(&st->page->documents, 1, memory_order_relaxed);
-    if (st->closing_kind == FRAME_ERROR)
-        atomic_fetch_add_explicit(&st->page->failed, 1, memory_order_relaxed);
+    count_ended(st, s);
     st->closing = NULL;
     stage_stream_retire(st, s);
     stage_outputs_reset(st);
@@ -233,7 +245,7 @@ thea_rc stage_outputs_send_eof(struct stage *st, struct thea_err *err)
     for (int i = 0; i < st->out_count; i++) {
         struct stage_out *o = &st->out[i];
         if (!o->connected) continue;
-        o->frame = (struct frame){.kind = FRAME_EOF, .epoch = st->command.epoch, .port = o->port->name};
+        o->frame = (struct frame){.kind = FRAME_EOF, .epoch = st->epoch, .port = o->port->name};
         frames[i] = &o->frame;
     }
     return st->out_count > 0 ? send_all(st, frames, err) : THEA_OK;

@@ -40,12 +40,14 @@ bool stage_port_takes(const struct stage_port *port, const char *tensor)
     return number[0] != '\0' && strspn(number, "0123456789") == strlen(number);
 }
 
-/* Links of a port that do (feedback) or do not lead back. */
+/* Links of a port that do (feedback) or do not lead back; a group counts as one. */
 static int count_links(const struct stage_endpoints *list, int port, bool feedback)
 {
     int n = 0;
-    for (size_t i = 0; i < list->count; i++)
-        n += list->items[i].port == port && list->items[i].feedback == feedback;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct stage_endpoint *e = &list->items[i];
+        n += e->port == port && e->feedback == feedback && e->first;
+    }
     return n;
 }
 

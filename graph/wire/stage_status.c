@@ -88,8 +88,15 @@ void stage_trace_open(struct stage *st)
 
 uint64_t stage_op_begin(struct stage *st)
 {
-    (void)st;
+    const struct stage_stream *s = st->current.stream != NULL ? st->current.stream : st->source_stream;
+    stage_note_stream(st, s);
     return status_now_ns();
+}
+
+void stage_note_stream(struct stage *st, const struct stage_stream *s)
+{
+    uint64_t id = s != NULL ? s->id + 1 : 0;
+    atomic_store_explicit(&st->page->work_streams[0], id, memory_order_relaxed);
 }
 
 static void trace(struct stage *st, uint64_t begin_ns, uint64_t end_ns, const struct stage_stream *s,
@@ -108,6 +115,7 @@ static void trace(struct stage *st, uint64_t begin_ns, uint64_t end_ns, const st
 void stage_op_end(struct stage *st, uint64_t begin_ns, const struct stage_stream *s, const struct frame *in)
 {
     uint64_t end_ns = status_now_ns();
+    stage_note_stream(st, NULL);
     count(&st->page->busy_ns, end_ns - begin_ns);
     status_count_op(st->page, end_ns - begin_ns);
     if (st->trace_fd >= 0) trace(st, begin_ns, end_ns, s, in);

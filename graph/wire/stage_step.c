@@ -12,8 +12,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { FAILED_REASON = 512 };
-
 static uint32_t feedback_ports(const struct stage *st)
 {
     uint32_t ports = 0;
@@ -50,15 +48,22 @@ static uint64_t rows_of(const struct stage *st, uint32_t ports, const struct fra
     return 0;
 }
 
+/* The stream that a frame belongs to; NULL: it is dropped. That happens to what comes back of a stream that
+ * is gone, to lower attempts than one that is here, and to what a sink has committed already. */
 static struct stage_stream *stream_for(struct stage *st, uint32_t ports, const struct frame *in)
 {
     struct stage_stream *s = stage_stream_find(st, in->stream);
-    if (s != NULL || (ports & ~feedback_ports(st)) == 0)
-        return s; /* what comes back of a stream that is gone, is dropped */
+    if (s != NULL && in->attempt < s->attempt) return NULL;
+    if (s != NULL && in->attempt > s->attempt) {
+        stage_stream_again(st, s);
+        s = NULL;
+    }
+    if (s != NULL || (ports & ~feedback_ports(st)) == 0) return s;
+    if (st->ops->outputs == NULL && stage_committed(st, in->stream)) return NULL;
     s = stage_stream_new(st, in->stream);
     s->trace_id = in->trace_id;
     s->attempt = in->attempt;
-    s->origin = in->origin;
+    s->origin = stage_has_feedback(st) ? (uint32_t)st->command.replica + 1 : in->origin;
     return s;
 }
 
@@ -111,34 +116,45 @@ thea_rc stage_take(struct stage *st, uint32_t ports, const struct frame *in, str
 
 /* --- ops --- */
 
-/* A sink that does not report by itself: nothing is dropped without a word. */
-static void tell_failed(const struct stage *st, const struct stage_stream *s, const char *reason)
+static void close_with_error(struct stage *st, struct stage_stream *s)
 {
-    if (st->ops->outputs == NULL) thea_warning("%s: %s", stage_stream_text(s, "id", "a document"), reason);
-}
-
-static thea_rc fail_stream(struct stage *st, struct stage_stream *s, const struct thea_err *err)
-{
-    char reason[FAILED_REASON];
-    snprintf(reason, sizeof reason, "%s", thea_err_message(err));
-    tell_failed(st, s, reason);
-    stage_outputs_reset(st);
-    stage_put_text(st, s, "error", reason);
     st->closing = s;
     st->closing_kind = FRAME_ERROR;
     st->current.owed = 0;
-    return THEA_OK;
+    /* A supervisor has it sent again, or given up: in an attempt of its own. */
+    s->again = stage_supervised(st) && !s->aside;
 }
 
-/* After an op: its frames go out; a document's error turns into the stream's end. */
-static thea_rc after_op(struct stage *st, struct stage_stream *s, thea_rc rc, struct thea_err *err)
+/* A sink that does not report by itself: nothing is dropped without a word. With a supervisor that has the
+ * word. */
+static void report(struct stage *st, const struct stage_stream *s)
+{
+    if (st->ops->outputs != NULL || s->cancelled) return;
+    if (stage_supervised(st) && !s->aside)
+        stage_tell_failed(st, s);
+    else
+        thea_warning("%s: %s", stage_stream_text(s, "id", "a document"),
+                     stage_stream_text(s, "error", "failed in an earlier stage"));
+}
+
+void stage_fail_stream(struct stage *st, struct stage_stream *s, const char *reason)
+{
+    stage_outputs_reset(st);
+    stage_put_text(st, s, "error", reason);
+    stage_put_text(st, s, "failed_in", st->name);
+    report(st, s);
+    close_with_error(st, s);
+}
+
+thea_rc stage_after_op(struct stage *st, struct stage_stream *s, thea_rc rc, struct thea_err *err)
 {
     if (rc == THEA_OK || rc == THEA_AGAIN || rc == THEA_DONE) {
         thea_rc sent = stage_outputs_send(st, err);
         if (sent != THEA_OK) rc = sent;
     }
-    if (rc == THEA_EDOC && s != NULL) return fail_stream(st, s, err);
-    return rc;
+    if (rc != THEA_EDOC || s == NULL) return rc;
+    stage_fail_stream(st, s, thea_err_message(err));
+    return THEA_OK;
 }
 
 static thea_rc begin(struct stage *st, struct stage_stream *s, struct thea_err *err)
@@ -161,7 +177,7 @@ static thea_rc step_frame(struct stage *st, struct stage_stream *s, struct thea_
     if (rc == THEA_OK && st->ops->frame != NULL) rc = st->ops->frame(st, s, port, c->frame, err);
     assert(rc != THEA_DONE);
     bool again = rc == THEA_AGAIN;
-    rc = after_op(st, s, rc, err);
+    rc = stage_after_op(st, s, rc, err);
     if (rc != THEA_OK && rc != THEA_AGAIN) return rc;
     if (!again) c->todo &= ~(UINT32_C(1) << port);
     return c->todo != 0 ? THEA_AGAIN : THEA_OK;
@@ -177,7 +193,7 @@ static thea_rc step_end(struct stage *st, struct stage_stream *s, struct thea_er
     if (rc == THEA_OK && st->ops->end != NULL) rc = st->ops->end(st, s, err);
     assert(rc != THEA_DONE);
     bool again = rc == THEA_AGAIN;
-    rc = after_op(st, s, rc, err);
+    rc = stage_after_op(st, s, rc, err);
     if (again || (rc != THEA_OK && rc != THEA_AGAIN)) return rc;
     if (c->held && st->closing == NULL)
         s->phase = STREAM_HELD;
@@ -188,15 +204,20 @@ static thea_rc step_end(struct stage *st, struct stage_stream *s, struct thea_er
 
 static thea_rc step_error(struct stage *st, struct stage_stream *s, struct thea_err *err)
 {
+    bool sink = st->ops->outputs == NULL;
     s->ended |= st->current.ports;
-    st->current.owed = 0;
-    if (st->ops->failed == NULL)
-        tell_failed(st, s, stage_stream_text(s, "error", "failed in an earlier stage"));
-    thea_rc rc = st->ops->failed != NULL ? st->ops->failed(st, s, st->current.frame, err) : THEA_OK;
+    s->aside = stage_stream_int(s, "aside", 0) != 0;
+    s->cancelled = stage_stream_int(s, "cancelled", 0) != 0;
+    if (sink && s->aside && stage_supervised(st)) ranges_add(&st->control.aside, s->id, s->id);
+    bool told = sink && stage_supervised(st) && !s->aside; /* and comes again */
+    thea_rc rc = THEA_OK;
+    if (st->ops->failed != NULL && !told && !s->cancelled)
+        rc = st->ops->failed(st, s, st->current.frame, err);
+    else
+        report(st, s);
     stage_outputs_reset(st);
     if (rc != THEA_OK && rc != THEA_EDOC) return rc;
-    st->closing = s;
-    st->closing_kind = FRAME_ERROR;
+    close_with_error(st, s);
     return THEA_OK;
 }
 
@@ -211,8 +232,7 @@ static thea_rc run_op(struct stage *st, struct stage_stream *s, struct thea_err 
     }
 }
 
-/* The closing frame shares the step if the op has sent nothing, for there is credit for one frame a port. */
-static thea_rc close_stream(struct stage *st, struct thea_err *err)
+thea_rc stage_close_stream(struct stage *st, struct thea_err *err)
 {
     return st->sent ? THEA_AGAIN : stage_outputs_send_last(st, err);
 }
@@ -228,10 +248,11 @@ thea_rc stage_step(struct stage *st, struct thea_err *err)
     thea_rc rc = run_op(st, s, err);
     stage_op_end(st, begin_ns, s, st->current.frame);
     if (rc != THEA_OK && rc != THEA_AGAIN) return rc;
-    if (st->closing != NULL) return close_stream(st, err); /* whatever was left of its frame is dropped */
+    if (st->closing != NULL)
+        return stage_close_stream(st, err); /* whatever was left of its frame is dropped */
     if (rc == THEA_OK && stage_carry_add(st, err) != THEA_OK) {
-        (void)fail_stream(st, s, err);
-        return close_stream(st, err);
+        stage_fail_stream(st, s, thea_err_message(err));
+        return stage_close_stream(st, err);
     }
     return rc;
 }
@@ -241,55 +262,4 @@ void stage_hold(struct stage *st, struct stage_stream *s)
     assert(st->current.stream == s && st->current.frame->kind == FRAME_END);
     assert(stage_has_feedback(st)); /* or the stream would stay for ever */
     st->current.held = true;
-}
-
-/* --- sources --- */
-
-struct stage_stream *stage_start(struct stage *st, uint64_t index)
-{
-    assert(st->source_stream == NULL && st->closing == NULL); /* one stream at a time */
-    struct stage_stream *s = stage_stream_new(st, (uint64_t)st->command.source << STAGE_SOURCE_SHIFT | index);
-    s->trace_id = (s->id + 1) * UINT64_C(0x9E3779B97F4A7C15);
-    s->begun = true;
-    st->source_stream = s;
-    return s;
-}
-
-bool stage_draining(const struct stage *st)
-{
-    return st->draining != NULL && *st->draining != 0;
-}
-
-/* A source that stops in the middle of a stream leaves no half document behind. */
-static void break_off(struct stage *st)
-{
-    struct thea_err err;
-    (void)thea_fail(&err, THEA_EDOC, "the run was stopped in the middle of it");
-    if (st->source_stream != NULL && st->closing == NULL) (void)fail_stream(st, st->source_stream, &err);
-}
-
-thea_rc stage_source_step(struct stage *st, struct thea_err *err)
-{
-    st->sent = false;
-    if (st->closing != NULL) {
-        thea_rc sent = stage_outputs_send_last(st, err);
-        return sent != THEA_OK ? sent : THEA_AGAIN;
-    }
-    if (st->source_done || (stage_draining(st) && st->source_stream == NULL)) return THEA_DONE;
-    if (st->source_stream != NULL) st->source_stream->created_ns = status_now_ns();
-    uint64_t begin_ns = stage_op_begin(st);
-    stage_outputs_reset(st);
-    thea_rc rc = st->ops->source(st, err);
-    if (st->source_stream != NULL && st->source_stream->created_ns == 0)
-        st->source_stream->created_ns = status_now_ns();
-    rc = after_op(st, st->source_stream, rc, err);
-    stage_op_end(st, begin_ns, st->source_stream, NULL);
-    if (rc != THEA_OK && rc != THEA_AGAIN && rc != THEA_DONE) return rc;
-    atomic_fetch_add_explicit(&st->page->progress, 1, memory_order_relaxed);
-    if (rc == THEA_DONE) {
-        st->source_done = true;
-        break_off(st);
-    }
-    rc = st->closing != NULL ? close_stream(st, err) : THEA_AGAIN;
-    return rc == THEA_OK ? THEA_AGAIN : rc;
 }

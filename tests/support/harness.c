@@ -118,6 +118,7 @@ static thea_rc start(struct harness *h, const struct stage_ops *ops, const char 
     for (size_t i = 1; i < argc; i++) argv[i] = (char *)(uintptr_t)args[i - 1];
     thea_rc rc = stage_init(&h->stage, ops, (int)argc, argv, err);
     h->stage.transport = (struct stage_transport){keep_all, h};
+    if (rc == THEA_OK) rc = stage_control_open(&h->stage, err);
     if (rc == THEA_OK) rc = connect_ports(&h->stage, in_ports, out_ports, err);
     if (rc == THEA_OK) rc = stage_describe_call(&h->stage, err);
     if (rc == THEA_OK) rc = stage_open(&h->stage, h->page, err);
@@ -168,12 +169,21 @@ static thea_rc finish(struct harness *h, struct thea_err *err)
     return rc == THEA_OK ? stage_outputs_send_eof(st, err) : rc;
 }
 
+thea_rc harness_hear(struct harness *h, struct thea_err *err)
+{
+    thea_rc rc = stage_control_hear(&h->stage, true, err);
+    if (rc == THEA_OK && stage_epoch_due(&h->stage)) stage_epoch_take(&h->stage);
+    stage_tell_commits(&h->stage);
+    return rc;
+}
+
 thea_rc harness_feed(struct harness *h, const char *in_port, const struct frame *f, struct thea_err *err)
 {
     int port = stage_find_port(h->stage.ops->inputs, in_port);
     if (port < 0)
         return thea_fail(err, THEA_ESOFTWARE, "the test feeds a port '%s' that is not in the table", in_port);
-    thea_rc rc = stage_take(&h->stage, UINT32_C(1) << port, f, err);
+    thea_rc rc = harness_hear(h, err);
+    if (rc == THEA_OK) rc = stage_take(&h->stage, UINT32_C(1) << port, f, err);
     if (rc != THEA_OK) return rc;
     do rc = stage_step(&h->stage, err);
     while (rc == THEA_AGAIN);
@@ -184,7 +194,8 @@ thea_rc harness_feed(struct harness *h, const char *in_port, const struct frame 
 
 thea_rc harness_drain_source(struct harness *h, struct thea_err *err)
 {
-    thea_rc rc;
+    thea_rc rc = harness_hear(h, err);
+    if (rc != THEA_OK) return rc;
     do rc = stage_source_step(&h->stage, err);
     while (rc == THEA_AGAIN);
     return rc == THEA_DONE ? finish(h, err) : rc;

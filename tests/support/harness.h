@@ -21,7 +21,10 @@ void harness_close(struct harness *h);
  * frame on the outputs, not a failure of this call. */
 THEA_CHECK thea_rc harness_feed(struct harness *h, const char *in_port, const struct frame *f,
                                 struct thea_err *err);
-/* A source: run its op to the end. */
+/* Take in what was said on the other end of --control FD, and a new epoch; harness_feed and
+ * harness_drain_source do so first. What the stage has to say is sent. */
+THEA_CHECK thea_rc harness_hear(struct harness *h, struct thea_err *err);
+/* A source: run its op to the end, or until it waits for its supervisor. */
 THEA_CHECK thea_rc harness_drain_source(struct harness *h, struct thea_err *err);
 /* Frames that left on a port so far, in order; deep copies owned by the harness. */
 size_t harness_count(const struct harness *h, const char *out_port);

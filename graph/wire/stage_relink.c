@@ -1,0 +1,124 @@
+/* Links that come and go while the run goes on, as replicas of neighbours do: docs/architecture.md,
+ * "Replicas". */
+#include "graph/wire/stage_io.h"
+
+#include <string.h>
+
+/* The outlet whose link has this address; NULL. */
+static struct stage_outlet *find_outlet(const struct stage_io *io, const char *address)
+{
+    struct link_address a;
+    if (address == NULL || link_address_parse(&a, address, NULL) != THEA_OK) return NULL;
+    for (size_t i = 0; i < io->outlet_count; i++)
+        if (io->outlets[i].ln != NULL && io->outlets[i].number == a.number) return &io->outlets[i];
+    return NULL;
+}
+
+static struct stage_inlet *find_inlet(const struct stage_io *io, const char *address)
+{
+    struct link_address a;
+    if (address == NULL || link_address_parse(&a, address, NULL) != THEA_OK) return NULL;
+    for (size_t i = 0; i < io->inlet_count; i++)
+        if (io->inlets[i].ln != NULL && io->inlets[i].number == a.number) return &io->inlets[i];
+    return NULL;
+}
+
+static thea_rc add_out(struct stage_io *io, struct stage *st, const struct json_node *m, const char *address,
+                       struct thea_err *err)
+{
+    const char *beside = json_text_or(m, "beside", NULL), *kept = stage_command_keep(&st->command, address);
+    const struct stage_outlet *other = find_outlet(io, beside);
+    if (other == NULL)
+        return thea_fail(err, THEA_EFRAME, "the supervisor adds the link %s beside %s, which is not there",
+                         address, beside != NULL ? beside : "none");
+    struct stage_endpoint e = {.port = other->port, .address = kept};
+    return stage_io_add_outlet(io, st, &e, other->group, true, err);
+}
+
+static thea_rc add_in(struct stage_io *io, struct stage *st, const struct json_node *m, const char *address,
+                      struct thea_err *err)
+{
+    const char *port = json_text_or(m, "port", "");
+    struct stage_endpoint e = {.port = stage_find_port(st->ops->inputs, port),
+                               .address = stage_command_keep(&st->command, address)};
+    if (e.port < 0 || io->set == NULL)
+        return thea_fail(err, THEA_EFRAME, "the supervisor adds a link to input '%s', which %s has not", port,
+                         st->name);
+    return stage_io_add_inlet(io, st, &e, err);
+}
+
+/* Eof has passed, so nothing is lost, whatever the other end does. */
+static void close_link(struct link **ln)
+{
+    struct thea_err err;
+    if (link_close(*ln, &err) != THEA_OK) thea_debug("a link that was dropped: %s", thea_err_message(&err));
+    *ln = NULL;
+}
+
+static void drop_out(struct stage_io *io, const char *address, bool gone)
+{
+    struct stage_outlet *o = find_outlet(io, address);
+    if (o == NULL) return;
+    struct stage_route *route = &io->groups[o->group].route;
+    if (!gone) {
+        stage_route_leave(route, o->member);
+        return;
+    }
+    close_link(&o->ln);
+    stage_route_drop(route, o->member);
+}
+
+static void drop_in(struct stage_io *io, const char *address)
+{
+    struct stage_inlet *in = find_inlet(io, address);
+    if (in == NULL) return;
+    close_link(&in->ln);
+    in->done = true;
+}
+
+static thea_rc obey(struct stage_io *io, struct stage *st, const struct json_node *m, struct thea_err *err)
+{
+    const char *word = json_text_or(m, "do", ""), *address = json_text_or(m, "address", "");
+    bool out = strcmp(json_text_or(m, "side", ""), "out") == 0, gone = json_bool_or(m, "gone", false);
+    thea_rc rc = THEA_OK;
+    if (strcmp(word, "link_add") == 0)
+        rc = out ? add_out(io, st, m, address, err) : add_in(io, st, m, address, err);
+    else if (strcmp(word, "link_drop") != 0)
+        return THEA_OK;
+    else if (out)
+        drop_out(io, address, gone);
+    else
+        drop_in(io, address);
+    if (rc == THEA_OK) stage_tell_link(st, "linked", address);
+    return rc;
+}
+
+thea_rc stage_io_obey(struct stage_io *io, struct stage *st, struct thea_err *err)
+{
+    struct stage_control *c = &st->control;
+    thea_rc rc = THEA_OK;
+    for (size_t i = 0; i < c->order_count; i++) {
+        if (rc == THEA_OK) rc = obey(io, st, c->orders[i], err);
+        json_free(c->orders[i]);
+    }
+    c->order_count = 0;
+    return rc;
+}
+
+/* A new epoch forgets eofs, so who leaves gets another. */
+thea_rc stage_io_let_go(struct stage_io *io, struct stage *st, struct thea_err *err)
+{
+    for (size_t i = 0; i < io->outlet_count; i++) {
+        struct stage_outlet *o = &io->outlets[i];
+        bool told = o->left && o->left_epoch == st->epoch;
+        if (o->ln == NULL || told || !stage_route_left(&io->groups[o->group].route, o->member)) continue;
+        if (!link_ready(o->ln, 0)) continue;
+        struct frame eof = {.kind = FRAME_EOF, .epoch = st->epoch, .port = st->out[o->port].port->name};
+        thea_rc rc = link_send(o->ln, &eof, err);
+        if (rc != THEA_OK) return rc;
+        o->left = true;
+        o->left_epoch = st->epoch;
+        stage_tell_link(st, "left", o->address);
+    }
+    return THEA_OK;
+}
