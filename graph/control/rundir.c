@@ -156,6 +156,7 @@ thea_rc rundir_create(struct rundir *out, const char *dir, const char *pipeline,
         return rc;
     }
     const char *slash = strrchr(out->path, '/');
+    out->by_name = dir == NULL;
     out->name = join(slash != NULL ? slash + 1 : out->path, "");
     return THEA_OK;
 }
@@ -233,9 +234,52 @@ thea_rc rundir_write(struct rundir *r, const char *name, const char *text, size_
         failed = write_and_sync(fd, text, len);
         if (close(fd) != 0 && failed == 0) failed = errno;
         if (failed == 0 && renameat(r->fd, temporary, r->fd, name) != 0) failed = errno;
+        if (failed == 0 && fsync(r->fd) != 0) failed = errno; /* the new name, too, survives a power cut */
         if (failed != 0) unlinkat(r->fd, temporary, 0);
     }
     free(temporary);
+    if (failed != 0)
+        return thea_fail(err, THEA_EIO, "cannot write %s/%s: %s", r->path, name, strerror(failed));
+    return THEA_OK;
+}
+
+/* --- the epoch, and lines that are added --- */
+
+thea_rc rundir_read_epoch(uint64_t *epoch, const struct rundir *r, struct thea_err *err)
+{
+    char text[32] = "", *rest;
+    *epoch = 0;
+    int fd = openat(r->fd, "epoch", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) return THEA_OK;
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    int failed = errno;
+    if (fd >= 0) close(fd);
+    if (n < 0) return thea_fail(err, THEA_EIO, "cannot read %s/epoch: %s", r->path, strerror(failed));
+    *epoch = strtoull(text, &rest, 10);
+    if (rest == text || *rest != '\n')
+        return thea_fail(err, THEA_EDATA, "%s/epoch is damaged: '%.20s' where a number is expected", r->path,
+                         text);
+    return THEA_OK;
+}
+
+thea_rc rundir_write_epoch(struct rundir *r, uint64_t epoch, struct thea_err *err)
+{
+    char text[32];
+    int n = snprintf(text, sizeof text, "%llu\n", (unsigned long long)epoch);
+    return rundir_write(r, "epoch", text, (size_t)n, err);
+}
+
+thea_rc rundir_append(struct rundir *r, const char *name, const char *line, struct thea_err *err)
+{
+    char *text = join(line, "\n");
+    int failed = 0, fd = openat(r->fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0)
+        failed = errno;
+    else {
+        failed = write_and_sync(fd, text, strlen(text));
+        close(fd);
+    }
+    free(text);
     if (failed != 0)
         return thea_fail(err, THEA_EIO, "cannot write %s/%s: %s", r->path, name, strerror(failed));
     return THEA_OK;

@@ -8,6 +8,7 @@
 struct rundir {
     char *path;
     char *name;
+    bool by_name; /* it is where runs go by default: its name says where */
     int fd;
     int lock_fd;
 };
@@ -29,5 +30,12 @@ THEA_CHECK thea_rc rundir_open_log(int *fd, struct rundir *r, const char *proces
 char *rundir_log_path(const struct rundir *r, const char *process); /* free it */
 THEA_CHECK thea_rc rundir_write(struct rundir *r, const char *name, const char *text, size_t len,
                                 struct thea_err *err); /* atomic: temporary + rename */
+
+/* The run's epoch: the number of its starts and of deaths it went on after. 0: never started. */
+THEA_CHECK thea_rc rundir_read_epoch(uint64_t *epoch, const struct rundir *r, struct thea_err *err);
+THEA_CHECK thea_rc rundir_write_epoch(struct rundir *r, uint64_t epoch,
+                                      struct thea_err *err); /* on disk when it returns */
+/* Add a line to a file of the directory, on disk when it returns. */
+THEA_CHECK thea_rc rundir_append(struct rundir *r, const char *name, const char *line, struct thea_err *err);
 
 #endif

@@ -1,9 +1,10 @@
 /* The supervisor: starts a plan's processes, watches them, ends them. See supervise.h.
  *
- * One thread, one poll(2): signals come by a pipe that their handler fills, the children's stderr by pipes.
- * Phases only go forward: RUNNING -> DRAINING (first SIGINT) -> FAILING (a stage failed; the others may end
- * by themselves) -> TERMINATING (SIGTERM) -> KILLING. Invariant: when supervise_run returns, every process
- * that it started, with its group, is dead and reaped. */
+ * One thread, one poll(2): signals come by a pipe that their handler fills, the children's stderr by pipes,
+ * what they say by their control channels. Phases only go forward: RUNNING -> DRAINING (first SIGINT) ->
+ * FINISHING (every sink is done) -> FAILING (a stage failed for good; the others may end by themselves) ->
+ * TERMINATING (SIGTERM) -> KILLING. Invariant: when supervise_run returns, every process that it started,
+ * with its group, is dead and reaped. */
 #include "graph/control/supervisor.h"
 
 #include <errno.h>
@@ -17,7 +18,8 @@
 
 enum {
     FIXED_POLLS = 4
-}; /* signals, the terminal's input, the pipe it goes to, commands; then each child's stderr */
+}; /* signals, the terminal's input, the pipe it goes to, commands; then each child's stderr, and its channel
+    */
 
 /* --- start and end --- */
 
@@ -28,6 +30,33 @@ static void fill_standard_descriptors(void)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) return;
 }
 
+/* The plan's number of a source: ids of its streams begin with it. */
+static uint64_t source_number(const struct plan_process *p)
+{
+    for (size_t i = 1; p->argv[i] != NULL && p->argv[i + 1] != NULL; i++)
+        if (strcmp(p->argv[i], "--source") == 0) return strtoull(p->argv[i + 1], NULL, 10);
+    return 0;
+}
+
+void supervisor_init_child(struct child *c, const struct plan_process *process)
+{
+    *c = (struct child){.process = process, .stderr_fd = -1, .log_fd = -1};
+    c->control.total = UINT64_MAX;
+    if (process->source) c->control.source = source_number(process);
+}
+
+/* One more than any start of the run before, and on disk before anyone hears of it. */
+static thea_rc begin_epoch(struct supervisor *s, struct thea_err *err)
+{
+    thea_rc rc = rundir_read_epoch(&s->epoch, s->o->run, err);
+    if (rc == THEA_OK) rc = rundir_write_epoch(s->o->run, ++s->epoch, err);
+    if (rc == THEA_OK && s->o->resumed) rc = supervisor_read_tries(s, err);
+    s->holding = s->o->resumed;
+    s->oom_kills = supervisor_oom_kills();
+    s->checked_ns = s->started_ns;
+    return rc;
+}
+
 static thea_rc init(struct supervisor *s, const struct plan *plan, const struct supervise_options *o,
                     struct thea_err *err)
 {
@@ -36,26 +65,33 @@ static thea_rc init(struct supervisor *s, const struct plan *plan, const struct 
                              .count = plan->process_count,
                              .signal_fd = -1,
                              .failed = SUPERVISOR_NONE,
-                             .pump = {.from = -1, .to = -1},
+                             .pump = {.from = -1, .to = -1, .given = -1},
                              .started_ns = status_now_ns()};
-    s->children = calloc(s->count + 1, sizeof *s->children);
+    s->children = calloc(s->count + SUPERVISOR_SPARE, sizeof *s->children);
     if (s->children == NULL) abort();
-    for (size_t i = 0; i < s->count; i++)
-        s->children[i] = (struct child){.process = &plan->processes[i], .stderr_fd = -1, .log_fd = -1};
+    for (size_t i = 0; i < s->count; i++) supervisor_init_child(&s->children[i], &plan->processes[i]);
     fill_standard_descriptors();
     supervisor_adopt_strays(s);
-    return supervisor_watch_signals(s, err);
+    thea_rc rc = supervisor_watch_signals(s, err);
+    return rc == THEA_OK ? begin_epoch(s, err) : rc;
 }
 
 static void fini(struct supervisor *s)
 {
     supervise_socket_close(s->socket);
-    supervisor_close_stdin(s);
+    supervisor_forget_stdin(s);
     for (size_t i = 0; i < s->count; i++) {
-        supervisor_close_stderr(s, &s->children[i]);
-        if (s->children[i].page != NULL) status_unmap(s->children[i].page);
+        struct child *c = &s->children[i];
+        supervisor_close_stderr(s, c);
+        supervisor_control_close(c);
+        ranges_fini(&c->control.committed);
+        ranges_fini(&c->control.owed);
+        status_unmap(c->page);
     }
     free(s->children);
+    ranges_fini(&s->committed);
+    ranges_fini(&s->aside);
+    supervisor_poison_fini(s);
     supervisor_unwatch_signals(s);
     if (s->adopts) prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
@@ -82,6 +118,7 @@ static thea_rc start_all(struct supervisor *s, struct thea_err *err)
         thea_rc rc = supervisor_spawn(s, &s->children[i], err);
         if (rc != THEA_OK) return rc;
         s->alive++;
+        supervisor_brief(s, &s->children[i]);
     }
     return THEA_OK;
 }
@@ -111,6 +148,7 @@ static void on_signals(struct supervisor *s)
 {
     char signals[64];
     ssize_t n = read(s->signal_fd, signals, sizeof signals);
+    supervisor_note_stops(s);
     supervisor_reap(s);
     for (ssize_t i = 0; i < n; i++) {
         switch (signals[i]) {
@@ -122,10 +160,17 @@ static void on_signals(struct supervisor *s)
     }
 }
 
+static void sooner(uint64_t *due_ns, uint64_t other_ns)
+{
+    if (other_ns != 0 && (*due_ns == 0 || other_ns < *due_ns)) *due_ns = other_ns;
+}
+
 static int poll_timeout_ms(const struct supervisor *s, uint64_t now_ns)
 {
     uint64_t due = supervisor_progress_due(s);
-    if (s->deadline_ns != 0 && (due == 0 || s->deadline_ns < due)) due = s->deadline_ns;
+    sooner(&due, s->deadline_ns);
+    sooner(&due, supervisor_recover_due(s));
+    sooner(&due, supervisor_health_due(s));
     if (due == 0) return -1;
     if (due <= now_ns) return 0;
     uint64_t ms = (due - now_ns + SUPERVISOR_NS_PER_MS - 1) / SUPERVISOR_NS_PER_MS;
@@ -139,85 +184,49 @@ static void fill_polls(const struct supervisor *s, struct pollfd *polls)
     polls[1] = (struct pollfd){.fd = waiting ? -1 : s->pump.from, .events = POLLIN};
     polls[2] = (struct pollfd){.fd = s->pump.to, .events = waiting ? POLLOUT : 0};
     polls[3] = (struct pollfd){.fd = supervise_socket_fd(s->socket), .events = POLLIN};
-    for (size_t i = 0; i < s->count; i++)
-        polls[FIXED_POLLS + i] = (struct pollfd){.fd = s->children[i].stderr_fd, .events = POLLIN};
+    for (size_t i = 0; i < s->count; i++) {
+        const struct child *c = &s->children[i];
+        const struct channel *channel = c->control.channel;
+        polls[FIXED_POLLS + 2 * i] = (struct pollfd){.fd = c->stderr_fd, .events = POLLIN};
+        polls[FIXED_POLLS + 2 * i + 1] =
+            (struct pollfd){.fd = channel != NULL ? channel_fd(channel) : -1,
+                            .events = channel != NULL ? channel_events(channel) : 0};
+    }
+}
+
+/* What was there when we looked; `count` children were. */
+static void serve(struct supervisor *s, const struct pollfd *polls, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (polls[FIXED_POLLS + 2 * i].revents != 0) supervisor_pump_stderr(s, &s->children[i]);
+        if (polls[FIXED_POLLS + 2 * i + 1].revents != 0) supervisor_hear(s, &s->children[i]);
+    }
+    if (polls[1].revents != 0 || polls[2].revents != 0)
+        supervisor_pump_stdin(s, polls[1].revents != 0, (polls[2].revents & POLLOUT) != 0);
+    if ((polls[2].revents & POLLERR) != 0) supervisor_close_stdin(s); /* the source is gone */
+    if (polls[0].revents != 0) on_signals(s);
+    if (polls[3].revents != 0) supervise_socket_handle(s->socket);
 }
 
 static void watch(struct supervisor *s)
 {
-    struct pollfd *polls = calloc(FIXED_POLLS + s->count, sizeof *polls);
+    struct pollfd *polls = calloc(FIXED_POLLS + 2 * (s->count + SUPERVISOR_SPARE), sizeof *polls);
     if (polls == NULL) abort();
-    while (s->alive > 0) {
+    while (s->alive > 0 || supervisor_any_waits(s)) {
+        size_t count = s->count;
         fill_polls(s, polls);
-        int ready = poll(polls, FIXED_POLLS + s->count, poll_timeout_ms(s, status_now_ns()));
-        for (size_t i = 0; ready > 0 && i < s->count; i++)
-            if (polls[FIXED_POLLS + i].revents != 0) supervisor_pump_stderr(s, &s->children[i]);
-        if (ready > 0 && (polls[1].revents != 0 || polls[2].revents != 0))
-            supervisor_pump_stdin(s, polls[1].revents != 0, (polls[2].revents & POLLOUT) != 0);
-        if (ready > 0 && (polls[2].revents & POLLERR) != 0)
-            supervisor_close_stdin(s); /* the source is gone */
-        if (ready > 0 && polls[0].revents != 0) on_signals(s);
-        if (ready > 0 && polls[3].revents != 0) supervise_socket_handle(s->socket);
+        int ready = poll(polls, FIXED_POLLS + 2 * count, poll_timeout_ms(s, status_now_ns()));
+        if (ready > 0) serve(s, polls, count);
         uint64_t now_ns = status_now_ns();
         supervisor_deadline(s, now_ns);
+        supervisor_recover(s, now_ns);
+        supervisor_health(s, now_ns);
+        supervisor_tell_commits(s);
+        supervisor_finish(s, now_ns);
         supervisor_progress(s, now_ns);
     }
     supervisor_progress_erase(s);
     free(polls);
-}
-
-/* --- the result --- */
-
-static void copy_processes(struct supervise_result *out, const struct supervisor *s)
-{
-    out->processes = calloc(s->count + 1, sizeof *out->processes);
-    if (out->processes == NULL) abort();
-    out->process_count = s->count;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct child *c = &s->children[i];
-        struct supervise_process *p = &out->processes[i];
-        *p = (struct supervise_process){.name = c->process->name,
-                                        .pid = (int)c->pid,
-                                        .exit_status = c->exit_status,
-                                        .signal = c->signal,
-                                        .peak_rss_bytes = c->peak_rss_bytes,
-                                        .seconds = (double)(c->ended_ns - c->started_ns) / 1e9};
-        memcpy(&p->status, c->page, sizeof p->status);
-    }
-}
-
-static bool any_document_failed(const struct supervisor *s)
-{
-    for (size_t i = 0; i < s->count; i++) {
-        const struct child *c = &s->children[i];
-        if (c->exit_status == 1 || (c->process->sink && atomic_load(&c->page->failed) > 0)) return true;
-    }
-    return false;
-}
-
-static int failed_status(const struct child *c)
-{
-    return c->signal == 0 && c->exit_status >= THEA_EUSAGE && c->exit_status <= THEA_ECONFIG ? c->exit_status
-                                                                                             : THEA_ESOFTWARE;
-}
-
-static void conclude(struct supervise_result *out, const struct supervisor *s)
-{
-    struct buf report = {0};
-    *out = (struct supervise_result){.first_failed = s->failed,
-                                     .seconds = (double)(status_now_ns() - s->started_ns) / 1e9};
-    copy_processes(out, s);
-    if (s->failed != SUPERVISOR_NONE) {
-        out->exit_status = failed_status(&s->children[s->failed]);
-        supervisor_report_crash(s, &report);
-    } else if (s->interrupted == 0 && supervisor_reconcile(out, s->plan, &report) > 0) {
-        out->exit_status = THEA_ESOFTWARE;
-    } else if (any_document_failed(s)) {
-        out->exit_status = 1;
-    }
-    out->rc = out->exit_status >= THEA_EUSAGE ? (thea_rc)out->exit_status : THEA_OK;
-    if (s->interrupted != 0) out->exit_status = 128 + s->interrupted;
-    out->report = buf_take(&report);
 }
 
 thea_rc supervise_run(struct supervise_result *out, const struct plan *plan,
@@ -235,14 +244,7 @@ thea_rc supervise_run(struct supervise_result *out, const struct plan *plan,
     else
         kill_all(&s);
     bury_strays(&s);
-    if (rc == THEA_OK) conclude(out, &s);
+    if (rc == THEA_OK) supervisor_conclude(out, &s);
     fini(&s);
     return rc;
-}
-
-void supervise_result_fini(struct supervise_result *r)
-{
-    free(r->processes);
-    free(r->report);
-    *r = (struct supervise_result){.first_failed = SUPERVISOR_NONE};
 }

@@ -9,6 +9,7 @@
 struct supervise_process {        /* one row of the final report */
     const char *name;             /* of the plan's process */
     int pid, exit_status, signal; /* signal 0: exited */
+    uint32_t incarnation;         /* 1: it was never started again */
     uint64_t peak_rss_bytes;
     double seconds;
     struct status_page status; /* a copy, taken after its end */
@@ -21,7 +22,12 @@ struct supervise_result {
     struct supervise_process *processes;
     size_t process_count;
     double seconds;
-    char *report; /* crash report or link mismatch as text, "" if all is well */
+    char *report;              /* crash report or link mismatch as text, "" if all is well */
+    char *resume;              /* "go on: thea run --resume NAME", where that is to be done; NULL */
+    const char *end;           /* "done", "drained" (it can go on) or "failed" */
+    bool tracked;              /* sinks told what they committed: then the next two hold */
+    uint64_t committed, aside; /* streams, in all starts of the run */
+    uint64_t epoch, restarts;
 };
 
 struct supervise_options {
@@ -32,6 +38,7 @@ struct supervise_options {
     int stdout_fd;       /* given to sinks as stdout */
     int stdin_fd;        /* pumped to a source that reads "-"; -1: none */
     uint64_t drain_timeout_ns;
+    bool resumed;      /* the directory holds journals of an earlier start */
     const char *label; /* pipeline's name, for the progress line */
 };
 

@@ -12,7 +12,10 @@ void supervisor_enter(struct supervisor *s, supervisor_phase phase, uint64_t dea
 
 static void terminate(struct supervisor *s, uint64_t now_ns, uint64_t patience_ms)
 {
-    for (size_t i = 0; i < s->count; i++) s->children[i].stopped_by_us |= !s->children[i].ended;
+    for (size_t i = 0; i < s->count; i++) {
+        s->children[i].stopped_by_us |= !s->children[i].ended;
+        s->children[i].waits = false;
+    }
     supervisor_signal_all(s, SIGTERM);
     supervisor_signal_all(s, SIGCONT); /* a stopped process would never see it */
     supervisor_close_stdin(s);
@@ -23,10 +26,13 @@ static void drain(struct supervisor *s, uint64_t now_ns)
 {
     if (!s->o->quiet)
         supervisor_tell(s, "thea: ending: what is in flight is finished first (once more to abort)");
+    struct json_node *m = supervisor_word("drain");
+    supervisor_say_all(s, m);
+    json_free(m);
     for (size_t i = 0; i < s->count; i++) {
         struct child *c = &s->children[i];
-        if (!c->process->source || c->ended) continue;
-        c->asked = true;
+        if (!c->process->source || c->ended || c->pid <= 0) continue;
+        c->asked = true; /* also to wake it from a read: it may not hear its channel */
         kill(-c->pid, SIGTERM);
     }
     supervisor_close_stdin(s);
@@ -36,6 +42,7 @@ static void drain(struct supervisor *s, uint64_t now_ns)
 void supervisor_interrupt(struct supervisor *s, int sig, uint64_t now_ns)
 {
     bool first = s->interrupted == 0;
+    if (first && s->phase == SUPERVISOR_FINISHING) return; /* all is done already */
     if (first) s->interrupted = sig;
     if (first && s->phase == SUPERVISOR_RUNNING)
         drain(s, now_ns);
@@ -68,6 +75,7 @@ void supervisor_deadline(struct supervisor *s, uint64_t now_ns)
         tell_busy(s);
         terminate(s, now_ns, SUPERVISOR_ABORT_MS);
         break;
+    case SUPERVISOR_FINISHING: /* nothing is lost: who does not close in order is not waited for */
     case SUPERVISOR_FAILING: terminate(s, now_ns, SUPERVISOR_TERM_MS); break;
     case SUPERVISOR_TERMINATING:
     case SUPERVISOR_KILLING:
@@ -85,4 +93,5 @@ void supervisor_stop(struct supervisor *s)
     raise(SIGSTOP);
     supervisor_signal_all(s, SIGCONT);
     if (s->deadline_ns != 0) s->deadline_ns += status_now_ns() - before;
+    supervisor_health_restart(s, status_now_ns());
 }

@@ -27,16 +27,6 @@ uint64_t supervisor_progress_due(const struct supervisor *s)
     return interval == 0 ? 0 : last + interval;
 }
 
-static struct supervisor_totals totals_now(const struct supervisor *s)
-{
-    const struct status_page **pages = calloc(s->count + 1, sizeof *pages);
-    if (pages == NULL) abort();
-    for (size_t i = 0; i < s->count; i++) pages[i] = s->children[i].page;
-    struct supervisor_totals t = supervisor_total(s->plan, pages);
-    free(pages);
-    return t;
-}
-
 static void add_time_left(const struct supervisor_totals *t, double seconds, struct buf *out)
 {
     uint64_t done = t->documents + t->failed;
@@ -61,7 +51,7 @@ static void add_clock(double seconds, struct buf *out)
 
 static void add_head(const struct supervisor *s, uint64_t now_ns, struct buf *out)
 {
-    struct supervisor_totals t = totals_now(s);
+    struct supervisor_totals t = supervisor_total_now(s);
     double seconds = (double)(now_ns - s->started_ns) / 1e9;
     char rate[16];
     buf_printf(out, "%s %llu", s->o->label, (unsigned long long)t.documents + t.failed);

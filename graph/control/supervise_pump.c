@@ -101,6 +101,13 @@ void supervisor_close_stdin(struct supervisor *s)
     s->pump.from = s->pump.to = -1;
 }
 
+void supervisor_forget_stdin(struct supervisor *s)
+{
+    supervisor_close_stdin(s);
+    if (s->pump.given >= 0) close(s->pump.given);
+    s->pump.given = -1;
+}
+
 void supervisor_pump_stdin(struct supervisor *s, bool readable, bool writable)
 {
     struct stdin_pump *p = &s->pump;

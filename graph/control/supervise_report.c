@@ -30,18 +30,20 @@ static void add_duration(struct buf *out, double seconds)
         buf_printf(out, "%.0f min", seconds / 60);
 }
 
-static void add_headline(const struct child *c, struct buf *out)
+static void add_headline(const struct supervisor *s, const struct child *c, struct buf *out)
 {
     char rss[16];
+    if (s->bad_document != NULL) {
+        buf_printf(out, "stage %s failed on a document, and its on_error is stop\n  %s", c->process->name,
+                   s->bad_document);
+        return;
+    }
     buf_printf(out, "stage %s (pid %d) ", c->process->name, (int)c->pid);
-    if (c->signal != 0)
-        buf_printf(out, "was killed by SIG%s",
-                   sigabbrev_np(c->signal) != NULL ? sigabbrev_np(c->signal) : "?");
-    else
-        buf_printf(out, "failed with status %d", c->exit_status);
+    supervisor_print_death(c, out);
     buf_add_text(out, " after ");
     add_duration(out, (double)(c->ended_ns - c->started_ns) / 1e9);
     buf_printf(out, " (RSS %s)", value_format_bytes(rss, c->peak_rss_bytes));
+    if (s->why != NULL) buf_printf(out, "\n  given up       %s", s->why);
 }
 
 static void add_work(const struct child *c, struct buf *out)
@@ -114,11 +116,7 @@ static void add_followers(const struct supervisor *s, const struct child *failed
 
 static void add_written(const struct supervisor *s, struct buf *out)
 {
-    const struct status_page **pages = calloc(s->count + 1, sizeof *pages);
-    if (pages == NULL) abort();
-    for (size_t i = 0; i < s->count; i++) pages[i] = s->children[i].page;
-    struct supervisor_totals t = supervisor_total(s->plan, pages);
-    free(pages);
+    struct supervisor_totals t = supervisor_total_now(s);
     const char *output = supervisor_output(s->plan);
     buf_printf(out, "\n  written        %llu ", (unsigned long long)t.documents);
     if (t.expected > 0) buf_printf(out, "of %llu ", (unsigned long long)t.expected);
@@ -127,12 +125,30 @@ static void add_written(const struct supervisor *s, struct buf *out)
         add_path(out, output);
     else
         buf_add_text(out, "standard output");
+    if (supervisor_can_resume(s)) {
+        buf_add_text(out, "; ");
+        supervisor_print_resume(s->o->run, out);
+    }
+}
+
+/* Sinks that cannot take back what they printed would print it again. */
+bool supervisor_can_resume(const struct supervisor *s)
+{
+    if (!s->tracked) return false;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->children[i].control.final) return false;
+    return true;
+}
+
+void supervisor_print_resume(const struct rundir *run, struct buf *out)
+{
+    buf_printf(out, "go on: thea run --resume %s", run->by_name ? run->name : run->path);
 }
 
 void supervisor_report_crash(const struct supervisor *s, struct buf *out)
 {
     const struct child *c = &s->children[s->failed];
-    add_headline(c, out);
+    add_headline(s, c, out);
     add_work(c, out);
     add_last_words(s, c, out);
     add_followers(s, c, out);
@@ -166,6 +182,7 @@ size_t supervisor_reconcile(const struct supervise_result *r, const struct plan 
         const struct plan_link *ln = &plan->links[i];
         const struct supervise_process *from = &r->processes[ln->from], *to = &r->processes[ln->to];
         if (!tells_its_links(from) || !tells_its_links(to)) continue;
+        if (from->incarnation > 1 || to->incarnation > 1) continue; /* the dead one's counts are gone */
         const struct status_link *sent = find_row(from, ln->number, true),
                                  *got = find_row(to, ln->number, false);
         uint64_t a = sent != NULL ? atomic_load(&sent->frames) : 0,

@@ -153,6 +153,7 @@ static const char *phase_of(const struct supervisor *s)
     switch (s->phase) {
     case SUPERVISOR_RUNNING: return "running";
     case SUPERVISOR_DRAINING: return "draining";
+    case SUPERVISOR_FINISHING: return "finishing";
     case SUPERVISOR_FAILING: return "failing";
     case SUPERVISOR_TERMINATING:
     case SUPERVISOR_KILLING: break;
@@ -162,14 +163,10 @@ static const char *phase_of(const struct supervisor *s)
 
 static void put_totals(struct json_node *out, const struct supervisor *s)
 {
-    const struct status_page **pages = calloc(s->count + 1, sizeof *pages);
-    if (pages == NULL) abort();
     uint64_t begun = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        pages[i] = s->children[i].page;
-        if (s->children[i].process->source) begun += get(&pages[i]->documents);
-    }
-    struct supervisor_totals t = supervisor_total(s->plan, pages);
+    for (size_t i = 0; i < s->count; i++)
+        if (s->children[i].process->source) begun += get(&s->children[i].page->documents);
+    struct supervisor_totals t = supervisor_total_now(s);
     uint64_t ended = t.documents + t.failed;
     put_count(out, "documents", t.documents);
     put_count(out, "expected", t.expected);
@@ -177,7 +174,6 @@ static void put_totals(struct json_node *out, const struct supervisor *s)
     put_count(out, "failed", t.failed);
     put_count(out, "skipped", t.skipped);
     put_count(out, "tokens", t.tokens);
-    free(pages);
 }
 
 struct json_node *supervise_status(struct supervisor *s)

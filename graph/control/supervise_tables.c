@@ -14,6 +14,9 @@ static struct supervisor_totals totals_of(const struct supervise_result *r, cons
     for (size_t i = 0; i < r->process_count; i++) pages[i] = &r->processes[i].status;
     struct supervisor_totals t = supervisor_total(plan, pages);
     free(pages);
+    if (!r->tracked) return t;
+    t.failed = r->aside;
+    t.documents = r->committed - r->aside;
     return t;
 }
 
@@ -116,7 +119,7 @@ void supervise_print_summary(const struct supervise_result *r, const struct plan
     add_count(out, t.documents, t.documents == 1 ? "document" : "documents");
     if (t.failed > 0) {
         buf_add_text(out, ", ");
-        add_count(out, t.failed, "failed");
+        add_count(out, t.failed, r->tracked ? "set aside" : "failed");
     }
     if (t.skipped > 0) {
         buf_add_text(out, ", ");
@@ -148,6 +151,7 @@ static struct json_node *process_node(const struct supervise_process *p, const s
     put_count(out, "part", planned->part);
     put_count(out, "replica", planned->replica);
     json_put(out, "pid", json_new_int(p->pid));
+    put_count(out, "incarnation", p->incarnation);
     json_put(out, "exit_status", p->signal != 0 ? json_new_null() : json_new_int(p->exit_status));
     json_put(out, "signal", p->signal == 0 ? json_new_null() : json_new_int(p->signal));
     json_put(out, "seconds", json_new_number(p->seconds));
@@ -206,6 +210,9 @@ struct json_node *supervise_report_json(const struct supervise_result *r, const 
     struct json_node *out = json_new_map(), *processes = json_new_list();
     json_put(out, "exit_status", json_new_int(r->exit_status));
     json_put(out, "completed", json_new_bool(r->exit_status <= 1));
+    json_put(out, "end", json_new_string(r->end));
+    put_count(out, "epoch", r->epoch);
+    put_count(out, "restarts", r->restarts);
     json_put(out, "seconds", json_new_number(r->seconds));
     put_count(out, "documents", t.documents);
     put_count(out, "failed", t.failed);

@@ -2,6 +2,7 @@
  * the reports. */
 #include "graph/control/supervisor.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static uint64_t less(uint64_t a, uint64_t b)
@@ -56,6 +57,19 @@ struct supervisor_totals supervisor_total(const struct plan *plan, const struct 
     }
     if (out != UINT64_MAX) t.documents = out;
     if (!all_know) t.expected = 0;
+    return t;
+}
+
+struct supervisor_totals supervisor_total_now(const struct supervisor *s)
+{
+    const struct status_page **pages = calloc(s->count + 1, sizeof *pages);
+    if (pages == NULL) abort();
+    for (size_t i = 0; i < s->count; i++) pages[i] = s->children[i].page;
+    struct supervisor_totals t = supervisor_total(s->plan, pages);
+    free(pages);
+    if (!s->tracked) return t;
+    t.failed = ranges_total(&s->aside);
+    t.documents = less(ranges_total(&s->committed), t.failed);
     return t;
 }
 

@@ -41,15 +41,19 @@ bool supervisor_child_failed(const struct child *c)
     return c->exit_status != 0 && !only_documents_failed(c);
 }
 
+bool supervisor_lost_peer(const struct child *c)
+{
+    if (c->signal != 0) return false;
+    thea_rc rc = page_rc(c);
+    return c->exit_status == THEA_EFRAME || rc == THEA_EFRAME || rc == THEA_ECLOSED || rc == THEA_ETIMEOUT;
+}
+
 /* 0: killed by a signal; 1: an error of its own; 2: it lost a peer, which is what the death of another looks
  * like. */
 static int blame(const struct child *c)
 {
     if (c->signal != 0) return 0;
-    thea_rc rc = page_rc(c);
-    bool lost_peer =
-        c->exit_status == THEA_EFRAME || rc == THEA_EFRAME || rc == THEA_ECLOSED || rc == THEA_ETIMEOUT;
-    return lost_peer ? 2 : 1;
+    return supervisor_lost_peer(c) ? 2 : 1;
 }
 
 /* Is c, which died later, the likelier cause than the one we have? */
@@ -60,7 +64,7 @@ static bool is_better(const struct supervisor *s, const struct child *c)
     return new < old && (old == 2 || same_time);
 }
 
-static void note_failure(struct supervisor *s, struct child *c)
+void supervisor_note_failure(struct supervisor *s, struct child *c)
 {
     size_t index = (size_t)(c - s->children);
     if (s->failed != SUPERVISOR_NONE) {
@@ -68,9 +72,24 @@ static void note_failure(struct supervisor *s, struct child *c)
         return;
     }
     s->failed = index;
-    s->failed_ns = c->ended_ns;
+    s->failed_ns = c->ended ? c->ended_ns : status_now_ns();
     if (s->phase < SUPERVISOR_FAILING)
-        supervisor_enter(s, SUPERVISOR_FAILING, c->ended_ns + SUPERVISOR_GRACE_MS * SUPERVISOR_NS_PER_MS);
+        supervisor_enter(s, SUPERVISOR_FAILING, s->failed_ns + SUPERVISOR_GRACE_MS * SUPERVISOR_NS_PER_MS);
+}
+
+void supervisor_print_death(const struct child *c, struct buf *out)
+{
+    if (c->killed_for == SUPERVISOR_HUNG)
+        buf_add_text(out, "made no progress for its deadline and was killed");
+    else if (c->killed_for == SUPERVISOR_TOO_BIG)
+        buf_add_text(out, "grew over its limit of memory and was killed");
+    else if (c->killed_for == SUPERVISOR_OURS && c->health.stopped_ns != 0)
+        buf_add_text(out, "was stopped by a signal for its deadline and was killed");
+    else if (c->signal != 0)
+        buf_printf(out, "was killed by SIG%s",
+                   sigabbrev_np(c->signal) != NULL ? sigabbrev_np(c->signal) : "?");
+    else
+        buf_printf(out, "failed with status %d", c->exit_status);
 }
 
 /* A source that died of our asking, before it could say eof: nobody behind it will end in order, so nobody is
@@ -82,20 +101,41 @@ static void give_up_draining(struct supervisor *s, uint64_t now_ns)
         supervisor_enter(s, SUPERVISOR_FAILING, now_ns + SUPERVISOR_GRACE_MS * SUPERVISOR_NS_PER_MS);
 }
 
+/* All is done and written: whoever dies on the way out has nothing to spoil. */
+static void die_finished(struct supervisor *s, struct child *c)
+{
+    uint64_t deadline_ns = c->ended_ns + SUPERVISOR_LAST_MS * SUPERVISOR_NS_PER_MS;
+    c->stopped_by_us = true;
+    if (deadline_ns < s->deadline_ns) s->deadline_ns = deadline_ns; /* its neighbours wait for it in vain */
+}
+
+static void judge_end(struct supervisor *s, struct child *c)
+{
+    if (supervisor_restarts(s, c))
+        supervisor_mourn(s, c, c->ended_ns);
+    else if (s->phase == SUPERVISOR_FINISHING && supervisor_child_failed(c))
+        die_finished(s, c);
+    else if (supervisor_child_failed(c))
+        supervisor_note_failure(s, c);
+    else if (c->asked && c->signal == SIGTERM)
+        give_up_draining(s, c->ended_ns);
+}
+
 static void note_end(struct supervisor *s, struct child *c, int status, const struct rusage *usage)
 {
     c->ended = true;
     c->ended_ns = status_now_ns();
     c->exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
     c->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    c->peak_rss_bytes = (uint64_t)usage->ru_maxrss * 1024;
+    uint64_t rss_bytes = (uint64_t)usage->ru_maxrss * 1024;
+    if (rss_bytes > c->peak_rss_bytes) c->peak_rss_bytes = rss_bytes;
     s->alive--;
+    supervisor_hear(s, c); /* what it said before it died counts */
+    supervisor_control_close(c);
     supervisor_pump_stderr(s, c);
     supervisor_close_stderr(s, c);
-    if (supervisor_child_failed(c))
-        note_failure(s, c);
-    else if (c->asked && c->signal == SIGTERM)
-        give_up_draining(s, c->ended_ns);
+    judge_end(s, c);
+    if (!c->waits && supervisor_reads_stdin(c->process)) supervisor_forget_stdin(s);
 }
 
 void supervisor_reap(struct supervisor *s)

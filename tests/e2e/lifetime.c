@@ -1,5 +1,5 @@
-/* Lives and deaths of a real pipeline: whichever process is killed, and when, the run ends, says who it was,
- * and leaves nothing. */
+/* Lives and deaths of a real pipeline that is not to be repaired (restart: never): whichever process is
+ * killed, and when, the run ends, says who it was, and leaves nothing. Those that are repaired: faults.c. */
 #include "graph/json.h"
 #include "tests/support/run.h"
 
@@ -154,7 +154,10 @@ static bool has_all_processes(void *context)
 static void start_with(struct scene *s, const char *before, const char *input)
 {
     struct json_node *record = NULL;
-    run_start(&s->thea, s->dir, "%s exec env TMPDIR=%s thea run score %s --run-dir run -o out.jsonl 2>err",
+    run_start(&s->thea, s->dir,
+              "%s exec env TMPDIR=%s thea run score %s --run-dir run -o out.jsonl --set load.restart=never "
+              "--set tokenize.restart=never --set layers.restart=never --set score.restart=never "
+              "--set write.restart=never 2>err",
               before, s->dir, input);
     cr_assert(run_until(is_recorded, s, START_S), "the run did not start:\n%s", read_text(s, "err"));
     cr_assert_eq(json_read_file(&record, path_in(s, "run/run.json"), 1 << 20, NULL), THEA_OK);
@@ -205,7 +208,8 @@ static void expect_only(const char *path, const char *const *expected)
 static void expect_nothing_left(struct scene *s)
 {
     static const char *const top[] = {"docs.jsonl", "out.jsonl", "err", "run", NULL};
-    static const char *const run[] = {"lock", "run.json", "pipeline.yaml", "report.json", "logs", NULL};
+    static const char *const run[] = {"lock",     "run.json", "pipeline.yaml", "report.json", "logs", "epoch",
+                                      "manifest", "spool",    "journal",       "socket",      NULL};
     static const char *const logs[] = {
         "load.log", "tokenize.log", "layers.p0.log", "layers.p1.log", "score.log", "write.log", NULL};
     cr_expect(run_until(nothing_lives, s, END_S), "%zu processes, %zu sockets are left",

@@ -96,7 +96,9 @@ Test(run, writes_to_a_file_and_keeps_logs_reports_and_the_resolved_pipeline_in_i
                     "here/logs && ls -ld here | cut -c1-10");
     expect_status(0);
     expect_in(out(), "a.md");
-    expect_in(out(), "logs\npipeline.yaml\nreport.json\nrun.json\n");
+    expect_in(out(), "\nlogs\n");
+    expect_in(out(), "pipeline.yaml\nreport.json\nrun.json\n");
+    expect_in(out(), "here:\nepoch\n");
     expect_in(out(), "layers.p0.log\nlayers.p1.log\nload.log\n");
     expect_in(out(), "drwx------");
     struct json_node *report = read_json("here/report.json");

@@ -146,7 +146,8 @@ Test(supervise, gives_a_process_its_own_group_default_signals_and_only_its_own_d
     init_fixture(&f);
     signal(SIGUSR1, SIG_IGN);
     int leak = open("/dev/null", O_RDONLY); /* not close-on-exec: as a careless caller would leave it */
-    cr_assert_geq(leak, 4);
+    leak = fcntl(leak, F_DUPFD, 5);         /* beyond what a child gets */
+    cr_assert_geq(leak, 5);
     add(&f, (char *)"group", SOURCE, (char *)"echo \"group $(ps -o pgid= -p $$) self $$\" >&2");
     add(&f, (char *)"signals", SOURCE, (char *)"exec grep -hE 'Sig(Blk|Ign)' /proc/self/status >&2");
     add(&f, (char *)"files", SOURCE, (char *)"exec sh -c 'ls -l /proc/$$/fd | grep -o \"[0-9]* -> .*\"' >&2");
@@ -163,6 +164,7 @@ Test(supervise, gives_a_process_its_own_group_default_signals_and_only_its_own_d
     snprintf(number, sizeof number, "\n%d -> /dev/null", leak);
     expect_holds(files, "0 -> /dev/null\n");
     expect_holds(files, "\n3 -> /memfd:thea-status");
+    expect_holds(files, "\n4 -> socket:");
     cr_expect_null(strstr(files, number), "%s", files);
     fini_fixture(&f);
 }
@@ -176,9 +178,10 @@ Test(supervise, adds_the_options_that_only_a_supervisor_gives_and_the_plans_envi
     add(&f, (char *)"look", SOURCE, (char *)"echo \"$@\" >&2; echo threads $OPENBLAS_NUM_THREADS >&2")->env =
         env;
     run(&f);
-    char wanted[96], *log = read_log(&f, "look");
-    snprintf(wanted, sizeof wanted, "--parent %d --status 3 --incarnation 1 --epoch 1\nthreads 1\n",
-             (int)getpid());
+    char wanted[256], *log = read_log(&f, "look");
+    snprintf(wanted, sizeof wanted,
+             "--parent %d --status 3 --control 4 --incarnation 1 --epoch 1 --run-dir %s\nthreads 1\n",
+             (int)getpid(), f.run.path);
     cr_expect_str_eq(log, wanted);
     fini_fixture(&f);
 }
