@@ -6,7 +6,6 @@
 #include "stages/support/load_impl.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static const char *const formats[] = {"auto", "text", "jsonl", "tokens", NULL};
 static const struct stage_option load_options[] = {
@@ -70,32 +69,26 @@ static thea_rc load_describe(struct stage *st, struct stage_describe *d, struct 
     return THEA_OK;
 }
 
-static bool reads_stdin(const struct load *l)
-{
-    if (l->paths.count == 0 && l->texts.count == 0) return true;
-    for (size_t i = 0; i < l->paths.count; i++)
-        if (strcmp(l->paths.items[i], "-") == 0) return true;
-    return false;
-}
-
 static thea_rc load_open(struct stage *st, struct thea_err *err)
 {
     struct load *l = stage_state(st);
     l->fd = l->manifest.fd = -1;
     l->item = LOAD_NONE;
     l->ahead = 1;
+    l->id_base = UINT64_MAX;
     if (l->format == FORMAT_TOKENS && stage_connected(st, PORT_DOCS))
         return thea_fail(
             err, THEA_ECONFIG,
             "with format: tokens there is no text: the port 'docs' is read, but only 'tokens' is made");
-    const char *dir = reads_stdin(l) ? NULL : stage_run_dir(st);
-    thea_rc rc = manifest_open(&l->manifest, dir, stage_name(st), err);
-    return rc == THEA_OK ? load_list(st, l, err) : rc;
+    thea_rc rc = manifest_open(&l->manifest, stage_run_dir(st), stage_name(st), err);
+    if (rc == THEA_OK) rc = load_list(st, l, err);
+    return rc == THEA_OK ? load_feed_open(st, l, err) : rc;
 }
 
 static thea_rc load_source(struct stage *st, struct thea_err *err)
 {
     struct load *l = stage_state(st);
+    load_trim(st, l);
     for (;;) {
         thea_rc rc = load_emit(st, l, err);
         if (rc != THEA_DONE || stage_draining(st)) return rc;
@@ -121,6 +114,7 @@ static void load_close(struct stage *st)
     struct load *l = stage_state(st);
     load_emit_close(l);
     load_number_close(l);
+    load_feed_close(l);
     glob_walk_fini(&l->walk);
     manifest_fini(&l->manifest);
     free(l->base_dir);

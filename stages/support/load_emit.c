@@ -37,7 +37,8 @@ static void start_stream(struct stage *st, struct load *l, size_t item, const ch
 {
     const struct manifest_item *it = &l->manifest.items[item];
     bool file = it->kind == ITEM_FILE || it->kind == ITEM_RECORDS;
-    l->stream = stage_start(st, l->next++);
+    l->stream = stage_start(st, l->next);
+    l->id_base = stage_stream_id(l->stream) - l->next++;
     l->sent = 0;
     stage_put_text(st, l->stream, "id", id);
     if (file) stage_put_text(st, l->stream, "path", it->path);
@@ -53,16 +54,19 @@ static void finish_stream(struct stage *st, struct load *l)
     if (l->records.name == NULL) close_input(l);
 }
 
-/* The document that has this number cannot be had: it fails, the others go on. */
+/* The document that has this number cannot be had: it fails, the others go on. reason may be err's own
+ * message. */
 static thea_rc fail_stream(struct stage *st, struct load *l, size_t item, const char *id, const char *reason,
                            struct thea_err *err)
 {
+    char kept[sizeof err->message];
+    snprintf(kept, sizeof kept, "%s", reason);
     if (l->stream == NULL) start_stream(st, l, item, id, -1);
     l->stream = NULL;
     l->text = NULL;
     record_fini(&l->record);
     close_input(l);
-    return thea_fail(err, THEA_EDOC, "%s", reason);
+    return thea_fail(err, THEA_EDOC, "%s", kept);
 }
 
 /* --- pieces of the open document: one frame a call --- */
@@ -83,10 +87,26 @@ static bool pipe_is_quiet(const struct load *l)
     return poll(&p, 1, PIPE_WAIT_MS) <= 0; /* a signal, too: it may ask us to end */
 }
 
+/* The spool has bytes that the reader has not, or its end. */
+static thea_rc feed_reader(struct load *l, struct thea_err *err)
+{
+    struct spool *spool = l->reader.context;
+    while (!spool->ended && spool->end == l->reader.offset + l->reader.carry_len) {
+        thea_rc rc = load_feed(l, l->item, err);
+        if (rc != THEA_OK) return rc;
+    }
+    return THEA_OK;
+}
+
 static thea_rc put_file_piece(struct stage *st, struct load *l, struct thea_err *err)
 {
     if (!l->reader.checked && stage_draining(st)) return THEA_DONE; /* a pipe may never end */
-    if (!l->reader.checked && pipe_is_quiet(l)) return THEA_AGAIN;
+    if (l->reader.read_at != NULL) {
+        thea_rc fed = feed_reader(l, err);
+        if (fed != THEA_OK) return fed;
+    } else if (!l->reader.checked && pipe_is_quiet(l)) {
+        return THEA_AGAIN;
+    }
     char *to = stage_buffer(st, PORT_DOCS, PIECE_BYTES);
     uint64_t position = l->reader.offset;
     size_t n = 0;
@@ -96,8 +116,9 @@ static thea_rc put_file_piece(struct stage *st, struct load *l, struct thea_err 
         finish_stream(st, l);
         return THEA_OK;
     }
-    if (!l->reader.checked) return rc;
-    close_input(l); /* the file changed after it was checked: this document fails, the others go on */
+    if (!l->reader.checked && (rc != THEA_EDATA || l->reader.read_at == NULL)) return rc;
+    close_input(
+        l); /* it changed after it was checked, or could not be: this document fails, the others go on */
     l->stream = NULL;
     return err->rc = THEA_EDOC;
 }
@@ -168,7 +189,7 @@ static thea_rc seek_records(struct load *l, const struct manifest_span *span, bo
     struct records *r = &l->records;
     uint64_t from = changed ? 0 : span->offset;
     l->record_index = changed ? l->manifest.items[span->item].first : span->first;
-    if (from > 0 && lseek(r->fd, (off_t)from, SEEK_SET) < 0)
+    if (from > 0 && r->read_at == NULL && lseek(r->fd, (off_t)from, SEEK_SET) < 0)
         return thea_fail(err, THEA_EIO, "%s: %s", r->name, strerror(errno));
     r->offset = from;
     r->line = changed ? 0 : span->line;
@@ -179,6 +200,14 @@ static thea_rc seek_records(struct load *l, const struct manifest_span *span, bo
 static bool is_here(const struct load *l, const struct manifest_span *span)
 {
     return l->item == span->item && l->records.name != NULL && l->record_index == l->next;
+}
+
+static void open_spool(struct load *l, const struct manifest_span *span, struct spool *spool)
+{
+    l->item = span->item;
+    l->records = load_records(l, span->item, -1);
+    l->records.read_at = spool_read;
+    l->records.context = spool;
 }
 
 /* The reader stands before record l->next. */
@@ -193,6 +222,11 @@ static thea_rc find_record(struct load *l, const struct manifest_span *span, str
         return THEA_OK;
     }
     close_input(l);
+    struct spool *spool = load_spool(l, span->item);
+    if (spool != NULL) {
+        open_spool(l, span, spool);
+        return seek_records(l, span, false, err);
+    }
     const char *path = l->manifest.items[span->item].path;
     bool in = l->manifest.items[span->item].kind == ITEM_STDIN;
     l->fd = in ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -256,7 +290,7 @@ static thea_rc next_record(struct stage *st, struct load *l, const struct manife
     if (rc == THEA_DONE && by_hand) return end_records(l);
     if (rc == THEA_DONE)
         return fail_record(st, l, span->item, "the file has become shorter: it is gone", err);
-    if (rc == THEA_EDATA && l->manifest.items[span->item].changed)
+    if (rc == THEA_EDATA && !by_hand) /* a run of weeks does not end for a line */
         return fail_record(st, l, span->item, err->message, err);
     return rc;
 }
@@ -267,6 +301,9 @@ static thea_rc begin_stdin(struct stage *st, struct load *l, size_t item, struct
 {
     l->fd = STDIN_FILENO;
     l->reader = (struct text_reader){.fd = l->fd, .name = "stdin", .limit = (uint64_t)l->max_bytes};
+    l->item = item;
+    l->reader.context = load_spool(l, item);
+    if (l->reader.context != NULL) l->reader.read_at = spool_read;
     start_stream(st, l, item, "stdin", -1);
     return put_file_piece(st, l, err);
 }

@@ -13,6 +13,7 @@
 #include "stages/support/glob_walk.h"
 #include "stages/support/manifest.h"
 #include "stages/support/records.h"
+#include "stages/support/spool.h"
 #include "stages/support/text_reader.h"
 
 enum { PIECE_BYTES = 64 << 10, PIECE_TOKENS = 4096, PIPE_WAIT_MS = 100 };
@@ -31,6 +32,12 @@ struct load {
     struct glob_walk walk;
     struct manifest manifest;
     int64_t expected; /* documents that will come; -1: not known */
+
+    struct spool in;           /* what came on standard input, in a run */
+    size_t in_item;            /* whose that is */
+    uint64_t id_base;          /* a stream's id less its index; UINT64_MAX until one was started */
+    uint64_t safe;             /* streams before it are committed */
+    uint64_t trim_at, trim_ns; /* the spool may be trimmed to there, from then on; 0: not known */
 
     /* Numbering. */
     size_t at;              /* items before it are done */
@@ -70,6 +77,16 @@ struct records load_records(const struct load *l, size_t item, int fd);
 /* Does the file differ from what was noted? Then note it, and say so once. */
 struct stat;
 bool load_changed(struct load *l, size_t item, const struct stat *now);
+
+/* load_feed.c */
+THEA_CHECK thea_rc load_feed_open(struct stage *st, struct load *l, struct thea_err *err);
+void load_feed_close(struct load *l);
+/* Where an item's bytes are kept; NULL: in a file of its own, or, by hand, nowhere. */
+struct spool *load_spool(struct load *l, size_t item);
+/* Take what comes for the item, waiting a little. THEA_OK: something came, or that it ended; THEA_AGAIN:
+ * nothing. */
+THEA_CHECK thea_rc load_feed(struct load *l, size_t item, struct thea_err *err);
+void load_trim(struct stage *st, struct load *l);
 
 /* load_emit.c */
 /* One frame, or one document's beginning. THEA_DONE: none of the numbered ones is left. */

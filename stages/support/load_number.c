@@ -97,7 +97,7 @@ struct records load_records(const struct load *l, size_t item, int fd)
 
 void load_number_close(struct load *l)
 {
-    if (l->counter.name != NULL) close(l->counter.fd);
+    if (l->counter.name != NULL && l->counter.fd >= 0) close(l->counter.fd);
     records_fini(&l->counter);
     l->counter = (struct records){0};
 }
@@ -131,6 +131,19 @@ static thea_rc open_counter(struct load *l, size_t item, struct thea_err *err)
     return THEA_OK;
 }
 
+/* What comes once is kept in a spool, which never changes but for growing. */
+static void open_spool_counter(struct load *l, size_t item, struct spool *spool)
+{
+    const struct manifest_item *it = &l->manifest.items[item];
+    if (l->counter.name != NULL) return;
+    l->counter = load_records(l, item, -1);
+    l->counter.read_at = spool_read;
+    l->counter.context = spool;
+    l->counter.offset = it->reached;
+    l->counter.line = it->line;
+    l->counting = item;
+}
+
 /* Count some records more, and number them. */
 static thea_rc count_records(struct stage *st, struct load *l, size_t item, struct thea_err *err)
 {
@@ -149,7 +162,8 @@ static thea_rc count_records(struct stage *st, struct load *l, size_t item, stru
     if (r->offset > l->manifest.items[item].reached)
         manifest_number_records(&l->manifest, item, count, r->offset, r->line);
     if (rc == THEA_DONE) manifest_item_done(&l->manifest, item);
-    if (rc == THEA_DONE || rc == THEA_AGAIN) load_number_close(l);
+    if (rc == THEA_DONE || (rc == THEA_AGAIN && r->fd >= 0)) load_number_close(l);
+    if (rc == THEA_AGAIN && r->offset > begin) rc = THEA_OK;
     return rc == THEA_DONE || rc == THEA_EDOC ? THEA_OK : rc;
 }
 
@@ -172,10 +186,32 @@ static thea_rc number_records(struct stage *st, struct load *l, size_t item, str
     return THEA_OK;
 }
 
+static thea_rc number_spooled(struct stage *st, struct load *l, size_t item, struct spool *spool,
+                              struct thea_err *err)
+{
+    open_spool_counter(l, item, spool);
+    l->counter.growing = !spool->ended;
+    thea_rc rc = count_records(st, l, item, err);
+    if (rc != THEA_AGAIN) return rc;
+    return load_feed(l, item, err);
+}
+
 void load_number_counted(struct load *l)
 {
     const struct manifest_span *span = &l->manifest.spans[0];
     manifest_number_counted(&l->manifest, span->item, l->next - span->first);
+}
+
+static thea_rc number_stdin(struct stage *st, struct load *l, size_t item, struct thea_err *err)
+{
+    struct spool *spool = load_spool(l, item);
+    bool records = l->format == FORMAT_JSONL || l->format == FORMAT_TOKENS;
+    if (records && spool != NULL) return number_spooled(st, l, item, spool, err);
+    if (records)
+        manifest_number_open(&l->manifest, item);
+    else
+        manifest_number(&l->manifest, item);
+    return THEA_OK;
 }
 
 /* --- in order --- */
@@ -185,12 +221,7 @@ static thea_rc number_item(struct stage *st, struct load *l, size_t item, struct
     switch (l->manifest.items[item].kind) {
     case ITEM_FILE: number_file(st, l, item); return THEA_OK;
     case ITEM_RECORDS: return number_records(st, l, item, err);
-    case ITEM_STDIN:
-        if (l->format == FORMAT_JSONL || l->format == FORMAT_TOKENS)
-            manifest_number_open(&l->manifest, item);
-        else
-            manifest_number(&l->manifest, item);
-        return THEA_OK;
+    case ITEM_STDIN: return number_stdin(st, l, item, err);
     default: manifest_number(&l->manifest, item); return THEA_OK;
     }
 }
@@ -205,8 +236,11 @@ thea_rc load_number(struct stage *st, struct load *l, struct thea_err *err)
         if (l->at == l->manifest.item_count) break;
         rc = number_item(st, l, l->at, err);
     }
-    if (rc != THEA_OK) return rc;
+    if (rc != THEA_OK && rc != THEA_AGAIN) return rc;
+    bool waits = rc == THEA_AGAIN && l->manifest.unwritten.len == 0;
+    if (waits) return rc;
     if (l->at == l->manifest.item_count && l->at == begun) return THEA_DONE;
     if (l->ahead < AHEAD_MAX) l->ahead *= 2;
-    return manifest_sync(&l->manifest, err);
+    rc = spool_sync(&l->in, err);
+    return rc == THEA_OK ? manifest_sync(&l->manifest, err) : rc;
 }

@@ -1,66 +1,7 @@
 /* load in a run: what it sent it can send again, the same under the same number, from any process. */
-#include "tests/stages/helpers.h"
-
-#include "graph/wire/stage_core.h"
-
-#include <sys/time.h>
-
-extern const struct stage_ops load_ops;
+#include "tests/stages/source.h"
 
 TestSuite(load_seek, .init = scratch_make, .fini = scratch_remove);
-
-static struct harness *open_source(const char *const *args, const char *port)
-{
-    const char *all[16] = {"--run-dir", scratch, "--name", "load"};
-    size_t n = 4;
-    struct harness *h;
-    struct thea_err err = {0};
-    for (; *args != NULL; args++) all[n++] = *args;
-    cr_assert_eq(harness_open(&h, &load_ops, all, ARGS(port), &err), THEA_OK, "%s", err.message);
-    return h;
-}
-
-/* One document, as text: "index id: text" or "index id ! error"; "" at the end. Forgets the frames before. */
-static const char *next_document(struct harness *h, const char *port)
-{
-    static char out[4096];
-    struct thea_err err = {0};
-    struct buf text = {0};
-    size_t at = harness_count(h, port);
-    out[0] = '\0';
-    for (;;) {
-        thea_rc rc = stage_source_step(harness_stage(h), &err);
-        for (; at < harness_count(h, port); at++) {
-            const struct frame *f = harness_frame(h, port, at);
-            const struct tensor *t = frame_tensor(f, strcmp(port, "docs") == 0 ? "text" : "tokens");
-            const char *id = frame_attr_text(f, "id", NULL);
-            if (id != NULL) snprintf(out, sizeof out, "%d %s", (int)f->stream, id);
-            if (t != NULL && t->dtype == TENSOR_U8) buf_add(&text, t->data, t->size_bytes);
-            for (size_t i = 0; t != NULL && t->dtype == TENSOR_I32 && i < t->shape[0]; i++)
-                buf_printf(&text, "%s%d", i > 0 ? " " : "", ((const int32_t *)t->data)[i]);
-            if (f->kind != FRAME_END && f->kind != FRAME_ERROR) continue;
-            size_t n = strlen(out);
-            snprintf(out + n, sizeof out - n, f->kind == FRAME_END ? ": %s" : " ! %s",
-                     f->kind == FRAME_END ? buf_text(&text) : frame_attr_text(f, "error", ""));
-            buf_fini(&text);
-            return out;
-        }
-        cr_assert(rc == THEA_OK || rc == THEA_AGAIN || rc == THEA_DONE, "%s", err.message);
-        if (rc == THEA_DONE) return "";
-    }
-}
-
-#define expect(h, document) cr_assert_str_eq(next_document(h, "docs"), document)
-
-/* As the runtime does: what is open goes, the source goes back. */
-static void seek(struct harness *h, uint64_t index)
-{
-    struct thea_err err = {0};
-    struct stage *st = harness_stage(h);
-    stage_streams_drop(st);
-    st->source_done = false;
-    cr_assert_eq(load_ops.seek(st, index, &err), THEA_OK, "%s", err.message);
-}
 
 static void make_files(void)
 {
