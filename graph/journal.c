@@ -2,6 +2,7 @@
 #include "graph/journal_impl.h"
 
 #include "graph/crc32c.h"
+#include "graph/fault.h"
 #include "graph/status.h"
 
 #include <assert.h>
@@ -115,6 +116,11 @@ uint64_t journal_tail(const struct journal *j)
     return j->tail;
 }
 
+const char *journal_output(const struct journal *j)
+{
+    return j->name;
+}
+
 int journal_output_fd(const struct journal *j)
 {
     return j->out_fd;
@@ -131,10 +137,13 @@ static void take_back(const struct journal *j)
     (void)ignored;
 }
 
-static thea_rc put_at(int fd, uint64_t at, const char *from, size_t n)
+/* half: a fault point in the middle. */
+static thea_rc put_at(int fd, uint64_t at, const char *from, size_t n, const char *half)
 {
-    while (n > 0) {
-        ssize_t put = pwrite(fd, from, n, (off_t)at);
+    for (size_t first = fault_armed ? n / 2 : 0; n > 0;) {
+        ssize_t put = pwrite(fd, from, first > 0 ? first : n, (off_t)at);
+        if (first > 0) thea_fault(half);
+        first = 0;
         if (put < 0 && errno == EINTR) continue;
         if (put < 0) return THEA_EIO;
         from += put;
@@ -149,13 +158,14 @@ thea_rc journal_append(struct journal *j, struct json_node *json, struct thea_er
 {
     struct buf line = {0};
     journal_line_add(&line, json);
-    thea_rc rc = put_at(j->fd, j->at, line.data, line.len);
+    thea_rc rc = put_at(j->fd, j->at, line.data, line.len, "sink.half_line");
     if (rc != THEA_OK) {
         journal_fail("write", j->path, err);
         take_back(j);
     } else {
         j->at += line.len;
         j->unsynced = true;
+        j->found.done = false;
     }
     buf_fini(&line);
     return rc;
@@ -186,8 +196,10 @@ thea_rc journal_commit(struct journal *j, uint64_t stream, uint32_t attempt, con
     uint64_t len = 0;
     uint32_t crc = 0;
     assert(!ranges_has(&j->streams, stream));
+    thea_fault("sink.bytes");
     for (size_t i = 0; i < count; i++) {
-        if (put_at(j->out_fd, j->tail + len, parts[i].iov_base, parts[i].iov_len) != THEA_OK) {
+        if (put_at(j->out_fd, j->tail + len, parts[i].iov_base, parts[i].iov_len, "sink.half_bytes") !=
+            THEA_OK) {
             thea_rc rc = journal_fail("write", j->name, err);
             take_back(j);
             return rc;
@@ -195,8 +207,10 @@ thea_rc journal_commit(struct journal *j, uint64_t stream, uint32_t attempt, con
         crc = crc32c(crc, parts[i].iov_base, parts[i].iov_len);
         len += parts[i].iov_len;
     }
+    thea_fault("sink.line");
     thea_rc rc = journal_append(j, commit_line(j, stream, attempt, len, crc), err);
     if (rc != THEA_OK) return rc;
+    thea_fault("sink.committed");
     j->tail += len;
     j->unsynced_bytes += len;
     ranges_add(&j->streams, stream, stream);
@@ -226,9 +240,12 @@ thea_rc journal_cancel(struct journal *j, uint64_t stream, struct thea_err *err)
 thea_rc journal_sync(struct journal *j, struct thea_err *err)
 {
     if (!j->unsynced) return THEA_OK;
+    thea_fault("sink.sync");
     thea_rc rc = journal_flush(j->out_fd, j->name, err);
+    thea_fault("sink.half_sync");
     if (rc == THEA_OK) rc = journal_flush(j->fd, j->path, err);
     if (rc != THEA_OK) return rc;
+    thea_fault("sink.sync_line");
     struct json_node *line = journal_line_new(JOURNAL_SYNC);
     json_put(line, "file", json_new_int(j->file));
     json_put(line, "size", json_new_int((int64_t)j->tail));
@@ -261,6 +278,7 @@ thea_rc journal_rotate(struct journal *j, const char *name, struct thea_err *err
         json_free(line);
     if (rc == THEA_OK) rc = journal_flush(j->fd, j->path, err);
     if (rc != THEA_OK) return rc;
+    thea_fault("sink.rotate");
     close(j->out_fd);
     free(j->name);
     j->out_fd = -1;
@@ -275,8 +293,13 @@ thea_rc journal_rotate(struct journal *j, const char *name, struct thea_err *err
 
 thea_rc journal_done(struct journal *j, struct thea_err *err)
 {
+    if (j->found.done) return THEA_OK;
     thea_rc rc = journal_sync(j, err);
+    thea_fault("sink.done");
     if (rc == THEA_OK) rc = journal_append(j, journal_line_new(JOURNAL_DONE), err);
     if (rc == THEA_OK) rc = journal_flush(j->fd, j->path, err);
-    return rc;
+    if (rc != THEA_OK) return rc;
+    j->unsynced = false;
+    j->found.done = true;
+    return THEA_OK;
 }

@@ -3,7 +3,7 @@
  *
  * A text file, one line a record: eight hex digits, the CRC-32C of the rest; a blank; one JSON object.
  *
- *   {"what": "head", "run": …, "format": …, "order": …, "output": …, "base": n}   the first line
+ *   {"what": "head", "run": …, "format": …, "order": …, "output": …, "name": …, "base": n}   the first line
  *   {"what": "commit", "stream": s, "attempt": a, "file": k, "off": n, "len": n, "crc": c}
  *   {"what": "aside", "stream": s, "tries": n, "reason": …}     given up: it has no result
  *   {"what": "cancel", "stream": s}                             nobody wants it any more
@@ -34,13 +34,14 @@ enum { JOURNAL_SYNC_BYTES = 64 << 20, JOURNAL_SYNC_MS = 1000 };
 struct journal;
 
 struct journal_options {
-    const char *path;          /* of the journal */
-    const char *run;           /* the run's name */
-    const char *output;        /* the file that the results go to */
-    const char *target;        /* the file that is made from it at the end; NULL: output is what users see */
-    const char *format;        /* these and the order stay what they were at the first start */
-    const char *order;         /* "input", "completion" */
-    bool append;               /* begin behind what the output holds; else it is emptied at the first start */
+    const char *path;   /* of the journal */
+    const char *run;    /* the run's name */
+    const char *output; /* the file that users named */
+    const char *first;  /* the file that a first start begins with; NULL: output */
+    const char *rows;   /* where the results gather of which output is made at the end; NULL: in output */
+    const char *format; /* these and the order stay what they were at the first start */
+    const char *order;  /* "input", "completion" */
+    bool append;        /* begin behind what the output holds; else it is emptied at the first start */
     uint64_t sync_interval_ns; /* 0: JOURNAL_SYNC_MS; UINT64_MAX: journal_sync alone */
 };
 
@@ -49,7 +50,7 @@ struct journal_found {
     uint64_t commits, asides; /* that hold */
     uint64_t cut_bytes;       /* of the output, cut off because no commit names them */
     uint64_t cut_lines;       /* of the journal, cut off because they did not hold */
-    bool done;                /* the run had come to its end */
+    bool done;                /* the run had come to its end, and nothing was written since */
 };
 
 /* Errors: THEA_EDATA (damaged before its last sync; the output is shorter than what is committed),
@@ -63,6 +64,7 @@ const struct journal_found *journal_found(const struct journal *j);
 const struct ranges *journal_streams(const struct journal *j); /* committed, set aside or cancelled */
 unsigned journal_file(const struct journal *j);                /* 0 until journal_rotate */
 uint64_t journal_tail(const struct journal *j);                /* where the next result of that file goes */
+const char *journal_output(const struct journal *j);           /* that file */
 int journal_output_fd(const struct journal *j);                /* to read back what is committed */
 
 /* The result of `stream`: `parts` one behind the other. Errors: THEA_EIO (disk full, …): both files are as

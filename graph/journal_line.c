@@ -16,9 +16,9 @@ static const char *const kinds[JOURNAL_KINDS] = {"head",   "commit", "aside", "c
 /* Members of each kind that must be there: numbers that are not negative, and texts. */
 static const struct {
     const char *numbers[6];
-    const char *texts[5];
+    const char *texts[6];
 } members[JOURNAL_KINDS] = {
-    [JOURNAL_HEAD] = {{"base"}, {"run", "format", "order", "output"}},
+    [JOURNAL_HEAD] = {{"base"}, {"run", "format", "order", "output", "name"}},
     [JOURNAL_COMMIT] = {{"stream", "attempt", "file", "off", "len", "crc"}, {NULL}},
     [JOURNAL_ASIDE] = {{"stream", "tries"}, {"reason"}},
     [JOURNAL_CANCEL] = {{"stream"}, {NULL}},
@@ -51,7 +51,7 @@ static bool has_members(const struct journal_line *line)
     for (size_t i = 0; i < 6 && members[line->kind].numbers[i] != NULL; i++) {
         if (json_int_or(line->json, members[line->kind].numbers[i], -1) < 0) return false;
     }
-    for (size_t i = 0; i < 5 && members[line->kind].texts[i] != NULL; i++) {
+    for (size_t i = 0; i < 6 && members[line->kind].texts[i] != NULL; i++) {
         if (json_text(json_member(line->json, members[line->kind].texts[i]), NULL) == NULL) return false;
     }
     return true;

@@ -119,15 +119,14 @@ static thea_rc differs(const struct journal *j, const char *what, const char *wa
 static thea_rc take_head(struct journal *j, const struct journal_line *line, const struct journal_options *o,
                          struct thea_err *err)
 {
-    const char *target = o->target != NULL ? o->target : o->output;
     const char *format = json_text_or(line->json, "format", ""),
                *order = json_text_or(line->json, "order", ""),
                *output = json_text_or(line->json, "output", "");
     if (strcmp(format, o->format) != 0) return differs(j, "format", format, o->format, err);
     if (strcmp(order, o->order) != 0) return differs(j, "order", order, o->order, err);
-    if (strcmp(output, target) != 0) return differs(j, "output", output, target, err);
+    if (strcmp(output, o->output) != 0) return differs(j, "output", output, o->output, err);
     j->base = j->tail = journal_number(line, "base");
-    open_existing(j, o->output);
+    open_existing(j, o->rows != NULL ? o->rows : json_text_or(line->json, "name", ""));
     return THEA_OK;
 }
 
@@ -230,13 +229,14 @@ static thea_rc follow_lines(struct journal *j, const struct journal_options *o, 
 
 static thea_rc begin(struct journal *j, const struct journal_options *o, struct thea_err *err)
 {
-    open_existing(j, o->output);
+    open_existing(j, o->rows != NULL ? o->rows : o->first != NULL ? o->first : o->output);
     j->base = j->tail = o->append ? size_of(j->out_fd) : 0;
     struct json_node *head = journal_line_new(JOURNAL_HEAD);
     json_put(head, "run", json_new_string(o->run));
     json_put(head, "format", json_new_string(o->format));
     json_put(head, "order", json_new_string(o->order));
-    json_put(head, "output", json_new_string(o->target != NULL ? o->target : o->output));
+    json_put(head, "output", json_new_string(o->output));
+    json_put(head, "name", json_new_string(j->name));
     json_put(head, "base", json_new_int((int64_t)j->base));
     thea_rc rc = journal_append(j, head, err);
     return rc == THEA_OK ? journal_flush(j->fd, j->path, err) : rc;

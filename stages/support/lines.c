@@ -84,15 +84,45 @@ void lines_add_tsv_header(struct buf *out, const char *key, size_t numbers)
     buf_add_char(out, '\n');
 }
 
+static void add_key(struct lines_columns *c, const char *key)
+{
+    c->keys = reallocarray(c->keys, c->count + 1, sizeof *c->keys);
+    if (c->keys == NULL || (c->keys[c->count] = strdup(key)) == NULL) abort();
+    c->count++;
+}
+
 void lines_find_columns(struct lines_columns *c, const struct json_node *record)
 {
     for (struct json_iter it = json_iter(record); json_next(&it);) {
         json_kind_t kind = json_kind(it.value);
         if (kind == JSON_LIST_ || kind == JSON_MAP_) continue;
-        c->keys = reallocarray(c->keys, c->count + 1, sizeof *c->keys);
-        if (c->keys == NULL || (c->keys[c->count] = strdup(it.key)) == NULL) abort();
-        c->count++;
+        add_key(c, it.key);
     }
+}
+
+/* The cell at *from without its escapes; *from goes behind it. */
+static void read_cell(struct buf *cell, const char **from)
+{
+    const char *at = *from;
+    buf_clear(cell);
+    for (; *at != '\0' && *at != '\t'; at++) {
+        const char *letters = "tnr\\",
+                   *letter = at[0] == '\\' && at[1] != '\0' ? strchr(letters, at[1]) : NULL;
+        buf_add_char(cell, letter != NULL ? "\t\n\r\\"[letter - letters] : at[0]);
+        at += letter != NULL;
+    }
+    *from = at;
+}
+
+void lines_read_columns(struct lines_columns *c, const char *line)
+{
+    struct buf cell = {0};
+    while (*line != '\0') {
+        read_cell(&cell, &line);
+        add_key(c, buf_text(&cell));
+        line += *line == '\t';
+    }
+    buf_fini(&cell);
 }
 
 void lines_add_columns(struct buf *out, const struct lines_columns *c)

@@ -25,6 +25,7 @@ struct lines_columns {
 };
 void lines_find_columns(struct lines_columns *c, const struct json_node *record);
 void lines_add_columns(struct buf *out, const struct lines_columns *c); /* the header */
+void lines_read_columns(struct lines_columns *c, const char *line);     /* such a header; "": none */
 void lines_add_record(struct buf *out, const struct lines_columns *c,
                       const struct json_node *record); /* null and missing: empty */
 void lines_columns_fini(struct lines_columns *c);

@@ -18,8 +18,8 @@ thea_rc npy_open(struct npy *n, const char *path, struct thea_err *err)
     size_t len = strlen(path), stem = len > 4 && strcmp(path + len - 4, ".npy") == 0 ? len - 4 : len;
     buf_add(&ids, path, stem);
     buf_add_text(&ids, ".ids.txt");
-    thea_rc rc = outlet_open(&n->rows, path, true, err);
-    if (rc == THEA_OK) rc = outlet_open(&n->ids, buf_text(&ids), true, err);
+    thea_rc rc = outlet_open(&n->rows, path, OUTLET_WHOLE, err);
+    if (rc == THEA_OK) rc = outlet_open(&n->ids, buf_text(&ids), OUTLET_WHOLE, err);
     if (rc == THEA_OK) rc = outlet_write(&n->rows, empty, sizeof empty, err);
     buf_fini(&ids);
     return rc;

@@ -2,6 +2,8 @@
  * the end. */
 #include "stages/support/outlet.h"
 
+#include "graph/fault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -28,7 +30,7 @@ static thea_rc cannot_write(const struct outlet *o, int why, struct thea_err *er
                      o->path != NULL ? "'" : "", strerror(why));
 }
 
-static char *directory_of(const char *path)
+char *outlet_directory(const char *path)
 {
     char *copy = strdup(path);
     if (copy == NULL) abort();
@@ -38,12 +40,18 @@ static char *directory_of(const char *path)
     return dir;
 }
 
+/* NFS and others */
+static bool no_unnamed_files(int why)
+{
+    return why == EOPNOTSUPP || why == EISDIR;
+}
+
 /* An unnamed file in dir; where the file system has none (NFS), a named one that is unlinked at once. -1:
  * errno. */
 static int open_unnamed(const char *dir)
 {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR)) return fd;
+    if (fd >= 0 || !no_unnamed_files(errno)) return fd;
     char *name = NULL;
     if (asprintf(&name, "%s/.thea-XXXXXX", dir) < 0) abort();
     fd = mkostemp(name, O_CLOEXEC);
@@ -54,7 +62,7 @@ static int open_unnamed(const char *dir)
 
 thea_rc outlet_spill(int *fd, const char *path, struct thea_err *err)
 {
-    char *dir = directory_of(path);
+    char *dir = outlet_directory(path);
     *fd = open_unnamed(dir);
     int why = errno;
     free(dir);
@@ -73,18 +81,30 @@ static thea_rc open_whole(struct outlet *o, struct thea_err *err)
                              o->path);
         if (access(o->path, W_OK) != 0) return cannot_create(o->path, errno, err);
     }
-    return outlet_spill(&o->fd, o->path, err);
+    char *dir = outlet_directory(o->path);
+    const char *slash = strrchr(o->path, '/');
+    if (asprintf(&o->temporary, "%s/.%.200s.thea", dir, slash != NULL ? slash + 1 : o->path) < 0) abort();
+    o->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    if (o->fd < 0 && no_unnamed_files(errno)) {
+        unlink(o->temporary);
+        o->fd = open(o->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        o->named = o->fd >= 0;
+    }
+    int why = errno;
+    free(dir);
+    return o->fd >= 0 ? THEA_OK : cannot_create(o->path, why, err);
 }
 
-thea_rc outlet_open(struct outlet *o, const char *path, bool whole, struct thea_err *err)
+thea_rc outlet_open(struct outlet *o, const char *path, outlet_how how, struct thea_err *err)
 {
-    *o = (struct outlet){.fd = STDOUT_FILENO, .whole = whole};
+    *o = (struct outlet){.fd = STDOUT_FILENO, .whole = how == OUTLET_WHOLE};
     if (strcmp(path, "-") == 0) return THEA_OK;
     o->fd = -1;
     o->path = strdup(path);
     if (o->path == NULL) abort();
-    if (whole) return open_whole(o, err);
-    o->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+    if (o->whole) return open_whole(o, err);
+    int start = how == OUTLET_APPEND ? O_APPEND : O_TRUNC;
+    o->fd = open(path, O_WRONLY | O_CREAT | start | O_CLOEXEC | O_NOCTTY, 0666);
     return o->fd >= 0 ? THEA_OK : cannot_create(path, errno, err);
 }
 
@@ -120,22 +140,39 @@ thea_rc outlet_rewrite(struct outlet *o, uint64_t at, const void *bytes, size_t 
     return THEA_OK;
 }
 
-/* Give the unnamed file a name beside the target, then the target's. */
+/* A name is on the disk once its directory is. */
+static void flush_directory(const char *path)
+{
+    char *dir = outlet_directory(path);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)!fsync(fd);
+        close(fd);
+    }
+    free(dir);
+}
+
+/* Give an unnamed file a name beside the target. One that a process left that died here is replaced. */
+static bool name_temporary(const struct outlet *o)
+{
+    char from[64];
+    snprintf(from, sizeof from, "/proc/self/fd/%d", o->fd);
+    if (linkat(AT_FDCWD, from, AT_FDCWD, o->temporary, AT_SYMLINK_FOLLOW) == 0) return true;
+    if (errno != EEXIST) return false;
+    unlink(o->temporary);
+    return linkat(AT_FDCWD, from, AT_FDCWD, o->temporary, AT_SYMLINK_FOLLOW) == 0;
+}
+
 static thea_rc name_file(struct outlet *o, struct thea_err *err)
 {
-    char from[64], *temp = NULL, *dir = directory_of(o->path);
-    snprintf(from, sizeof from, "/proc/self/fd/%d", o->fd);
-    if (asprintf(&temp, "%s/.thea-%d-%d", dir, (int)getpid(), o->fd) < 0) abort();
-    thea_rc rc = THEA_OK;
-    if (linkat(AT_FDCWD, from, AT_FDCWD, temp, AT_SYMLINK_FOLLOW) != 0) {
-        rc = cannot_create(o->path, errno, err);
-    } else if (rename(temp, o->path) != 0) {
-        rc = cannot_create(o->path, errno, err);
-        unlink(temp);
-    }
-    free(temp);
-    free(dir);
-    return rc;
+    if (!o->named && !name_temporary(o)) return cannot_create(o->path, errno, err);
+    o->named = true;
+    thea_fault("sink.rename");
+    if (rename(o->temporary, o->path) != 0) return cannot_create(o->path, errno, err);
+    o->named = false;
+    thea_fault("sink.renamed");
+    flush_directory(o->path);
+    return THEA_OK;
 }
 
 thea_rc outlet_commit(struct outlet *o, struct thea_err *err)
@@ -155,6 +192,9 @@ void outlet_close(struct outlet *o)
 {
     if (o->fd >= 0 && o->path != NULL) close(o->fd);
     o->fd = -1;
+    if (o->named) unlink(o->temporary);
+    o->named = false;
+    free(o->temporary);
     free(o->path);
-    o->path = NULL;
+    o->temporary = o->path = NULL;
 }

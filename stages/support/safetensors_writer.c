@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,22 +41,32 @@ static int compare(const void *a, const void *b)
     return strcmp(((const struct gathered *)a)->name, ((const struct gathered *)b)->name);
 }
 
-thea_rc safetensors_writer_open(struct safetensors_writer **out, const char *path, struct thea_err *err)
+/* spill: a descriptor to take over, or -1 to make one. */
+static thea_rc open_writer(struct safetensors_writer **out, const char *path, int spill, struct thea_err *err)
 {
     struct safetensors_writer *w = calloc(1, sizeof *w);
-    if (w == NULL) abort();
-    w->spill.fd = -1;
-    thea_rc rc = outlet_open(&w->file, path, true, err);
-    if (rc == THEA_OK) {
-        w->spill.path = strdup(path);
-        if (w->spill.path == NULL) abort();
-        rc = outlet_spill(&w->spill.fd, path, err);
-    }
+    if (w == NULL || (w->spill.path = strdup(path)) == NULL) abort();
+    w->spill.fd = spill;
+    thea_rc rc = outlet_open(&w->file, path, OUTLET_WHOLE, err);
+    if (rc == THEA_OK && spill < 0) rc = outlet_spill(&w->spill.fd, path, err);
     if (rc == THEA_OK)
         *out = w;
     else
         safetensors_writer_close(w);
     return rc;
+}
+
+thea_rc safetensors_writer_open(struct safetensors_writer **out, const char *path, struct thea_err *err)
+{
+    return open_writer(out, path, -1, err);
+}
+
+thea_rc safetensors_writer_open_rows(struct safetensors_writer **out, const char *path, int rows,
+                                     struct thea_err *err)
+{
+    int fd = fcntl(rows, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) return thea_fail(err, THEA_EOS, "cannot write '%s': %s", path, strerror(errno));
+    return open_writer(out, path, fd, err);
 }
 
 static struct gathered *find(const struct safetensors_writer *w, const char *name)
@@ -124,24 +135,54 @@ static void add_extent(struct gathered *g, uint64_t at, uint64_t bytes)
     g->extents[g->count++] = (struct extent){at, bytes};
 }
 
-thea_rc safetensors_writer_add(struct safetensors_writer *w, const char *name, const struct tensor *t,
-                               struct thea_err *err)
+thea_rc safetensors_writer_check(const char *name, const struct tensor *t, struct thea_err *err)
 {
     char what[128];
-    if (dtype_name(t->dtype) == NULL || t->rank == 0)
-        return thea_fail(err, THEA_EDOC, "'%s' is %s, which safetensors cannot hold in rows", name,
-                         tensor_describe(what, t));
+    if (dtype_name(t->dtype) != NULL && t->rank > 0) return THEA_OK;
+    return thea_fail(err, THEA_EDOC, "'%s' is %s, which safetensors cannot hold in rows", name,
+                     tensor_describe(what, t));
+}
+
+/* The tensor that t's rows belong to. */
+static thea_rc find_place(struct gathered **out, struct safetensors_writer *w, const char *name,
+                          const struct tensor *t, struct thea_err *err)
+{
+    char what[128];
+    thea_rc rc = safetensors_writer_check(name, t, err);
+    if (rc != THEA_OK) return rc;
     struct gathered *g = find(w, name);
     if (g == NULL) g = add_tensor(w, name, t);
     if (!same_rows(g, t))
         return thea_fail(err, THEA_EDOC, "'%s': %s does not continue what came before", name,
                          tensor_describe(what, t));
-    uint64_t at = w->spill.bytes;
-    thea_rc rc = outlet_write(&w->spill, t->data, t->size_bytes, err);
-    if (rc != THEA_OK) return rc;
+    *out = g;
+    return THEA_OK;
+}
+
+static void note(struct gathered *g, const struct tensor *t, uint64_t at)
+{
     g->shape[0] += t->shape[0];
     if (t->size_bytes > 0) add_extent(g, at, t->size_bytes);
-    return THEA_OK;
+}
+
+thea_rc safetensors_writer_add(struct safetensors_writer *w, const char *name, const struct tensor *t,
+                               struct thea_err *err)
+{
+    struct gathered *g = NULL;
+    uint64_t at = w->spill.bytes;
+    thea_rc rc = find_place(&g, w, name, t, err);
+    if (rc == THEA_OK) rc = outlet_write(&w->spill, t->data, t->size_bytes, err);
+    if (rc == THEA_OK) note(g, t, at);
+    return rc;
+}
+
+thea_rc safetensors_writer_note(struct safetensors_writer *w, const struct tensor *t, uint64_t at,
+                                struct thea_err *err)
+{
+    struct gathered *g = NULL;
+    thea_rc rc = find_place(&g, w, t->name, t, err);
+    if (rc == THEA_OK) note(g, t, at);
+    return rc;
 }
 
 void safetensors_writer_remove(struct safetensors_writer *w, const char *name)

@@ -1,30 +1,54 @@
-/* Results in the order in which their documents began, however they end: later ones wait in memory for the
- * first (streams in flight are bounded by the source). */
+/* Whose result goes out next. Results that are whole before their turn wait (streams in flight are bounded by
+ * the source).
+ *
+ *   TURNS_ARRIVAL     by hand: as their first frames came
+ *   TURNS_INPUT       by (index, source) of the stream's id, without gaps: the same whatever order they come
+ * in TURNS_COMPLETION  as they end */
 #ifndef STAGES_SUPPORT_TURNS_H
 #define STAGES_SUPPORT_TURNS_H
 
-#include "graph/buf.h"
-#include <stdbool.h>
+#include "graph/ranges.h"
+#include "stages/support/gather.h"
+
+enum { TURNS_SOURCE_SHIFT = 40 };
+
+typedef enum { TURNS_ARRIVAL, TURNS_INPUT, TURNS_COMPLETION } turns_order;
 
 struct turn {
     struct turn *next;
+    uint64_t stream;
+    uint32_t attempt;
     char *id;
-    struct buf out; /* not written yet */
-    bool done;      /* nothing more will come */
-    bool begun;     /* put was called for it before */
-};
-struct turns {
-    struct turn *first, *last;
+    struct gather data; /* of its result, what is not written yet */
+    uint64_t printed;   /* live text: bytes that are out */
+    uint64_t skip;      /* live text that comes again: of those, bytes that have not */
+    bool done;          /* nothing more will come */
+    bool failed;        /* and it has no result */
+    char *aside;        /* why it was given up, after so many tries; NULL: it was not */
+    uint32_t tries;
 };
 
-/* A document begins; its turn is freed when it was put and done (by turns_flush or turns_fini). */
-struct turn *turns_join(struct turns *t, const char *id);
-/* Call put(context, turn) for what may go out now: documents that are done, up to the first that is not;
- * straight: of that one, too, what there is so far. put takes what is in turn->out; the first failure ends
- * the call. */
-typedef thea_rc (*turns_put)(void *context, struct turn *turn, struct thea_err *err);
-THEA_CHECK thea_rc turns_flush(struct turns *t, bool straight, turns_put put, void *context,
-                               struct thea_err *err);
+struct turns_source {
+    unsigned number;
+    uint64_t total; /* streams that come of it; UINT64_MAX: not known */
+};
+struct turns {
+    turns_order order;
+    struct turn *first; /* waiting, in order */
+    struct ranges gone; /* streams whose turn is over */
+    struct turns_source *sources;
+    size_t source_count;
+};
+
+/* A document begins. */
+struct turn *turns_join(struct turns *t, uint64_t stream, const char *id);
+/* The one whose turn it is: done, or (order of arrival or input) still under way. NULL: none is here. */
+struct turn *turns_next(const struct turns *t);
+void turns_leave(struct turns *t, struct turn *turn); /* its turn is over; frees it */
+void turns_drop(struct turns *t, struct turn *turn);  /* it will come again, or never; frees it */
+void turns_drop_all(struct turns *t);
+/* There is a source, and so many streams come of it. (One that a stream came of is known.) */
+void turns_source(struct turns *t, unsigned number, uint64_t total);
 void turns_fini(struct turns *t);
 
 #endif
