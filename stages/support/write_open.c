@@ -66,8 +66,8 @@ thea_rc write_check(const struct write *w, int form, struct thea_err *err)
     const char *what = w->rotate > 0 ? "rotate" : "append";
     if (w->rotate == 0 && !w->append) return THEA_OK;
     if (strcmp(w->output, "-") == 0) return thea_fail(err, THEA_EUSAGE, "--%s needs a file: -o NAME", what);
-    if (form == FORMAT_AUTO || form == FORMAT_JSONL || form == FORMAT_TSV || form == FORMAT_TEXT)
-        return THEA_OK;
+    if (form == FORMAT_AUTO) form = format_auto(w->output, "", false);
+    if (form == FORMAT_JSONL || form == FORMAT_TSV || form == FORMAT_TEXT) return THEA_OK;
     return thea_fail(err, THEA_EUSAGE,
                      "--%s: the format %s makes one whole file\n  accepted   jsonl, tsv, text", what,
                      format_names[form]);
