@@ -80,6 +80,7 @@ void stage_tell_failed(struct stage *st, const struct stage_stream *s)
 {
     struct json_node *m = stream_message("failed", s->id);
     json_put(m, "attempt", json_new_int(s->attempt));
+    json_put(m, "epoch", json_new_int((int64_t)st->epoch));
     json_put(m, "stage", json_new_string(stage_stream_text(s, "failed_in", st->name)));
     json_put(m, "reason", json_new_string(stage_stream_text(s, "error", "it failed in an earlier stage")));
     json_put(m, "id", json_new_string(stage_stream_text(s, "id", NULL)));
