@@ -304,6 +304,7 @@ const struct stage_ops write_ops = {
     .inputs = write_inputs,
     .state_size = sizeof(struct write),
     .stream_size = sizeof(struct document),
+    .commits = true,
     .describe = write_describe,
     .open = write_open,
     .begin = write_begin,
