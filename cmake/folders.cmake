@@ -100,3 +100,13 @@ function(thea_build_tree_links)
     endif()
   endforeach()
 endfunction()
+
+# thea_embed(library name file…): generated/<name>.inc with the files' bytes, for a source of that library to include.
+function(thea_embed library name)
+  list(TRANSFORM ARGN PREPEND ${CMAKE_SOURCE_DIR}/)
+  set(out ${CMAKE_BINARY_DIR}/generated/${name}.inc)
+  string(REPLACE ";" "$<SEMICOLON>" files "${ARGN}")
+  add_custom_command(OUTPUT ${out} DEPENDS ${ARGN} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} "-DFILES=${files}" -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+  target_sources(${library} PRIVATE ${out})
+endfunction()

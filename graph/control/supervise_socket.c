@@ -3,6 +3,7 @@
 #include "graph/control/supervise_socket.h"
 
 #include "graph/control/run_socket.h"
+#include "graph/control/supervise_metrics.h"
 #include "graph/control/supervisor.h"
 
 #include <errno.h>
@@ -11,11 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 struct supervise_socket {
     struct supervisor *s;
     struct run_socket *socket;
+    struct http *http; /* NULL: nobody asked for it */
+    int epoll;         /* both behind one descriptor */
 };
 
 /* --- answers --- */
@@ -56,6 +60,17 @@ static struct json_node *stop(struct supervise_socket *k, const struct json_node
     return done();
 }
 
+/* A run that ends anyway takes no such word any more. */
+static struct json_node *pause_or_go(struct supervise_socket *k, bool pause)
+{
+    if (k->s->phase != SUPERVISOR_RUNNING) return run_socket_refusal(THEA_EBUSY, "the run is ending");
+    if (pause)
+        supervisor_pause(k->s);
+    else
+        supervisor_go(k->s);
+    return done();
+}
+
 static struct json_node *answer(void *context, uint64_t id, const struct json_node *question)
 {
     struct supervise_socket *k = context;
@@ -64,6 +79,8 @@ static struct json_node *answer(void *context, uint64_t id, const struct json_no
     if (strcmp(ask, "who") == 0) return who(k);
     if (strcmp(ask, "status") == 0) return supervise_status(k->s);
     if (strcmp(ask, "stop") == 0) return stop(k, question);
+    if (strcmp(ask, "pause") == 0) return pause_or_go(k, true);
+    if (strcmp(ask, "resume") == 0) return pause_or_go(k, false);
     char reason[128];
     snprintf(reason, sizeof reason, "this run (of thea " THEA_VERSION ") does not know how to '%.40s'", ask);
     return run_socket_refusal(THEA_EUSAGE, reason);
@@ -84,13 +101,39 @@ static thea_rc write_name(const struct rundir *run, const char *name, struct the
     return rc;
 }
 
+static thea_rc join_polls(struct supervise_socket *k, struct thea_err *err)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    k->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (k->epoll >= 0 && epoll_ctl(k->epoll, EPOLL_CTL_ADD, run_socket_fd(k->socket), &event) == 0 &&
+        (k->http == NULL || epoll_ctl(k->epoll, EPOLL_CTL_ADD, http_fd(k->http), &event) == 0))
+        return THEA_OK;
+    return thea_fail(err, THEA_EOS, "cannot poll the run's sockets: %s", strerror(errno));
+}
+
+static thea_rc open_metrics(struct supervise_socket *k, struct thea_err *err)
+{
+    struct supervisor *s = k->s;
+    if (s->o->metrics == NULL) return THEA_OK;
+    thea_rc rc = supervise_metrics_open(&k->http, s, s->o->metrics, err);
+    if (rc != THEA_OK || s->o->quiet) return rc;
+    char line[256];
+    snprintf(line, sizeof line, "thea: watch this run at %s/ (Prometheus: %s/metrics)", http_url(k->http),
+             http_url(k->http));
+    supervisor_tell(s, line);
+    return THEA_OK;
+}
+
 thea_rc supervise_socket_open(struct supervise_socket **out, struct supervisor *s, struct thea_err *err)
 {
     struct supervise_socket *k = calloc(1, sizeof *k);
     if (k == NULL) abort();
     k->s = s;
+    k->epoll = -1;
     struct run_socket_ops ops = {.answer = answer, .context = k};
     thea_rc rc = run_socket_open(&k->socket, &ops, err);
+    if (rc == THEA_OK) rc = open_metrics(k, err);
+    if (rc == THEA_OK) rc = join_polls(k, err);
     if (rc == THEA_OK) rc = write_name(s->o->run, run_socket_name(k->socket), err);
     if (rc != THEA_OK) {
         supervise_socket_close(k);
@@ -102,17 +145,21 @@ thea_rc supervise_socket_open(struct supervise_socket **out, struct supervisor *
 
 int supervise_socket_fd(const struct supervise_socket *k)
 {
-    return k != NULL ? run_socket_fd(k->socket) : -1;
+    return k != NULL ? k->epoll : -1;
 }
 
 void supervise_socket_handle(struct supervise_socket *k)
 {
-    if (k != NULL) run_socket_handle(k->socket);
+    if (k == NULL) return;
+    run_socket_handle(k->socket);
+    if (k->http != NULL) http_handle(k->http);
 }
 
 void supervise_socket_close(struct supervise_socket *k)
 {
     if (k == NULL) return;
+    if (k->epoll >= 0) close(k->epoll);
+    http_close(k->http);
     run_socket_close(k->socket);
     unlinkat(k->s->o->run->fd, "socket", 0);
     free(k);

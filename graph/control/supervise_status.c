@@ -47,6 +47,8 @@ static const char *state_of(const struct child *c)
 {
     static const char *const names[] = {"starting", "running", "draining", "done", "failed"};
     uint32_t state = c->page != NULL ? atomic_load(&c->page->state) : STATUS_STARTING;
+    if (c->waits) return "restarting";
+    if (c->health.stopped_ns != 0) return "stopped";
     if (c->ended && state != STATUS_DONE) return "failed";
     return state < sizeof names / sizeof *names ? names[state] : "?";
 }
@@ -99,6 +101,7 @@ static struct json_node *process_node(const struct supervisor *s, const struct c
     json_put(out, "source", json_new_bool(p->source));
     json_put(out, "sink", json_new_bool(p->sink));
     json_put(out, "pid", json_new_int(c->ended ? 0 : c->pid));
+    put_count(out, "restarts", c->incarnation > 0 ? c->incarnation - 1 : 0);
     put_text(out, "state", state_of(c));
     put_seconds(out, "up_s", (c->ended ? c->ended_ns : now_ns) - c->started_ns);
     put_count(out, "rss_bytes", c->ended ? 0 : rss_bytes(c->pid));
@@ -151,7 +154,7 @@ static struct json_node *link_node(const struct supervisor *s, const struct plan
 static const char *phase_of(const struct supervisor *s)
 {
     switch (s->phase) {
-    case SUPERVISOR_RUNNING: return "running";
+    case SUPERVISOR_RUNNING: return s->paused ? "paused" : "running";
     case SUPERVISOR_DRAINING: return "draining";
     case SUPERVISOR_FINISHING: return "finishing";
     case SUPERVISOR_FAILING: return "failing";
@@ -185,12 +188,16 @@ struct json_node *supervise_status(struct supervisor *s)
     put_text(out, "directory", s->o->run->path);
     json_put(out, "pid", json_new_int(getpid()));
     put_text(out, "state", phase_of(s));
+    put_count(out, "epoch", s->epoch);
+    put_count(out, "restarts", s->restarts);
     put_count(out, "now_ns", now_ns);
     put_seconds(out, "up_s", now_ns - s->started_ns);
     put_count(out, "rss_bytes", rss_bytes(getpid()));
     put_totals(out, s);
-    for (size_t i = 0; i < s->count; i++) json_append(processes, process_node(s, &s->children[i], now_ns));
-    for (size_t i = 0; i < s->plan->link_count; i++) json_append(links, link_node(s, &s->plan->links[i]));
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->children[i].process->gone) json_append(processes, process_node(s, &s->children[i], now_ns));
+    for (size_t i = 0; i < s->plan->link_count; i++)
+        if (!s->plan->links[i].gone) json_append(links, link_node(s, &s->plan->links[i]));
     json_put(out, "processes", processes);
     json_put(out, "links", links);
     return out;

@@ -1,6 +1,7 @@
 /* Seeing inside a run: every command asks a real one. The run's corpus takes minutes, so that it is always in
  * the middle; each test ends it. */
 #include "graph/json.h"
+#include "tests/support/exposition.h"
 #include "tests/support/run.h"
 
 #include <criterion/criterion.h>
@@ -293,4 +294,126 @@ Test(observe, no_run_is_status_69_and_wrong_words_are_64)
     expect_in(&r.err, "no run is live");
     run_result_fini(&r);
     free(s.dir);
+}
+
+/* --- over HTTP --- */
+
+/* GET by bash alone; the reply without its head. */
+static struct run_result get(const struct scene *s, const char *path, const char *status)
+{
+    struct run_result r = {0};
+    run_shell(
+        &r, s->dir, 60,
+        "bash -c 'exec 3<>\"/dev/tcp/127.0.0.1/$(grep -o \"127.0.0.1:[0-9]*\" \"$1\" | head -n 1 | cut -d : "
+        "-f 2)\"; "
+        "printf \"GET %%s HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n\" \"$2\" >&3; "
+        "read -r version status rest <&3; [ \"$status\" = \"$3\" ] || { echo \"$status\" >&2; exit 9; }; "
+        "while read -r line <&3; do [ \"$line\" = $(printf \"\\r\") ] && break; done; cat <&3' "
+        "get %s/err '%s' %s",
+        s->thea.dir, path, status);
+    cr_expect_eq(r.status, 0, "%s: status %d\n%s", path, r.status, buf_text(&r.err));
+    return r;
+}
+
+Test(observe, metrics_of_a_run_are_what_prometheus_reads)
+{
+    struct scene s;
+    struct exposition e;
+    char why[256];
+    double value = 0;
+    setup(&s, "--metrics 127.0.0.1:0");
+    struct run_result r = get(&s, "/metrics", "200");
+    cr_assert(exposition_parse(&e, buf_text(&r.out), why), "%s", why);
+    cr_expect(
+        exposition_find(&e, "thea_stage_tokens_total{stage=\"layers\",part=\"0\",replica=\"0\"}", &value));
+    cr_expect_gt(value, 0);
+    cr_expect(exposition_find(
+        &e, "thea_process_resident_memory_bytes{stage=\"write\",part=\"0\",replica=\"0\"}", &value));
+    cr_expect_gt(value, 1 << 20);
+    cr_expect(exposition_find(&e,
+                              "thea_link_window_frames{from=\"load\",from_port=\"docs\",to=\"tokenize\","
+                              "to_port=\"docs\"}",
+                              &value));
+    cr_expect_eq(value, 8);
+    exposition_fini(&e);
+    run_result_fini(&r);
+    teardown(&s);
+}
+
+Test(observe, the_live_page_and_what_it_asks_for_are_served)
+{
+    struct scene s;
+    setup(&s, "--metrics localhost:0 --run-dir run");
+    struct run_result r = get(&s, "/", "200");
+    expect_in(&r.out, "<!doctype html>");
+    run_result_fini(&r);
+    r = get(&s, "/page.js", "200");
+    expect_in(&r.out, "/api/status");
+    run_result_fini(&r);
+    r = get(&s, "/page.css", "200");
+    run_result_fini(&r);
+    r = get(&s, "/api/status", "200");
+    struct json_node *status = json_of(&r.out);
+    cr_expect_str_eq(json_text_or(status, "name", ""), "run");
+    cr_expect_eq(json_count(json_member(status, "processes")), 6);
+    json_free(status);
+    run_result_fini(&r);
+    run_shell(&r, s.dir, 10, "printf 'one\\ntwo\\nunfinished' >> run/logs/score.log");
+    run_result_fini(&r);
+    r = get(&s, "/api/logs?process=score&from=-1", "200");
+    struct json_node *log = json_of(&r.out);
+    cr_expect_str_eq(json_text_or(log, "text", ""), "one\ntwo\n");
+    cr_expect_eq(json_int_or(log, "next", 0), 8);
+    json_free(log);
+    run_result_fini(&r);
+    r = get(&s, "/api/logs?process=score&from=4", "200");
+    log = json_of(&r.out);
+    cr_expect_str_eq(json_text_or(log, "text", ""), "two\n");
+    json_free(log);
+    run_result_fini(&r);
+    r = get(&s, "/api/logs?process=../run", "404");
+    run_result_fini(&r);
+    r = get(&s, "/api/nothing", "404");
+    run_result_fini(&r);
+    teardown(&s);
+}
+
+Test(observe, an_address_for_metrics_that_cannot_be_had_ends_the_run_at_once)
+{
+    struct run_result r = {0};
+    char *dir = run_temp_dir();
+    run_shell(&r, dir, 60,
+              "export THEA_RUNS=$PWD/runs; echo text > a.txt; thea run score a.txt --metrics 0.0.0.0:0");
+    cr_expect_eq(r.status, 64, "%d %s", r.status, buf_text(&r.err));
+    expect_in(&r.err, "not on loopback");
+    run_result_fini(&r);
+    run_shell(&r, dir, 60, "export THEA_RUNS=$PWD/runs; thea run score a.txt --metrics nowhere");
+    cr_expect_eq(r.status, 64, "%d %s", r.status, buf_text(&r.err));
+    run_result_fini(&r);
+    free(dir);
+}
+
+/* --- holding --- */
+
+static bool is_in_state(const struct scene *s, const char *state)
+{
+    struct run_result r = thea(s, 0, "top --once --json --interval 50ms");
+    struct json_node *top = json_of(&r.out);
+    bool yes = strcmp(json_text_or(top, "state", ""), state) == 0;
+    json_free(top);
+    run_result_fini(&r);
+    return yes;
+}
+
+Test(observe, a_paused_run_says_so_and_goes_on)
+{
+    struct scene s;
+    setup(&s, "");
+    struct run_result r = thea(&s, 0, "pause");
+    run_result_fini(&r);
+    cr_expect(is_in_state(&s, "paused"));
+    r = thea(&s, 0, "resume");
+    run_result_fini(&r);
+    cr_expect(is_in_state(&s, "running"));
+    teardown(&s);
 }

@@ -80,6 +80,7 @@ static struct supervise_options make_options(const struct launch *l, struct rund
         .stdin_fd = STDIN_FILENO,
         .drain_timeout_ns = DRAIN_TIMEOUT_NS,
         .label = spec->name,
+        .metrics = l->metrics,
     };
 }
 

@@ -12,6 +12,7 @@ struct launch {
     const char *pipeline; /* NAME or path */
     struct spec_overrides overrides;
     const char *run_dir; /* NULL: the default place */
+    const char *metrics; /* HOST:PORT to listen on for HTTP; NULL: nowhere */
     launch_progress progress;
     bool quiet, summary;      /* summary: the line at the end */
     bool report, report_json; /* where the time went: as a table; as one line of JSON. On stderr */

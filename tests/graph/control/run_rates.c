@@ -61,7 +61,7 @@ Test(run_rates, count_from_zero_after_a_restart)
     struct json_node *now =
         parse("{\"now_ns\": 2000000000, \"processes\": [{\"name\": \"layers\", \"pid\": 9, "
               "\"restarts\": 1, \"state\": \"running\", \"frames_in\": 4, \"tokens\": 100,"
-              " \"op_ns\": [[2000000, 5]]}]}");
+              " \"op_ns\": [[2000000, 3]]}]}");
     size_t count;
     struct run_rates *r = run_rates(&count, before, now);
     cr_assert_eq(count, 1);

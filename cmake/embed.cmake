@@ -1,0 +1,10 @@
+# cmake -DOUT=file.inc -DFILES=a;b -P embed.cmake: each file as an array of bytes, named by its file name (page.js: page_js).
+set(text "/* Made by the build from ${FILES}. */\n")
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME)
+  string(REGEX REPLACE "[^A-Za-z0-9]" "_" name ${name})
+  file(READ ${file} bytes HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+  string(APPEND text "static const unsigned char ${name}[] = {${bytes}};\n")
+endforeach()
+file(WRITE ${OUT} "${text}")
