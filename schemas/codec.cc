@@ -10,6 +10,7 @@
 #include "schemas/frame_generated.h"
 #include "schemas/link_generated.h"
 
+#include <cassert>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -406,6 +407,8 @@ thea_rc codec_decode_link(struct link_message *out, const void *bytes, size_t si
     out->peer_incarnation = m->peer_incarnation();
     out->next_seq = m->next_seq();
     out->pid = m->pid();
+    out->peer_pid = m->peer_pid();
+    out->attempt = m->attempt();
     out->clock_ns = m->clock_ns();
     out->ack_seq = m->ack_seq();
     out->limit_seq = m->limit_seq();
@@ -602,11 +605,11 @@ void put_link(fb::FlatBufferBuilder &b, const struct link_message *m)
     auto port = put_text(b, m->port), pattern = put_text(b, m->pattern), host = put_text(b, m->host),
          token = put_text(b, m->token);
     auto reason = put_text(b, m->reason), expected = put_text(b, m->expected), found = put_text(b, m->found);
-    b.Finish(wire::CreateLinkMessage(b, static_cast<wire::LinkKind>(m->kind), m->version, m->run, m->link,
-                                     port, pattern, static_cast<wire::Role>(m->role), m->epoch,
-                                     m->incarnation, m->peer_incarnation, m->next_seq, host, m->pid,
-                                     m->clock_ns, token, m->ack_seq, m->limit_seq, m->limit_bytes, m->stream,
-                                     m->time_ns, m->echo_ns, reason, expected, found),
+    b.Finish(wire::CreateLinkMessage(
+                 b, static_cast<wire::LinkKind>(m->kind), m->version, m->run, m->link, port, pattern,
+                 static_cast<wire::Role>(m->role), m->epoch, m->incarnation, m->peer_incarnation, m->next_seq,
+                 host, m->pid, m->clock_ns, token, m->ack_seq, m->limit_seq, m->limit_bytes, m->stream,
+                 m->time_ns, m->echo_ns, reason, expected, found, m->peer_pid, m->attempt),
              wire::LinkMessageIdentifier());
 }
 
@@ -620,6 +623,15 @@ thea_rc codec_encode_frame(const struct frame *frame, codec_alloc alloc, void *c
     if (rc != THEA_OK) return rc;
     return encode_into(bound, alloc, context, offset, size, err,
                        [frame](fb::FlatBufferBuilder &b) { put_frame(b, frame); });
+}
+
+void codec_renumber_frame(void *bytes, uint64_t link_seq)
+{
+    /* Absent is 0, and nothing is lower. */
+    bool there =
+        fb::GetMutableRoot<fb::Table>(bytes)->SetField<uint64_t>(wire::Frame::VT_LINK_SEQ, link_seq, 0);
+    assert(there);
+    (void)there;
 }
 
 thea_rc codec_encode_link(const struct link_message *message, codec_alloc alloc, void *context,

@@ -119,7 +119,8 @@ struct link_message {
     uint64_t epoch;
     uint32_t incarnation, peer_incarnation;
     uint64_t next_seq;
-    int32_t pid;
+    int32_t pid, peer_pid;
+    uint32_t attempt;
     uint64_t clock_ns, ack_seq, limit_seq, limit_bytes, stream, time_ns, echo_ns;
     const char *reason, *expected, *found; /* never NULL when decoded */
 };
@@ -155,6 +156,9 @@ THEA_CHECK thea_rc codec_encode_frame(const struct frame *frame, codec_alloc all
                                       size_t *offset, size_t *size, struct thea_err *err);
 THEA_CHECK thea_rc codec_encode_link(const struct link_message *message, codec_alloc alloc, void *context,
                                      size_t *offset, size_t *size, struct thea_err *err);
+
+/* Give a frame that codec_encode_frame made a link_seq that is not higher than its own, in place. */
+void codec_renumber_frame(void *bytes, uint64_t link_seq);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,4 @@
-/* The session of a link: who may sit at its other end, HELLO, loss, BYE, errors: see link.h, and link_impl.h
- * for the parts. */
+/* The life of a link: options, errors, time, the end: see link.h, and link_impl.h for the parts. */
 #include "graph/wire/link_impl.h"
 
 #include <assert.h>
@@ -8,12 +7,11 @@
 #include <string.h>
 
 enum { REFUSED_PIPES = 5, QUEUE_SLACK = 16 };
-#define MS               ((uint64_t)1000000)
 #define WINDOW_BYTES_MAX ((uint64_t)1 << 62)
 
 /* --- errors --- */
 
-static const char *other_end(const struct link *ln)
+const char *link_other_end(const struct link *ln)
 {
     return ln->role == LINK_SENDER ? "receiver" : "sender";
 }
@@ -26,13 +24,12 @@ thea_rc link_fail(struct link *ln, thea_rc rc, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    const char *where = ln->session != 0 ? "" : ln->o.address.url;
+    const char *where = ln->met ? "" : ln->o.address.url;
     thea_fail(&ln->trouble, rc, "link %u, port '%s', %s %s%s%s%s: %s", ln->o.address.number, ln->o.port,
-              other_end(ln), link_peer(ln), *where ? " (" : "", where, *where ? ")" : "", text);
+              link_other_end(ln), link_peer(ln), *where ? " (" : "", where, *where ? ")" : "", text);
     ln->state = LINK_FAILED;
     ln->wake_ns = 0;
-    if (ln->session != 0)
-        link_pipe_settle(ln->pipe); /* nothing more is read; the pipe is closed with the link */
+    if (ln->met) link_pipe_settle(ln->pipe); /* nothing more is read; the pipe is closed with the link */
     link_set_wake(ln->set);
     return rc;
 }
@@ -50,196 +47,21 @@ const char *link_peer(const struct link *ln)
     return ln->peer[0] != '\0' ? ln->peer : "nobody yet";
 }
 
+void link_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
 void link_tell(struct link *ln, const struct link_message *m)
 {
     nng_msg *msg = NULL;
     struct thea_err err;
-    if (ln->lost) return;
+    if (ln->state != LINK_OPEN || ln->lost) return;
     thea_rc rc = link_encode_message(&msg, m, &err);
     if (rc == THEA_OK)
-        link_pipe_send(ln->pipe, msg);
+        link_pipe_send(ln->pipe, ln->session, msg);
     else
         link_fail(ln, rc, "%s", err.message);
-}
-
-/* --- greeting --- */
-
-static void drop_greeting(struct link *ln)
-{
-    ln->dropped++;
-    link_pipe_drop(ln->greeting);
-}
-
-/* What is in the seat is not our peer. A receiver waits for a better one, a sender has dialled the wrong
- * address. */
-static void refuse_stranger(struct link *ln, const char *why)
-{
-    snprintf(ln->last_refusal, sizeof ln->last_refusal, "%.*s", (int)sizeof ln->last_refusal - 1, why);
-    if (ln->role == LINK_SENDER) link_fail(ln, THEA_EFRAME, "%s", why);
-}
-
-static void tell_refuse(struct link *ln, const struct hello_difference *d)
-{
-    link_tell(ln, &(struct link_message){.kind = LINK_REFUSE,
-                                         .reason = "the ends do not fit",
-                                         .expected = d->expected,
-                                         .found = d->found});
-}
-
-static void open_session(struct link *ln, uint32_t pipe)
-{
-    ln->session = pipe;
-    ln->state = LINK_OPEN;
-    if (ln->role == LINK_SENDER) return;
-    link_tell_credit(ln);
-    if (ln->stopped) link_tell(ln, &(struct link_message){.kind = LINK_STOP});
-}
-
-static void judge_hello(struct link *ln, const struct link_message *hello, uint32_t pipe, int32_t pid)
-{
-    struct hello_difference d;
-    char why[600];
-    hello_verdict verdict = link_hello_check(&ln->o, ln->role, hello, &d);
-    if (verdict != HELLO_STRANGER) snprintf(ln->peer, sizeof ln->peer, "pid %d", pid > 0 ? pid : hello->pid);
-    if (verdict == HELLO_FITS) {
-        open_session(ln, pipe);
-        return;
-    }
-    snprintf(why, sizeof why, "the other end does not fit: expected %s, found %s", d.expected, d.found);
-    tell_refuse(ln, &d);
-    ln->refused = true;
-    ln->greeting_ns = status_now_ns() + LINK_REFUSE_MS * MS;
-    if (verdict == HELLO_MISFIT)
-        link_fail(ln, THEA_EFRAME, "%s", why);
-    else
-        refuse_stranger(ln, why);
-}
-
-static void begin_greeting(struct link *ln, uint32_t pipe)
-{
-    ln->greeting = pipe;
-    ln->greeting_ns = status_now_ns() + LINK_HELLO_MS * MS;
-    ln->refused = false;
-}
-
-/* A message while nobody sits there in order: HELLO, or its pipe is closed. */
-static void greet(struct link *ln, nng_msg *m, const struct link_news *news)
-{
-    uint32_t pipe = (uint32_t)nng_msg_get_pipe(m).id;
-    if (pipe != news->current || (pipe == ln->greeting && ln->refused)) return;
-    if (ln->greeting != pipe) begin_greeting(ln, pipe);
-    struct link_message hello;
-    struct thea_err err = {0};
-    thea_rc rc = codec_decode_link(&hello, nng_msg_body(m), nng_msg_len(m), &err);
-    if (rc == THEA_OK && hello.kind == LINK_HELLO) {
-        judge_hello(ln, &hello, pipe, news->pid);
-        return;
-    }
-    char why[256];
-    snprintf(why, sizeof why, "what answered does not speak this protocol (%.160s)",
-             rc != THEA_OK ? err.message : "its first message is no HELLO");
-    drop_greeting(ln);
-    ln->refused = true;
-    refuse_stranger(ln, why);
-}
-
-/* --- session --- */
-
-static void refused_by_peer(struct link *ln, const struct link_message *m)
-{
-    char reason[128], expected[256], found[256];
-    link_fail(ln, THEA_EFRAME, "refused: %s: expected %s, found %s",
-              link_clean(reason, sizeof reason, m->reason),
-              link_clean(expected, sizeof expected, m->expected), link_clean(found, sizeof found, m->found));
-}
-
-static void got_bye(struct link *ln, const struct link_message *m)
-{
-    char reason[128];
-    ln->bye_got = true;
-    if (ln->role == LINK_RECEIVER && !link_ends_with_eof(ln))
-        link_fail(ln, THEA_ECLOSED, "it said goodbye before its eof frame (%s)",
-                  link_clean(reason, sizeof reason, m->reason));
-    if (ln->role == LINK_SENDER && !ln->eof)
-        link_fail(ln, THEA_ECLOSED, "it said goodbye before it had all (%s)",
-                  link_clean(reason, sizeof reason, m->reason));
-}
-
-static void handle_link_message(struct link *ln, const struct link_message *m)
-{
-    bool from_receiver = ln->role == LINK_SENDER;
-    switch (m->kind) {
-    case LINK_HELLO: break; /* said again: one that waited for a pipe that went */
-    case LINK_CREDIT:
-    case LINK_STOP:
-        if (!from_receiver)
-            link_fail(ln, THEA_EFRAME, "a sender sent credit or STOP");
-        else if (m->kind == LINK_STOP)
-            ln->stopped = true;
-        else
-            link_credit(ln, m);
-        break;
-    case LINK_BYE: got_bye(ln, m); break;
-    case LINK_REFUSE: refused_by_peer(ln, m); break;
-    default: break; /* of a later part of the protocol, none of which is needed to be safe */
-    }
-}
-
-/* A message of the session. Takes over m. */
-static void handle(struct link *ln, nng_msg *m)
-{
-    codec_kind kind = codec_identify(nng_msg_body(m), nng_msg_len(m));
-    if (kind == CODEC_FRAME && ln->role == LINK_RECEIVER) {
-        link_arrive(ln, m);
-        return;
-    }
-    struct link_message message;
-    struct thea_err err;
-    if (kind == CODEC_FRAME)
-        link_fail(ln, THEA_EFRAME, "a receiver sent a frame");
-    else if (codec_decode_link(&message, nng_msg_body(m), nng_msg_len(m), &err) != THEA_OK)
-        link_fail(ln, THEA_EFRAME, "%s", err.message);
-    else
-        handle_link_message(ln, &message);
-    nng_msg_free(m);
-}
-
-static void handle_all(struct link *ln, const struct link_news *news)
-{
-    for (nng_msg *m; (m = link_queue_pop(&ln->news)) != NULL;) {
-        bool ours = ln->state == LINK_OPEN && (uint32_t)nng_msg_get_pipe(m).id == ln->session;
-        if (ours) {
-            handle(ln, m);
-            continue;
-        }
-        if (ln->state == LINK_DOWN) greet(ln, m, news);
-        nng_msg_free(m);
-    }
-}
-
-/* The session's pipe is gone. What had arrived is handled first: it may hold the eof or the BYE that make
- * this an orderly end. */
-static void lose(struct link *ln)
-{
-    struct link_news news;
-    link_pipe_settle(ln->pipe);
-    link_pipe_take(ln->pipe, &ln->news, &news);
-    handle_all(ln, &news);
-    ln->lost = true;
-    if (ln->state != LINK_OPEN) return;
-    if (ln->role == LINK_RECEIVER) {
-        if (ln->eof)
-            ln->state = LINK_ENDED;
-        else if (!link_ends_with_eof(ln))
-            link_fail(ln, THEA_ECLOSED, "lost before its eof frame, after %llu frames",
-                      (unsigned long long)ln->arrived);
-        return;
-    }
-    if (ln->eof && ln->bye_got && ln->ack_seq == ln->seq)
-        ln->state = LINK_ENDED;
-    else
-        link_fail(ln, THEA_ECLOSED, "lost before its goodbye, with %llu of %llu frames acknowledged",
-                  (unsigned long long)ln->ack_seq, (unsigned long long)ln->seq);
 }
 
 /* --- time --- */
@@ -247,39 +69,63 @@ static void lose(struct link *ln)
 static void nobody_came(struct link *ln)
 {
     char why[400] = "";
+    double seconds = ln->o.reconnect_ms / 1000.0;
     if (ln->last_refusal[0] != '\0')
         snprintf(why, sizeof why, "; last refused: %s", ln->last_refusal);
     else if (ln->strangers > 0)
         snprintf(why, sizeof why, "; turned away: %u of another user", ln->strangers);
     else if (ln->greeting != 0)
         snprintf(why, sizeof why, "; somebody connected and said nothing");
-    link_fail(ln, THEA_ETIMEOUT, "no %s came within %.1f s%s", other_end(ln), ln->o.reconnect_ms / 1000.0,
-              why);
+    ln->lost = ln->met;
+    if (ln->met)
+        link_fail(ln, THEA_ETIMEOUT, "the connection was lost, and not made again within %.1f s%s", seconds,
+                  why);
+    else
+        link_fail(ln, THEA_ETIMEOUT, "no %s came within %.1f s%s", link_other_end(ln), seconds, why);
 }
 
-/* Down: give up at last, close a pipe that says nothing, notice that our place is taken. */
-static void check_down(struct link *ln, const struct link_news *news, uint64_t now)
+/* A sender's pipes are closed before anybody spoke: is its place taken? True if so it is for good. */
+static bool place_is_taken(struct link *ln, const struct link_news *news, uint64_t now, unsigned *unheard)
 {
-    if (news->current != ln->greeting) begin_greeting(ln, news->current);
-    if (ln->greeting != 0 && now >= ln->greeting_ns) {
-        drop_greeting(ln);
-        ln->greeting_ns = now + LINK_HELLO_MS * MS;
-    }
-    unsigned unheard = news->lost > ln->dropped ? news->lost - ln->dropped : 0;
-    if (ln->role == LINK_SENDER && unheard > 0 && ln->refused_ns == 0) {
+    *unheard = news->lost > ln->dropped ? news->lost - ln->dropped : 0;
+    if (ln->role != LINK_SENDER || *unheard == 0) return false;
+    if (ln->refused_ns == 0) {
         ln->refused_ns = now;
         link_pipe_redial_slowly(ln->pipe);
     }
-    if (unheard >= REFUSED_PIPES && ln->refused_ns != 0 && now - ln->refused_ns >= LINK_TAKEN_MS * MS)
+    return !ln->o.lasting && !ln->met && *unheard >= REFUSED_PIPES &&
+           now - ln->refused_ns >= LINK_TAKEN_MS * LINK_MS;
+}
+
+/* When there is something to look at while nobody is there. */
+static uint64_t down_wake(const struct link *ln, uint64_t now)
+{
+    uint64_t wake = now < ln->give_up_ns ? ln->give_up_ns : 0;
+    if (ln->greeting != 0 && (wake == 0 || ln->greeting_ns < wake)) wake = ln->greeting_ns;
+    bool watched = ln->met && !ln->o.lasting && ln->watch_pid != 0;
+    return watched && (wake == 0 || now + LINK_LIVES_MS * LINK_MS < wake) ? now + LINK_LIVES_MS * LINK_MS
+                                                                          : wake;
+}
+
+/* Down: give up at last, close a pipe that says nothing, notice that our place is taken or our peer dead. */
+static void check_down(struct link *ln, const struct link_news *news, uint64_t now)
+{
+    unsigned unheard;
+    if (news->current != ln->greeting) link_begin_greeting(ln, news->current);
+    if (ln->greeting != 0 && now >= ln->greeting_ns) {
+        link_drop_greeting(ln);
+        ln->greeting_ns = now + LINK_HELLO_MS * LINK_MS;
+    }
+    if (place_is_taken(ln, news, now, &unheard))
         link_fail(ln, THEA_EBUSY,
                   "the place is taken: its receiver closed %u connections unheard, as it does when it has a "
                   "sender already",
                   unheard);
-    else if (now >= ln->give_up_ns)
+    else if (ln->met && !link_may_come_back(ln))
+        link_lost_for_good(ln);
+    else if (now >= ln->give_up_ns && !ln->o.lasting)
         nobody_came(ln);
-    ln->wake_ns = ln->state != LINK_DOWN                                  ? 0
-                  : ln->greeting != 0 && ln->greeting_ns < ln->give_up_ns ? ln->greeting_ns
-                                                                          : ln->give_up_ns;
+    ln->wake_ns = ln->state == LINK_DOWN ? down_wake(ln, now) : 0;
 }
 
 /* Open: only a goodbye has a deadline. */
@@ -287,12 +133,36 @@ static void check_open(struct link *ln, uint64_t now)
 {
     ln->wake_ns = 0;
     if (ln->role == LINK_SENDER) link_try_finish(ln);
-    if (ln->state != LINK_OPEN || !ln->bye_sent) return;
-    ln->wake_ns = ln->bye_ns + LINK_BYE_MS * MS;
+    if (ln->state != LINK_OPEN || ln->bye_ns == 0) return;
+    ln->wake_ns = ln->bye_ns + LINK_BYE_MS * LINK_MS;
     if (now < ln->wake_ns) return;
     ln->wake_ns = 0;
     ln->state = LINK_ENDED; /* all is acknowledged; it was only slow to say so */
     link_pipe_end(ln->pipe, ln->session);
+}
+
+/* Has the session's pipe gone? */
+static bool is_gone(const struct link *ln, const struct link_news *news)
+{
+    return ln->state == LINK_OPEN && !ln->lost && news->current != ln->session;
+}
+
+static void take_news(struct link *ln, struct link_news *news)
+{
+    link_pipe_take(ln->pipe, &ln->news, news);
+    bool gone = is_gone(ln, news);
+    if (gone) { /* what had arrived is handled first: it may hold the eof or the BYE that make this orderly */
+        link_pipe_hold(ln->pipe);
+        link_pipe_take(ln->pipe, &ln->news, news);
+    }
+    ln->strangers = news->strangers;
+    link_handle_all(ln, news);
+    if (is_gone(ln, news)) link_lose(ln, news);
+    if (gone) link_pipe_go(ln->pipe);
+    uint64_t next = ln->role == LINK_RECEIVER ? ln->arrived
+                    : ln->kept.count > 0      ? link_kept_at(&ln->kept, 0)->seq
+                                              : ln->seq;
+    atomic_store_explicit(&ln->pipe->next_seq, next, memory_order_relaxed);
 }
 
 void link_pump(struct link *ln)
@@ -302,16 +172,39 @@ void link_pump(struct link *ln)
     uint64_t now = news || ln->wake_ns != 0 ? status_now_ns() : 0;
     if (!news && (ln->wake_ns == 0 || now < ln->wake_ns)) return;
     struct link_news what;
-    link_pipe_take(ln->pipe, &ln->news, &what);
-    ln->strangers = what.strangers;
-    handle_all(ln, &what);
-    if (ln->state == LINK_OPEN && !ln->lost && what.current != ln->session) lose(ln);
+    take_news(ln, &what);
     uint64_t wake = ln->wake_ns;
     if (ln->state == LINK_DOWN)
         check_down(ln, &what, now);
     else if (ln->state == LINK_OPEN)
         check_open(ln, now);
     if (ln->wake_ns != wake) link_set_timer(ln->set);
+}
+
+/* --- epochs --- */
+
+uint64_t link_epoch(struct link *ln)
+{
+    link_pump(ln);
+    return ln->peer_epoch;
+}
+
+void link_set_epoch(struct link *ln, uint64_t e)
+{
+    assert(e >= ln->o.epoch);
+    ln->o.epoch = e;
+    link_pipe_epoch(ln->pipe, e);
+    link_cancels_retire(&ln->cancels, e);
+    if (ln->role == LINK_SENDER)
+        link_retire(ln);
+    else if (ln->stopped)
+        link_tell(ln, &(struct link_message){.kind = LINK_STOP, .epoch = e});
+}
+
+bool link_missing(struct link *ln)
+{
+    link_pump(ln);
+    return ln->o.lasting && ln->state == LINK_DOWN && status_now_ns() >= ln->give_up_ns;
 }
 
 /* --- life --- */
@@ -324,6 +217,9 @@ static void destroy(struct link *ln)
     link_queue_fini(&ln->queue);
     codec_arena_free(ln->arena);
     codec_arena_free(ln->probe);
+    nng_msg_free(ln->orphan);
+    link_kept_fini(&ln->kept);
+    link_cancels_fini(&ln->cancels);
     free(ln->held_eof);
     free((char *)(uintptr_t)ln->o.port);
     free((char *)(uintptr_t)ln->o.pattern);
@@ -348,9 +244,10 @@ static void take_options(struct link *ln, const struct link_options *o)
     if (o->window_frames == 0) ln->o.window_frames = LINK_WINDOW_FRAMES;
     if (o->window_bytes == 0) ln->o.window_bytes = LINK_WINDOW_BYTES;
     if (o->reconnect_ms == 0) ln->o.reconnect_ms = LINK_RECONNECT_MS;
+    if (o->silence_ms == 0) ln->o.silence_ms = LINK_SILENCE_MS;
     if (ln->o.window_bytes > WINDOW_BYTES_MAX) ln->o.window_bytes = WINDOW_BYTES_MAX;
     if (ln->role == LINK_RECEIVER) ln->window = ln->o.window_frames;
-    ln->give_up_ns = status_now_ns() + (uint64_t)ln->o.reconnect_ms * MS;
+    ln->give_up_ns = status_now_ns() + (uint64_t)ln->o.reconnect_ms * LINK_MS;
     ln->wake_ns = ln->give_up_ns;
 }
 
@@ -384,10 +281,10 @@ static thea_rc link_open(struct link **out, struct link_set *set, const struct l
     init_status(ln);
     link_set_add(set, ln);
     size_t in_max = (role == LINK_RECEIVER ? ln->o.window_frames : 0) + QUEUE_SLACK;
-    nng_msg *hello = link_hello_make(&ln->o, role, err);
-    thea_rc rc = hello == NULL ? THEA_EOS
-                               : link_pipe_open(&ln->pipe, set, o->address.url, role == LINK_SENDER, hello,
-                                                in_max, err);
+    struct link_message hello;
+    link_hello_make(&hello, &ln->o, role);
+    thea_rc rc = link_pipe_open(&ln->pipe, set, o->address.url, role == LINK_SENDER, &hello, in_max,
+                                ln->o.silence_ms, err);
     if (rc == THEA_OK)
         *out = ln;
     else
@@ -414,8 +311,29 @@ static void read_on(struct link *ln)
     while (link_peek(ln, &f, NULL) == THEA_OK) link_consume(ln);
 }
 
+/* All has arrived, as the owner knows: say goodbye to whoever is there, for LINK_BYE_MS at most. */
+static thea_rc close_lasting(struct link *ln, struct thea_err *err)
+{
+    ln->closing = true;
+    ln->bye_ns = status_now_ns();
+    ln->wake_ns = ln->bye_ns; /* look at once */
+    if (ln->role == LINK_RECEIVER) {
+        link_tell_credit(ln);
+        link_tell_bye(ln);
+    }
+    thea_rc rc = link_check(ln, err);
+    while (rc == THEA_OK && ln->state == LINK_OPEN) {
+        link_set_timer(ln->set);
+        link_set_wait(ln->set);
+        rc = link_check(ln, err);
+    }
+    destroy(ln);
+    return rc;
+}
+
 thea_rc link_close(struct link *ln, struct thea_err *err)
 {
+    if (ln->o.lasting) return close_lasting(ln, err);
     assert(ln->role == LINK_RECEIVER || ln->eof || ln->held_eof != NULL || ln->state == LINK_FAILED);
     for (;;) {
         if (ln->role == LINK_RECEIVER) read_on(ln);

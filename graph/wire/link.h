@@ -1,17 +1,30 @@
-/* A link: one end of one directed edge between two processes; bounded, ordered, lossless. fabric.md sections
- * 1-4 and 11.
+/* A link: one end of one directed edge between two processes; bounded, ordered, lossless.
+ * docs/architecture.md, "Links".
  *
  * One nng PAIR0 socket for the link's life. The receiver listens, the sender dials. HELLO first on every
  * pipe; windows by credit; STOP and BYE. Invariant: unconsumed frames <= window_frames, and bytes <=
  * window_bytes or a single frame. All calls are made by the stage's one thread; nng's callbacks only queue
- * messages and wake that thread through the set's eventfd. */
+ * messages, keep the pipe alive (PING) and wake that thread through the set's eventfd.
+ *
+ * A pipe that is lost while both ends live is made again, and nothing is lost or repeated: the sender keeps
+ * each frame until it is acknowledged. If the other end is another process than before, a lasting link starts
+ * again from frame 0, and what was under way is dropped: whoever started that process sends it again, with a
+ * higher epoch. A link that does not last (commands typed by hand) has no such somebody: a peer that died is
+ * an error. */
 #ifndef GRAPH_WIRE_LINK_H
 #define GRAPH_WIRE_LINK_H
 
 #include "graph/status.h"
 #include "graph/wire/frame.h"
 
-enum { LINK_WINDOW_FRAMES = 8, LINK_WINDOW_FRAMES_MAX = 4096, LINK_RECONNECT_MS = 30000, LINK_BYE_MS = 2000 };
+enum {
+    LINK_WINDOW_FRAMES = 8,
+    LINK_WINDOW_FRAMES_MAX = 4096,
+    LINK_RECONNECT_MS = 30000,
+    LINK_BYE_MS = 2000,
+    LINK_SILENCE_MS = 10000
+};
+#define LINK_LASTS        1 /* links can last, see below */
 #define LINK_WINDOW_BYTES ((uint64_t)64 << 20)
 
 /* abstract://thea-<run: 16 hex>-<link number>, ipc://PATH, tcp://127.0.0.1:PORT[#<run>-<link>] (loopback
@@ -32,9 +45,11 @@ struct link_options {
     const char *stage;      /* own name, for messages: "layers/1" */
     uint64_t window_frames; /* receiver; 0: LINK_WINDOW_FRAMES */
     uint64_t window_bytes;  /* receiver; 0: LINK_WINDOW_BYTES */
-    uint64_t epoch;
-    uint32_t incarnation;
-    int reconnect_ms;           /* how long to wait for a peer at the start; 0: LINK_RECONNECT_MS */
+    uint64_t epoch;         /* frames of older ones are dropped */
+    uint32_t incarnation;   /* of this process */
+    bool lasting;           /* somebody restarts processes and retires old frames by epochs: see above */
+    int reconnect_ms;       /* how long to wait for a peer, at the start and again; 0: LINK_RECONNECT_MS */
+    int silence_ms;         /* a peer that says nothing for so long is cut off; 0: LINK_SILENCE_MS */
     struct status_link *status; /* counters, or NULL */
 };
 
@@ -55,13 +70,19 @@ THEA_CHECK thea_rc link_dial(struct link **out, struct link_set *set, const stru
 
 /* --- receiver --- */
 /* The next frame, if one is here: THEA_OK; THEA_AGAIN: none now; THEA_DONE: after the eof frame, when the
- * sender has said BYE or may. *out borrows the message until link_consume. Errors: THEA_EFRAME (bad bytes,
- * gap, repeat: the peer is dropped), THEA_ECLOSED (lost before its eof; the message names link and peer),
- * THEA_ETIMEOUT (nobody came within reconnect_ms). The same frame is returned until consumed. */
+ * sender has said BYE or may (never on a lasting link: there eof is a frame like others, and more may come
+ * after it). *out borrows the message until link_consume. The same frame is returned until consumed, except
+ * that frames older than the own epoch are dropped here, peeked before or not: after link_set_epoch consume
+ * what you hold, or peek anew. Errors: THEA_EFRAME (bad bytes, gap, repeat: the peer is dropped); and of a
+ * link that does not last THEA_ECLOSED (lost before its eof; the message names link and peer), THEA_ETIMEOUT
+ * (nobody came within reconnect_ms). */
 THEA_CHECK thea_rc link_peek(struct link *ln, const struct frame **out, struct thea_err *err);
 void link_consume(struct link *ln); /* the peeked frame's op has returned: its credit goes back */
-void link_stop(
-    struct link *ln); /* no more is wanted: later frames are discarded and counted until eof. Idempotent. */
+/* No more is wanted: later frames are discarded and counted until eof. Idempotent; outlives epochs. */
+void link_stop(struct link *ln);
+/* Nothing more of this stream is wanted, up to this attempt, in the present epoch: its frames that come are
+ * discarded and counted as unwanted, the one that ends it among them. */
+void link_cancel(struct link *ln, uint64_t stream, uint32_t attempt);
 void link_flush_credit(struct link *ln); /* send what credit is owed; call before sleeping */
 
 /* --- sender --- */
@@ -69,16 +90,26 @@ void link_flush_credit(struct link *ln); /* send what credit is owed; call befor
  * thrown away). */
 bool link_ready(struct link *ln, uint64_t bytes);
 bool link_stopped(struct link *ln);
+/* Has the receiver cancelled this stream? Its frames are thrown away by link_send until the one that ends it.
+ */
+bool link_cancelled(struct link *ln, uint64_t stream, uint32_t attempt);
 /* Encode and queue f (link_seq, sent_ns are set here). Requires link_ready. f and its tensors are free when
  * it returns. Errors: THEA_EFRAME (over frame_max), THEA_ECLOSED (peer lost; names it), THEA_ETIMEOUT. */
 THEA_CHECK thea_rc link_send(struct link *ln, const struct frame *f, struct thea_err *err);
 
 /* --- both --- */
+/* The highest epoch known at the other end, by its HELLO or its frames; 0 before. */
+uint64_t link_epoch(struct link *ln);
+/* The own epoch is e from now on: said in later HELLOs, older frames are dropped. Never lower it. */
+void link_set_epoch(struct link *ln, uint64_t e);
+/* Nobody has been at the other end for reconnect_ms: to be reported. Only of a lasting link; it goes on
+ * waiting. */
+bool link_missing(struct link *ln);
 /* The link's trouble, if any, without waiting: THEA_OK, or the error that peek or send would give. */
 THEA_CHECK thea_rc link_check(struct link *ln, struct thea_err *err);
 /* Orderly end: sender after its eof frame (waits until all is acknowledged, no limit but the peer's life),
  * receiver after DONE or link_stop + eof. Sends BYE, waits for the peer's up to LINK_BYE_MS, closes, frees.
- */
+ * A lasting link: when its owner knows that all has arrived; takes LINK_BYE_MS at most in all. */
 THEA_CHECK thea_rc link_close(struct link *ln, struct thea_err *err);
 /* Close now and free, losing what is in flight; for a stage that fails. NULL is fine. */
 void link_abort(struct link *ln);

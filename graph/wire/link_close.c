@@ -40,14 +40,16 @@ void link_pipe_watch_exit(void)
 static void *close_and_free(void *context)
 {
     struct link_pipe *p = context;
+    if (p->beat != NULL) nng_aio_stop(p->beat);
     if (p->send != NULL) nng_aio_stop(p->send);
     if (p->recv != NULL) nng_aio_stop(p->recv);
     if (p->socket.id != 0) nng_close(p->socket); /* waits for the pipe events too */
+    nng_aio_free(p->beat);
     nng_aio_free(p->send);
     nng_aio_free(p->recv);
     link_queue_fini(&p->in);
     link_queue_fini(&p->out);
-    nng_msg_free(p->hello);
+    link_hello_fini(&p->hello);
     pthread_mutex_destroy(&p->lock);
     free(p);
     return NULL;

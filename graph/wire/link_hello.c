@@ -23,24 +23,48 @@ static void host_key(char *out, size_t size)
     snprintf(out, size, "%s/%llu", boot, ns);
 }
 
-nng_msg *link_hello_make(const struct link_options *o, link_role role, struct thea_err *err)
+static const char *own_text(const char *text)
+{
+    char *copy = strdup(text != NULL ? text : "");
+    if (copy == NULL) abort();
+    return copy;
+}
+
+void link_hello_make(struct link_message *out, const struct link_options *o, link_role role)
 {
     char host[80];
     host_key(host, sizeof host);
-    struct link_message hello = {.kind = LINK_HELLO,
+    *out = (struct link_message){.kind = LINK_HELLO,
                                  .version = WIRE_VERSION,
                                  .run = o->address.run,
                                  .link = o->address.number,
-                                 .port = o->port,
-                                 .pattern = o->pattern,
-                                 .host = host,
+                                 .port = own_text(o->port),
+                                 .pattern = own_text(o->pattern),
+                                 .host = own_text(host),
                                  .role = role,
                                  .epoch = o->epoch,
                                  .incarnation = o->incarnation,
-                                 .pid = (int32_t)getpid(),
-                                 .clock_ns = status_now_ns()};
-    nng_msg *m = NULL;
-    return link_encode_message(&m, &hello, err) == THEA_OK ? m : NULL;
+                                 .pid = (int32_t)getpid()};
+}
+
+void link_hello_fini(struct link_message *hello)
+{
+    free((char *)(uintptr_t)hello->port);
+    free((char *)(uintptr_t)hello->pattern);
+    free((char *)(uintptr_t)hello->host);
+    *hello = (struct link_message){0};
+}
+
+bool link_process_lives(int32_t pid)
+{
+    char path[32], line[256] = "";
+    snprintf(path, sizeof path, "/proc/%" PRId32 "/stat", pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL) return false;
+    const char *read = fgets(line, sizeof line, f);
+    fclose(f);
+    const char *name_end = read != NULL ? strrchr(line, ')') : NULL; /* its name may have any character */
+    return name_end != NULL && name_end[1] == ' ' && strchr("ZXx", name_end[2]) == NULL;
 }
 
 /* "f32 [n, 128]" cut into dtype and shape; false if it is none. */

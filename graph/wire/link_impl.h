@@ -1,12 +1,14 @@
 /* The inside of a link, for graph/wire/link*.c only.
  *
- *   link_pipe.c   nng: the socket, its callbacks, the two queues between nng's threads and the stage's thread
- *   link_close.c  closing the socket
- *   link_hello.c  what the ends say first, and whether they fit
- *   link.c        the session: who may sit there, loss, ends, errors
- *   link_send.c   the sender's half: credit, sending
- *   link_recv.c   the receiver's half: the window, credit, stop
- *   link_set.c    what wakes the stage's thread
+ *   link_pipe.c     nng: the socket, its callbacks, the two queues between nng's threads and the stage's
+ * thread link_beat.c     nng's threads keep a pipe alive and cut off one that says nothing link_queue.c
+ * queues of messages, encoding into messages link_close.c    closing the socket link_hello.c    what the ends
+ * say first, and whether they fit link.c          life, options, errors, time link_session.c  who sits at the
+ * other end: greeting, resume or reset, loss, goodbye link_send.c     the sender's half: credit, sending
+ *   link_kept.c     the sender's frames that are not acknowledged
+ *   link_recv.c     the receiver's half: the window, credit, stop
+ *   link_cancel.c   streams that are not wanted any more
+ *   link_set.c      what wakes the stage's thread
  *
  * Invariant: nng's threads touch nothing but struct link_pipe, under its lock, and the set's eventfd. All
  * else belongs to the stage's thread. */
@@ -25,34 +27,55 @@ struct link_queue {
     size_t count, first, cap;
 };
 void link_queue_push(struct link_queue *q, nng_msg *m); /* running out of memory aborts */
-nng_msg *link_queue_pop(struct link_queue *q);          /* NULL: empty */
+void link_queue_push_front(struct link_queue *q, nng_msg *m);
+nng_msg *link_queue_pop(struct link_queue *q); /* NULL: empty */
 nng_msg *link_queue_at(const struct link_queue *q, size_t i);
 void link_queue_clear(struct link_queue *q); /* frees the messages, keeps the memory */
 void link_queue_fini(struct link_queue *q);
 
 /* --- the nng side --- */
+
+/* What our HELLO on a pipe said of the peer: with its HELLO all that decides whether a session goes on. */
+struct link_said {
+    uint32_t peer_incarnation;
+    int32_t peer_pid;
+};
+
 struct link_pipe {
     nng_socket socket;
-    nng_dialer dialer;    /* of a sender */
-    nng_aio *send, *recv; /* one of each: order is kept, and at most one message of ours is inside nng */
-    struct link_set *set; /* NULL once closed; guarded by lock */
-    atomic_bool news;     /* something changed since link_pipe_take */
+    nng_dialer dialer;           /* of a sender */
+    nng_aio *send, *recv, *beat; /* order is kept, and at most one message of ours is inside nng */
+    struct link_set *set;        /* NULL once closed; guarded by lock */
+    atomic_bool news;            /* something changed since link_pipe_take */
+    _Atomic uint64_t
+        next_seq;         /* for HELLO: frames below are in our memory (receiver), oldest kept (sender) */
     pthread_mutex_t lock; /* guards all below */
-    struct link_queue in, out;
-    size_t in_max;       /* with more than that unread, receiving pauses: nobody can fill our memory */
-    bool dials, greeted; /* greeted: our HELLO is on its way on current */
-    bool sending, receiving, shut; /* shut: take no pipe any more */
-    uint32_t current;              /* pipe id that holds PAIR's only seat; 0: none */
-    uint32_t removed;              /* id of the last pipe that went */
-    unsigned lost;                 /* pipes that went */
-    unsigned strangers;            /* peers of another user, turned away */
+    struct link_queue in, out; /* out: for `current` alone */
+    size_t in_max;             /* with more than that unread, receiving pauses: nobody can fill our memory */
+    bool dials, greeted;       /* greeted: our HELLO is on its way on current */
+    bool sending, receiving;   /* an operation of send, recv is under way */
+    bool held, shut;           /* held: do not receive; shut: take no pipe any more */
+    uint32_t current;          /* pipe id that holds PAIR's only seat; 0: none */
+    uint32_t newest;           /* the last pipe that had it, or was turned away */
+    uint32_t
+        arriving; /* a pipe that may take the seat any moment: nothing is given to nng until it is known */
+    uint32_t sending_for; /* the pipe that was current when `send` began */
+    uint32_t session;     /* the pipe on which both HELLOs were found to fit; 0: none */
+    unsigned lost;        /* pipes that went */
+    unsigned strangers;   /* peers of another user, turned away */
     struct {
         uint32_t id;
         int32_t pid;
     } seen; /* the last pipe that asked for the seat, and who is behind it by the kernel's word; -1: unknown
              */
-    int32_t pid;    /* of current */
-    nng_msg *hello; /* sent first on every pipe */
+    int32_t pid;               /* of current */
+    struct link_message hello; /* said first on every pipe; its texts are ours */
+    struct link_said said;     /* on current */
+    /* silence, link_beat.c */
+    uint64_t silence_ns, beat_ns; /* beat_ns: when the next beat is due */
+    uint64_t heard_ns, spoke_ns;  /* on current */
+    uint64_t echo_ns;             /* a PONG is owed for the PING of then; 0: none */
+    uint64_t rtt_ns;              /* of the last PONG */
 };
 
 /* What changed since the last look; messages are in p's `in` order, moved to *in. */
@@ -60,24 +83,39 @@ struct link_news {
     uint32_t current;
     unsigned lost, strangers;
     int32_t pid;
+    struct link_said said;
 };
 
-/* *out is set also on failure, to be closed. Takes over hello. */
+/* *out is set also on failure, to be closed. Takes over hello's texts. */
 thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char *url, bool dial,
-                       nng_msg *hello, size_t in_max, struct thea_err *err);
+                       const struct link_message *hello, size_t in_max, int silence_ms, struct thea_err *err);
 void link_pipe_watch_exit(void); /* once nng is in use: an exit must not wait for a close that hangs */
 /* Close the socket, free all; returns soon whatever nng does. orderly: the peer sends nothing any more. NULL
  * is fine. */
 void link_pipe_close(struct link_pipe *p, bool orderly);
 void link_pipe_take(struct link_pipe *p, struct link_queue *in, struct link_news *news);
-/* Stop receiving, take no other pipe, and wait until nng's threads have handed over what had arrived. */
-void link_pipe_settle(struct link_pipe *p);
+/* Stop receiving, and wait until nng's threads have handed over what had arrived. */
+void link_pipe_hold(struct link_pipe *p);
+void link_pipe_go(struct link_pipe *p);     /* receive again */
+void link_pipe_settle(struct link_pipe *p); /* shut and hold */
 void link_pipe_end(struct link_pipe *p,
                    uint32_t id);          /* shut, and close the pipe of a session that has ended in order */
 void link_pipe_shut(struct link_pipe *p); /* take no pipe any more, forget what is unsent */
-void link_pipe_send(struct link_pipe *p, nng_msg *m); /* takes over m */
-void link_pipe_redial_slowly(struct link_pipe *p);    /* it is closed again and again: do not storm */
-void link_pipe_drop(uint32_t id);                     /* close that pipe */
+/* Takes over m. It is dropped if that pipe has gone meanwhile. */
+void link_pipe_send(struct link_pipe *p, uint32_t pipe, nng_msg *m);
+/* A session begins on this pipe, with that process: later HELLOs say so. */
+void link_pipe_session(struct link_pipe *p, uint32_t pipe, const struct link_said *peer);
+void link_pipe_epoch(struct link_pipe *p, uint64_t epoch);
+void link_pipe_redial_slowly(struct link_pipe *p); /* it is closed again and again: do not storm */
+void link_pipe_drop(uint32_t id);                  /* close that pipe */
+/* Called with the lock held, by link_beat.c too. */
+void link_pipe_send_next(struct link_pipe *p);
+void link_pipe_queue(struct link_pipe *p, const struct link_message *m);
+
+/* link_beat.c */
+int link_beat_start(struct link_pipe *p, int silence_ms); /* an nng error */
+bool link_beat_took(struct link_pipe *p, nng_msg *m); /* lock held: was it a PING or PONG of the session? */
+void link_beat_pong(struct link_pipe *p);             /* lock held: queue the PONG that is owed */
 
 /* Messages as nng bodies, encoded in place. NULL out of memory. */
 thea_rc link_encode_frame(nng_msg **out, const struct frame *f, struct thea_err *err);
@@ -85,7 +123,8 @@ thea_rc link_encode_message(nng_msg **out, const struct link_message *m, struct 
 
 /* --- who is at the other end --- */
 
-nng_msg *link_hello_make(const struct link_options *o, link_role role, struct thea_err *err);
+void link_hello_make(struct link_message *out, const struct link_options *o, link_role role);
+void link_hello_fini(struct link_message *hello);
 typedef enum {
     HELLO_FITS,
     HELLO_STRANGER,
@@ -102,6 +141,40 @@ hello_verdict link_hello_check(const struct link_options *o, link_role role, con
 bool link_patterns_fit(const char *a, const char *b);
 /* Text of a peer made fit for a message: cut, without control characters. Returns out. */
 const char *link_clean(char *out, size_t size, const char *text);
+bool link_process_lives(int32_t pid); /* and is not a zombie */
+
+/* --- frames that are kept until they are acknowledged --- */
+struct link_kept_frame {
+    nng_msg *msg; /* a copy: nng has the other, and may lose it with a pipe */
+    uint64_t seq, bytes, epoch;
+};
+struct link_kept {
+    struct link_kept_frame *items;
+    size_t count, first, cap;
+};
+void link_kept_push(struct link_kept *k, struct link_kept_frame frame); /* takes over the message */
+void link_kept_acknowledge(struct link_kept *k, uint64_t ack_seq);
+/* The other end is new: drop what is older than epoch, number the rest from 0. Returns how many went. */
+size_t link_kept_restart(struct link_kept *k, uint64_t epoch);
+const struct link_kept_frame *link_kept_at(const struct link_kept *k, size_t i);
+void link_kept_fini(struct link_kept *k);
+
+/* --- streams that are not wanted --- */
+enum { LINK_CANCELLED_MAX = 1024 }; /* with more, the oldest is forgotten: its frames come, and do no harm */
+struct link_cancelled {
+    uint64_t stream, epoch;
+    uint32_t attempt;
+};
+struct link_cancels {
+    struct link_cancelled *items;
+    size_t count;
+};
+void link_cancels_add(struct link_cancels *c, struct link_cancelled what);
+bool link_cancels_has(const struct link_cancels *c, uint64_t stream, uint32_t attempt, uint64_t epoch);
+/* Is f of a cancelled stream? Forgets a stream that f ends, or that a later attempt replaces. */
+bool link_cancels_match(struct link_cancels *c, const struct frame *f);
+void link_cancels_retire(struct link_cancels *c, uint64_t epoch); /* forget what is older */
+void link_cancels_fini(struct link_cancels *c);
 
 /* --- one end --- */
 typedef enum { LINK_DOWN, LINK_OPEN, LINK_ENDED, LINK_FAILED } link_state;
@@ -109,7 +182,7 @@ typedef enum { LINK_DOWN, LINK_OPEN, LINK_ENDED, LINK_FAILED } link_state;
 struct link {
     struct link *next; /* in the set */
     struct link_set *set;
-    struct link_options o; /* its texts are ours */
+    struct link_options o; /* its texts are ours; epoch: the own one now */
     link_role role;
     link_state state;
     struct link_pipe *pipe;
@@ -118,54 +191,83 @@ struct link {
     uint64_t wake_ns;        /* when time itself is news; 0: never */
     struct link_queue news;  /* scratch of link_pump */
 
-    /* before OPEN */
+    /* the peer of the last session */
+    bool met; /* there was one */
+    struct link_said known;
+    int32_t watch_pid;   /* its process, if that can be looked at from here; 0: cannot tell */
+    uint64_t peer_epoch; /* the highest heard of */
+
+    /* DOWN */
     uint64_t give_up_ns;    /* nobody came until then */
     uint32_t greeting;      /* the pipe in the seat that has not said HELLO; 0: none */
     uint64_t greeting_ns;   /* it is closed then */
     bool refused;           /* it was told REFUSE: what it says is of no interest */
-    unsigned dropped;       /* pipes that we closed ourselves */
+    unsigned dropped;       /* pipes that we closed ourselves, or that went before */
     unsigned strangers;     /* peers of another user, turned away */
     uint64_t refused_ns;    /* sender: when the other side first closed a pipe unheard */
     char last_refusal[256]; /* for the message when nobody better comes */
 
     /* OPEN */
     uint32_t session; /* pipe id; every message must carry it */
-    bool lost;        /* the session's pipe is gone */
+    bool lost;        /* the session's pipe is gone for good; what came is still to be read */
     uint64_t seq;     /* sender: next number; receiver: number of the queue's first frame = frames consumed */
     uint64_t bytes;   /* tensor bytes sent; consumed */
     uint64_t limit_seq, limit_bytes, ack_seq; /* sender: as told; receiver: as last told */
     uint64_t window;                          /* frames; sender: from the first CREDIT, 0 before */
     bool stopped;
-    bool eof; /* sender: handed over; receiver: consumed */
-    bool bye_sent, bye_got;
-    uint64_t bye_ns; /* our BYE went out then */
+    bool eof;                        /* sender: handed over; receiver: consumed. Never on a lasting link */
+    bool bye_sent, bye_got, closing; /* closing: link_close of a lasting link */
+    uint64_t bye_ns;                 /* we began to say BYE then; 0: not yet */
 
+    struct link_cancels cancels;
     /* receiver */
     struct link_queue queue; /* frames that are here and not consumed */
     uint64_t queued_bytes;   /* of their messages */
     uint64_t arrived;        /* frames so far */
     struct frame head;       /* the decoded first frame of queue, over arena */
     bool head_decoded;
+    nng_msg
+        *orphan; /* the frame that was peeked when its session ended: head is over it, until it is consumed */
     struct codec_arena *arena, *probe;
     uint64_t probed; /* `arrived` when the queue's end was last looked at for eof ... */
     bool probe_eof;  /* ... and what was found */
     /* sender */
+    struct link_kept kept;
+    bool resuming;          /* kept frames wait for the session's first CREDIT to be sent again */
+    uint64_t stopped_epoch; /* the epoch that STOP was for */
     struct frame *held_eof; /* eof of a stopped link that waits for credit */
 };
 
 /* A sender believes that its place is taken (LINK_TAKEN_MS) only after a silent stranger in it would have
  * been shown out (LINK_HELLO_MS). */
-enum { LINK_HELLO_MS = 1000, LINK_REFUSE_MS = 200, LINK_TAKEN_MS = 3000 };
+enum { LINK_HELLO_MS = 1000, LINK_REFUSE_MS = 200, LINK_TAKEN_MS = 3000, LINK_LIVES_MS = 20 };
+#define LINK_MS ((uint64_t)1000000)
 
 void link_pump(struct link *ln); /* handle all news; never blocks */
 thea_rc link_fail(struct link *ln, thea_rc rc, const char *fmt, ...)
     THEA_PRINTF(3, 4);                                         /* the first trouble stays */
-void link_tell(struct link *ln, const struct link_message *m); /* send a link message */
+void link_tell(struct link *ln, const struct link_message *m); /* send a link message, in a session */
+const char *link_other_end(const struct link *ln);             /* "receiver" or "sender" */
+void link_count(_Atomic uint64_t *counter, uint64_t n);        /* of the status row */
+/* link_session.c */
+void link_handle_all(struct link *ln, const struct link_news *news);
+void link_lose(struct link *ln,
+               const struct link_news *news);   /* the session's pipe is gone, all it brought is handled */
+void link_lost_for_good(struct link *ln);       /* it will not come back: the error that says so */
+bool link_may_come_back(const struct link *ln); /* the process that was there */
+void link_drop_greeting(struct link *ln);
+void link_begin_greeting(struct link *ln, uint32_t pipe);
 /* link_recv.c */
 void link_arrive(struct link *ln, nng_msg *m); /* a frame came; takes over m */
+void link_open_receiver(struct link *ln);      /* a session begins: say what is wanted */
+void link_reset_receiver(struct link *ln);     /* ... with a new sender */
+bool link_ends_with_eof(struct link *ln);      /* eof is here, consumed or not */
 void link_tell_credit(struct link *ln);
-bool link_ends_with_eof(struct link *ln); /* eof is here, consumed or not */
+void link_tell_bye(struct link *ln);
 /* link_send.c */
+void link_open_sender(struct link *ln);
+void link_reset_sender(struct link *ln, uint64_t epoch);
+void link_retire(struct link *ln);                               /* the own epoch has risen */
 void link_credit(struct link *ln, const struct link_message *m); /* CREDIT came */
 void link_try_finish(struct link *ln);                           /* BYE, once all is acknowledged */
 /* link_set.c */

@@ -1,112 +1,19 @@
-/* The nng side of a link: one PAIR0 socket, one send and one receive operation at a time, two queues
- * (fabric.md sections 1-3 and 12). Callbacks run on nng's threads: they move messages and wake the stage's
- * thread, nothing else. */
+/* The nng side of a link: one PAIR0 socket, one send and one receive operation at a time, two queues.
+ * Callbacks run on nng's threads: they move messages, keep the pipe alive and wake the stage's thread,
+ * nothing else.
+ *
+ * Invariants: the first message on a pipe is our HELLO, and every later one was meant for that pipe. nng
+ * itself gives a message that waits inside it to whatever pipe comes next; so before a pipe can take the seat
+ * (ADD_PRE) what waits is taken back, and nothing is given until it is known who sits there. */
 #include "graph/wire/link_impl.h"
 
-#include <errno.h>
 #include <nng/protocol/pair0/pair.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { REDIAL_MIN_MS = 10, REDIAL_MAX_MS = 200, ADDRESS_TRIES = 100, ADDRESS_WAIT_MS = 10, ALIGNMENT = 64 };
-
-/* --- queues --- */
-
-void link_queue_push(struct link_queue *q, nng_msg *m)
-{
-    if (q->count == q->cap) {
-        size_t cap = q->cap == 0 ? 16 : q->cap * 2;
-        nng_msg **items = malloc(cap * sizeof(nng_msg *));
-        if (items == NULL) abort();
-        for (size_t i = 0; i < q->count; i++) items[i] = link_queue_at(q, i);
-        free((void *)q->items);
-        *q = (struct link_queue){.items = items, .count = q->count, .cap = cap};
-    }
-    q->items[(q->first + q->count) & (q->cap - 1)] = m;
-    q->count++;
-}
-
-nng_msg *link_queue_at(const struct link_queue *q, size_t i)
-{
-    return q->items[(q->first + i) & (q->cap - 1)];
-}
-
-nng_msg *link_queue_pop(struct link_queue *q)
-{
-    if (q->count == 0) return NULL;
-    nng_msg *m = q->items[q->first];
-    q->first = (q->first + 1) & (q->cap - 1);
-    q->count--;
-    return m;
-}
-
-void link_queue_clear(struct link_queue *q)
-{
-    for (nng_msg *m; (m = link_queue_pop(q)) != NULL;) nng_msg_free(m);
-}
-
-void link_queue_fini(struct link_queue *q)
-{
-    link_queue_clear(q);
-    free((void *)q->items);
-    *q = (struct link_queue){0};
-}
-
-/* --- encoding into messages --- */
-
-/* The body is a little larger than the frame's bound, so that the frame can begin at a 64-byte border of
- * memory. */
-struct body {
-    nng_msg *msg;
-    size_t skip;
-};
-
-static void *body_alloc(void *context, size_t size)
-{
-    struct body *b = context;
-    nng_msg_free(b->msg);
-    b->msg = NULL;
-    if (nng_msg_alloc(&b->msg, size + ALIGNMENT) != 0) return NULL;
-    uintptr_t at = (uintptr_t)nng_msg_body(b->msg);
-    b->skip = (ALIGNMENT - at % ALIGNMENT) % ALIGNMENT;
-    return (char *)nng_msg_body(b->msg) + b->skip;
-}
-
-/* Cut the body to the message that lies in it. Takes no copy. */
-static nng_msg *body_cut(struct body *b, size_t offset, size_t size)
-{
-    nng_msg_trim(b->msg, b->skip + offset);
-    nng_msg_chop(b->msg, nng_msg_len(b->msg) - size);
-    return b->msg;
-}
-
-thea_rc link_encode_frame(nng_msg **out, const struct frame *f, struct thea_err *err)
-{
-    struct body b = {0};
-    size_t offset, size;
-    thea_rc rc = codec_encode_frame(f, body_alloc, &b, &offset, &size, err);
-    if (rc == THEA_OK)
-        *out = body_cut(&b, offset, size);
-    else
-        nng_msg_free(b.msg);
-    return rc;
-}
-
-thea_rc link_encode_message(nng_msg **out, const struct link_message *m, struct thea_err *err)
-{
-    struct body b = {0};
-    size_t offset, size;
-    thea_rc rc = codec_encode_link(m, body_alloc, &b, &offset, &size, err);
-    if (rc == THEA_OK)
-        *out = body_cut(&b, offset, size);
-    else
-        nng_msg_free(b.msg);
-    return rc;
-}
-
-/* --- callbacks --- */
+enum { REDIAL_MIN_MS = 10, REDIAL_MAX_MS = 200, ADDRESS_TRIES = 100, ADDRESS_WAIT_MS = 10 };
 
 static void tell(struct link_pipe *p)
 {
@@ -116,14 +23,25 @@ static void tell(struct link_pipe *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* Start the next send if none is under way. Called with the lock held: nng finishes sends on a thread of its
- * own. */
-static void send_next(struct link_pipe *p)
+/* nng numbers pipes upwards, in 31 bits, from anywhere. */
+static bool is_newer(const struct link_pipe *p, uint32_t id)
 {
-    if (p->sending || p->shut) return;
+    return p->newest == 0 || (int32_t)((id - p->newest) << 1) > 0;
+}
+
+/* --- sending --- */
+
+/* Start the next send if none is under way. nng finishes sends on a thread of its own, so the lock may be
+ * held. */
+void link_pipe_send_next(struct link_pipe *p)
+{
+    if (p->sending || p->shut || p->arriving != 0 || p->current == 0) return;
+    if (p->echo_ns != 0) link_beat_pong(p);
     nng_msg *m = link_queue_pop(&p->out);
     if (m == NULL) return;
     p->sending = true;
+    p->sending_for = p->current;
+    p->spoke_ns = status_now_ns();
     nng_aio_set_msg(p->send, m);
     nng_send_aio(p->socket, p->send);
 }
@@ -131,60 +49,71 @@ static void send_next(struct link_pipe *p)
 static void on_sent(void *context)
 {
     struct link_pipe *p = context;
-    bool failed = nng_aio_result(p->send) != 0;
-    if (failed) {
-        nng_msg_free(nng_aio_get_msg(p->send));
-        nng_aio_set_msg(p->send, NULL);
-    }
+    int rv = nng_aio_result(p->send);
+    nng_msg *back = rv != 0 ? nng_aio_get_msg(p->send) : NULL;
+    nng_aio_set_msg(p->send, NULL);
     pthread_mutex_lock(&p->lock);
     p->sending = false;
-    if (!failed) send_next(p);
+    if (back != NULL && rv == NNG_ECANCELED && p->sending_for == p->current && !p->shut)
+        link_queue_push_front(&p->out,
+                              back); /* taken back for the sake of a pipe that did not get the seat */
+    else
+        nng_msg_free(back);
+    link_pipe_send_next(p);
     pthread_mutex_unlock(&p->lock);
 }
 
-/* HELLO, first on every pipe. A dialer says it when it was spoken to: one whose place is taken is never
- * answered, and what it would send, nng takes and loses. Lock held. */
-static void say_hello(struct link_pipe *p)
+void link_pipe_queue(struct link_pipe *p, const struct link_message *m)
 {
-    nng_msg *hello;
-    if (nng_msg_dup(&hello, p->hello) != 0) abort();
-    p->greeted = true;
-    link_queue_push(&p->out, hello);
-    send_next(p);
+    nng_msg *msg;
+    if (link_encode_message(&msg, m, NULL) != THEA_OK) abort(); /* out of memory */
+    link_queue_push(&p->out, msg);
+    link_pipe_send_next(p);
 }
 
-/* A pipe took the seat: forget what was meant for the one before. Lock held. */
+/* HELLO, first on every pipe. A dialer says it when it was spoken to: one whose place is taken is never
+ * answered, and what it would send, nng takes and loses. */
+static void say_hello(struct link_pipe *p)
+{
+    struct link_message hello = p->hello;
+    hello.peer_incarnation = p->said.peer_incarnation;
+    hello.peer_pid = p->said.peer_pid;
+    hello.next_seq = atomic_load(&p->next_seq);
+    hello.clock_ns = status_now_ns();
+    p->greeted = true;
+    link_pipe_queue(p, &hello);
+}
+
+/* --- pipes --- */
+
+/* A pipe took the seat: forget what was meant for the one before. */
 static void pipe_up(struct link_pipe *p, uint32_t id)
 {
-    if (p->current == id || p->removed == id) return;
-    p->current = id;
+    if (p->arriving == id) p->arriving = 0;
+    if (p->current == id || !is_newer(p, id)) return;
+    if (p->current != 0) p->lost++;
+    p->current = p->newest = id;
     p->pid = p->seen.id == id ? p->seen.pid : -1;
+    p->said = (struct link_said){p->hello.peer_incarnation, p->hello.peer_pid};
+    p->heard_ns = p->spoke_ns = status_now_ns();
     p->greeted = false;
+    p->session = 0;
+    p->echo_ns = 0;
     link_queue_clear(&p->out);
     if (!p->dials) say_hello(p);
 }
 
-static void receive(struct link_pipe *p)
+static void pipe_gone(struct link_pipe *p, uint32_t id)
 {
-    nng_recv_aio(p->socket, p->recv);
-}
-
-static void on_received(void *context)
-{
-    struct link_pipe *p = context;
-    bool failed = nng_aio_result(p->recv) != 0;
-    pthread_mutex_lock(&p->lock);
-    if (!failed) {
-        nng_msg *m = nng_aio_get_msg(p->recv);
-        pipe_up(p, (uint32_t)nng_msg_get_pipe(m).id); /* its message may overtake the pipe's own event */
-        if (!p->greeted) say_hello(p);
-        link_queue_push(&p->in, m);
+    if (p->arriving == id) p->arriving = 0;
+    if (is_newer(p, id)) p->newest = id;
+    if (p->current != id) {
+        link_pipe_send_next(p);
+        return;
     }
-    bool again = !failed && !p->shut && p->in.count < p->in_max;
-    p->receiving = again;
-    pthread_mutex_unlock(&p->lock);
-    if (!failed) tell(p);
-    if (again) receive(p);
+    p->current = p->session = 0;
+    p->lost++;
+    link_queue_clear(&p->out);
 }
 
 /* Same user only; no way to ask on tcp, where the run id in HELLO has to do. */
@@ -197,26 +126,70 @@ static bool is_ours(nng_pipe pipe, int32_t *pid)
     return rv == NNG_ENOTSUP || (rv == 0 && uid == (uint64_t)geteuid());
 }
 
+/* A pipe asks for the seat. Before it may have it, nng gives back what it has of ours. */
+static void on_asking(struct link_pipe *p, nng_pipe pipe)
+{
+    int32_t pid;
+    bool ours = is_ours(pipe, &pid);
+    pthread_mutex_lock(&p->lock);
+    bool take = ours && !p->shut;
+    if (!ours) p->strangers++;
+    if (take) {
+        p->arriving = (uint32_t)nng_pipe_id(pipe);
+        p->seen.id = p->arriving;
+        p->seen.pid = pid;
+    }
+    bool take_back = take && p->sending;
+    pthread_mutex_unlock(&p->lock);
+    if (take_back) nng_aio_cancel(p->send);
+    if (!take) nng_pipe_close(pipe);
+    if (!ours) tell(p);
+}
+
 static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *context)
 {
     struct link_pipe *p = context;
-    uint32_t id = (uint32_t)nng_pipe_id(pipe);
-    int32_t pid = -1;
-    bool reject = event == NNG_PIPE_EV_ADD_PRE && !is_ours(pipe, &pid);
-    pthread_mutex_lock(&p->lock);
     if (event == NNG_PIPE_EV_ADD_PRE) {
-        if (reject) p->strangers++;
-        reject = reject || p->shut;
-        if (!reject && p->current == 0) p->seen.id = id, p->seen.pid = pid;
-    } else if (event == NNG_PIPE_EV_ADD_POST) {
-        pipe_up(p, id);
-    } else {
-        p->removed = id;
-        if (p->current == id) p->current = 0, p->lost++;
+        on_asking(p, pipe);
+        return;
+    }
+    pthread_mutex_lock(&p->lock);
+    if (event == NNG_PIPE_EV_ADD_POST)
+        pipe_up(p, (uint32_t)nng_pipe_id(pipe));
+    else
+        pipe_gone(p, (uint32_t)nng_pipe_id(pipe));
+    pthread_mutex_unlock(&p->lock);
+    tell(p);
+}
+
+/* --- receiving --- */
+
+/* Start to receive the next message, if one may come. Lock held: nng hands it over later. */
+static void receive_next(struct link_pipe *p)
+{
+    if (p->receiving || p->held || p->shut || p->in.count >= p->in_max) return;
+    p->receiving = true;
+    nng_recv_aio(p->socket, p->recv);
+}
+
+static void on_received(void *context)
+{
+    struct link_pipe *p = context;
+    nng_msg *m = nng_aio_result(p->recv) == 0 ? nng_aio_get_msg(p->recv) : NULL;
+    bool news = false;
+    pthread_mutex_lock(&p->lock);
+    p->receiving = false;
+    if (m != NULL) {
+        uint32_t id = (uint32_t)nng_msg_get_pipe(m).id;
+        pipe_up(p, id); /* its message may overtake the pipe's own event */
+        if (id == p->current) p->heard_ns = status_now_ns();
+        if (id == p->current && !p->greeted) say_hello(p);
+        news = !link_beat_took(p, m);
+        if (news) link_queue_push(&p->in, m);
+        receive_next(p);
     }
     pthread_mutex_unlock(&p->lock);
-    if (reject) nng_pipe_close(pipe);
-    if (event != NNG_PIPE_EV_ADD_PRE) tell(p);
+    if (news) tell(p);
 }
 
 /* --- the stage's thread --- */
@@ -257,13 +230,13 @@ static int configure(struct link_pipe *p)
 }
 
 thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char *url, bool dials,
-                       nng_msg *hello, size_t in_max, struct thea_err *err)
+                       const struct link_message *hello, size_t in_max, int silence_ms, struct thea_err *err)
 {
     struct link_pipe *p = calloc(1, sizeof *p);
     if (p == NULL) abort();
     *out = p;
     p->set = set;
-    p->hello = hello;
+    p->hello = *hello;
     p->in_max = in_max;
     p->dials = dials;
     p->pid = -1;
@@ -271,9 +244,9 @@ thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char 
     int rv = nng_pair0_open(&p->socket);
     link_pipe_watch_exit();
     if (rv == 0) rv = configure(p);
+    if (rv == 0) rv = link_beat_start(p, silence_ms);
     if (rv != 0) return nng_failure(err, url, "cannot open a socket", rv);
-    p->receiving = true;
-    receive(p);
+    link_pipe_go(p);
     rv = dials ? dial(p, url) : listen_patiently(p->socket, url);
     if (rv != 0) return nng_failure(err, url, dials ? "cannot dial" : "cannot listen", rv);
     return THEA_OK;
@@ -281,15 +254,13 @@ thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char 
 
 void link_pipe_take(struct link_pipe *p, struct link_queue *in, struct link_news *news)
 {
-    bool again = false;
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->news, false);
     for (nng_msg *m; (m = link_queue_pop(&p->in)) != NULL;) link_queue_push(in, m);
-    *news =
-        (struct link_news){.current = p->current, .lost = p->lost, .strangers = p->strangers, .pid = p->pid};
-    if (!p->receiving && !p->shut) again = p->receiving = true;
+    *news = (struct link_news){
+        .current = p->current, .lost = p->lost, .strangers = p->strangers, .pid = p->pid, .said = p->said};
+    receive_next(p);
     pthread_mutex_unlock(&p->lock);
-    if (again) receive(p);
 }
 
 void link_pipe_shut(struct link_pipe *p)
@@ -300,20 +271,54 @@ void link_pipe_shut(struct link_pipe *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+void link_pipe_hold(struct link_pipe *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->held = true;
+    pthread_mutex_unlock(&p->lock);
+    if (p->recv == NULL) return;
+    nng_aio_cancel(p->recv);
+    nng_aio_wait(p->recv);
+}
+
+void link_pipe_go(struct link_pipe *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->held = false;
+    receive_next(p);
+    pthread_mutex_unlock(&p->lock);
+}
+
 void link_pipe_settle(struct link_pipe *p)
 {
     link_pipe_shut(p);
-    if (p->recv != NULL) nng_aio_stop(p->recv); /* not cancel: a callback may be about to receive again */
+    link_pipe_hold(p);
 }
 
-void link_pipe_send(struct link_pipe *p, nng_msg *m)
+void link_pipe_send(struct link_pipe *p, uint32_t pipe, nng_msg *m)
 {
     pthread_mutex_lock(&p->lock);
-    if (p->shut)
+    if (p->shut || p->current != pipe)
         nng_msg_free(m);
     else
         link_queue_push(&p->out, m);
-    send_next(p);
+    link_pipe_send_next(p);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void link_pipe_session(struct link_pipe *p, uint32_t pipe, const struct link_said *peer)
+{
+    pthread_mutex_lock(&p->lock);
+    if (p->current == pipe) p->session = pipe;
+    p->hello.peer_incarnation = peer->peer_incarnation;
+    p->hello.peer_pid = peer->peer_pid;
+    pthread_mutex_unlock(&p->lock);
+}
+
+void link_pipe_epoch(struct link_pipe *p, uint64_t epoch)
+{
+    pthread_mutex_lock(&p->lock);
+    p->hello.epoch = epoch;
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -333,5 +338,5 @@ void link_pipe_end(struct link_pipe *p, uint32_t id)
 
 void link_pipe_drop(uint32_t id)
 {
-    nng_pipe_close((nng_pipe){.id = id});
+    if (id != 0) nng_pipe_close((nng_pipe){.id = id});
 }

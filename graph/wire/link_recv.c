@@ -1,4 +1,4 @@
-/* The receiver's half of a link: the window, credit, stop (fabric.md section 3).
+/* The receiver's half of a link: the window, credit, stop.
  * Invariant: a frame stays in `queue` until it is consumed, and no more are there than were allowed. */
 #include "graph/wire/link_impl.h"
 
@@ -33,6 +33,13 @@ static bool too_much(const struct link *ln)
         if (n > largest) largest = n;
     }
     return ln->queued_bytes - largest > allowed;
+}
+
+static void tell_cancel(struct link *ln, const struct link_cancelled *what)
+{
+    link_tell(
+        ln, &(struct link_message){
+                .kind = LINK_CANCEL, .stream = what->stream, .attempt = what->attempt, .epoch = what->epoch});
 }
 
 static void set_queue_gauge(struct link *ln)
@@ -79,24 +86,50 @@ static bool head_is_due(struct link *ln)
 /* Decode the queue's first message into head. False: none, or the link has failed. */
 static bool decode_head(struct link *ln)
 {
-    if (ln->queue.count == 0) return false;
     if (ln->head_decoded) return true;
+    if (ln->queue.count == 0) return false;
     nng_msg *m = link_queue_at(&ln->queue, 0);
     struct thea_err err;
     thea_rc rc = codec_decode_frame(&ln->head, nng_msg_body(m), nng_msg_len(m), ln->arena, &err);
     if (rc != THEA_OK) link_fail(ln, rc, "frame %llu: %s", (unsigned long long)ln->seq, err.message);
     ln->head_decoded = rc == THEA_OK && head_is_due(ln);
+    if (ln->head_decoded && ln->head.epoch > ln->peer_epoch) ln->peer_epoch = ln->head.epoch;
     return ln->head_decoded;
 }
 
-/* Frames that nobody wants any more are counted and given back at once. */
-static bool discarded(struct link *ln)
+/* Give back what came of the session that ended. What its owner has in hand stays until it is consumed. */
+void link_reset_receiver(struct link *ln)
+{
+    struct status_link *s = ln->o.status;
+    if (ln->head_decoded && ln->orphan == NULL) ln->orphan = link_queue_pop(&ln->queue);
+    if (s != NULL) link_count(&s->stale, ln->queue.count), link_count(&s->frames, ln->queue.count);
+    link_queue_clear(&ln->queue);
+    ln->queued_bytes = ln->arrived = ln->probed = 0;
+    ln->seq = ln->bytes = 0;
+    ln->probe_eof = ln->eof = false;
+    set_queue_gauge(ln);
+}
+
+void link_open_receiver(struct link *ln)
+{
+    link_tell_credit(ln);
+    if (ln->stopped && !ln->eof)
+        link_tell(ln, &(struct link_message){.kind = LINK_STOP, .epoch = ln->o.epoch});
+    for (size_t i = 0; i < ln->cancels.count; i++) tell_cancel(ln, &ln->cancels.items[i]);
+    if (ln->eof) link_tell_bye(ln);
+}
+
+/* Is the peeked frame, or the queue's first, of no use any more? It is counted and given back. What the owner
+ * has seen is only taken away when an epoch has retired it. */
+static bool discarded(struct link *ln, bool peeked)
 {
     const struct frame *f = &ln->head;
-    bool unwanted = ln->stopped, stale = f->epoch < ln->o.epoch;
-    if (f->kind == FRAME_EOF || (!unwanted && !stale)) return false;
     struct status_link *s = ln->o.status;
-    if (s != NULL) atomic_fetch_add_explicit(stale ? &s->stale : &s->unwanted, 1, memory_order_relaxed);
+    bool eof = f->kind == FRAME_EOF;
+    bool stale = ln->orphan != NULL || (f->epoch < ln->o.epoch && (ln->o.lasting || !eof));
+    bool unwanted = !stale && !peeked && !eof && (ln->stopped || link_cancels_match(&ln->cancels, f));
+    if (!stale && !unwanted) return false;
+    if (s != NULL) link_count(stale ? &s->stale : &s->unwanted, 1);
     link_consume(ln);
     return true;
 }
@@ -107,14 +140,21 @@ thea_rc link_peek(struct link *ln, const struct frame **out, struct thea_err *er
     link_pump(ln);
     if (ln->state == LINK_FAILED && !ln->lost)
         return link_check(ln, err); /* of a peer that died, all that came is still good */
-    bool peeked = ln->head_decoded; /* the caller has it already: a stop since then does not take it away */
-    while (decode_head(ln)) {
-        if (!peeked && discarded(ln)) continue;
+    for (bool peeked = ln->head_decoded; decode_head(ln); peeked = false) {
+        if (discarded(ln, peeked)) continue;
         *out = &ln->head;
         return THEA_OK;
     }
     if (ln->state == LINK_FAILED) return link_check(ln, err);
     return ln->eof ? THEA_DONE : THEA_AGAIN;
+}
+
+void link_tell_bye(struct link *ln)
+{
+    if (ln->bye_sent || ln->state != LINK_OPEN) return;
+    link_tell(ln, &(struct link_message){.kind = LINK_BYE, .reason = "end of input"});
+    ln->bye_sent = true;
+    if (ln->bye_ns == 0) ln->bye_ns = status_now_ns();
 }
 
 static void finish(struct link *ln)
@@ -129,16 +169,37 @@ static void finish(struct link *ln)
         return;
     }
     link_tell_credit(ln);
-    link_tell(ln, &(struct link_message){.kind = LINK_BYE, .reason = "end of input"});
-    ln->bye_sent = true;
-    ln->bye_ns = status_now_ns();
+    link_tell_bye(ln);
+}
+
+/* The frame of a session that ended: no credit goes back for it. */
+static void consume_orphan(struct link *ln)
+{
+    nng_msg_free(ln->orphan);
+    ln->orphan = NULL;
+    ln->head_decoded = false;
+}
+
+static void give_back(struct link *ln)
+{
+    uint64_t frames_owed = ln->seq + ln->window - ln->limit_seq,
+             bytes_owed = ln->bytes + ln->o.window_bytes - ln->limit_bytes;
+    if (frames_owed * 4 >= ln->window || bytes_owed >= ln->o.window_bytes / 4) link_tell_credit(ln);
 }
 
 void link_consume(struct link *ln)
 {
     assert(ln->head_decoded);
     uint64_t bytes = frame_tensor_bytes(&ln->head);
-    bool eof = ln->head.kind == FRAME_EOF;
+    bool eof = ln->head.kind == FRAME_EOF && !ln->o.lasting;
+    if (ln->o.status != NULL) {
+        link_count(&ln->o.status->frames, 1);
+        link_count(&ln->o.status->bytes, bytes);
+    }
+    if (ln->orphan != NULL) {
+        consume_orphan(ln);
+        return;
+    }
     nng_msg *m = link_queue_pop(&ln->queue);
     ln->queued_bytes -= nng_msg_len(m);
     nng_msg_free(m);
@@ -146,24 +207,24 @@ void link_consume(struct link *ln)
     ln->seq++;
     ln->bytes += bytes;
     set_queue_gauge(ln);
-    if (ln->o.status != NULL) {
-        atomic_fetch_add_explicit(&ln->o.status->frames, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&ln->o.status->bytes, bytes, memory_order_relaxed);
-    }
-    if (eof) {
+    if (eof)
         finish(ln);
-        return;
-    }
-    uint64_t frames_owed = ln->seq + ln->window - ln->limit_seq,
-             bytes_owed = ln->bytes + ln->o.window_bytes - ln->limit_bytes;
-    if (frames_owed * 4 >= ln->window || bytes_owed >= ln->o.window_bytes / 4) link_tell_credit(ln);
+    else
+        give_back(ln);
 }
 
 void link_stop(struct link *ln)
 {
     if (ln->stopped) return;
     ln->stopped = true;
-    if (ln->state == LINK_OPEN && !ln->eof) link_tell(ln, &(struct link_message){.kind = LINK_STOP});
+    if (!ln->eof) link_tell(ln, &(struct link_message){.kind = LINK_STOP, .epoch = ln->o.epoch});
+}
+
+void link_cancel(struct link *ln, uint64_t stream, uint32_t attempt)
+{
+    struct link_cancelled what = {stream, ln->o.epoch, attempt};
+    link_cancels_add(&ln->cancels, what);
+    tell_cancel(ln, &what);
 }
 
 bool link_ends_with_eof(struct link *ln)

@@ -1,4 +1,4 @@
-/* The sender's half of a link: credit and sending (fabric.md section 3). */
+/* The sender's half of a link: credit and sending. */
 #include "graph/wire/link_impl.h"
 
 #include <assert.h>
@@ -12,7 +12,7 @@ static bool all_consumed(const struct link *ln)
 
 static bool has_credit(const struct link *ln, uint64_t bytes)
 {
-    if (ln->window == 0 || ln->seq >= ln->limit_seq) return false;
+    if (ln->window == 0 || ln->resuming || ln->seq >= ln->limit_seq) return false;
     if (bytes == 0 || all_consumed(ln)) return true; /* a frame larger than the window passes alone */
     return ln->bytes <= ln->limit_bytes && bytes <= ln->limit_bytes - ln->bytes;
 }
@@ -28,8 +28,55 @@ static void check_credit(struct link *ln, const struct link_message *m)
     else if (m->ack_seq > ln->seq)
         link_fail(ln, THEA_EFRAME, "it acknowledged %llu frames of %llu sent", (unsigned long long)m->ack_seq,
                   (unsigned long long)ln->seq);
+    else if (ln->resuming && ln->kept.count > 0 && m->ack_seq < link_kept_at(&ln->kept, 0)->seq)
+        link_fail(ln, THEA_EFRAME, "it wants frames again that it had acknowledged, from %llu",
+                  (unsigned long long)m->ack_seq);
     else if (ln->window != 0 && m->limit_seq - ln->window > m->ack_seq)
         link_fail(ln, THEA_EFRAME, "it gave credit for frames that it does not acknowledge");
+}
+
+static void put(struct link *ln, nng_msg *m)
+{
+    link_pipe_send(ln->pipe, ln->session, m);
+}
+
+static nng_msg *copy_of(const nng_msg *m)
+{
+    nng_msg *copy;
+    if (nng_msg_dup(&copy, m) != 0) abort();
+    return copy;
+}
+
+/* The session's first credit says what the other end has: send it the rest again. */
+static void resume(struct link *ln)
+{
+    ln->resuming = false;
+    for (size_t i = 0; i < ln->kept.count; i++) put(ln, copy_of(link_kept_at(&ln->kept, i)->msg));
+}
+
+void link_open_sender(struct link *ln)
+{
+    ln->resuming = true;
+}
+
+void link_reset_sender(struct link *ln, uint64_t epoch)
+{
+    size_t stale = link_kept_restart(&ln->kept, epoch);
+    if (ln->o.status != NULL) link_count(&ln->o.status->stale, stale);
+    ln->seq = ln->kept.count;
+    ln->bytes = ln->limit_seq = ln->limit_bytes = ln->ack_seq = ln->window = 0;
+    for (size_t i = 0; i < ln->kept.count; i++) ln->bytes += link_kept_at(&ln->kept, i)->bytes;
+    ln->stopped = false;
+    ln->eof = false;
+}
+
+void link_retire(struct link *ln)
+{
+    if (ln->stopped_epoch < ln->o.epoch)
+        ln->stopped = false; /* the receiver says it again if it still holds */
+    if (ln->held_eof == NULL || ln->held_eof->epoch >= ln->o.epoch) return;
+    free(ln->held_eof);
+    ln->held_eof = NULL;
 }
 
 void link_credit(struct link *ln, const struct link_message *m)
@@ -43,6 +90,8 @@ void link_credit(struct link *ln, const struct link_message *m)
     ln->limit_seq = m->limit_seq;
     ln->limit_bytes = m->limit_bytes;
     ln->ack_seq = m->ack_seq;
+    link_kept_acknowledge(&ln->kept, m->ack_seq);
+    if (ln->resuming) resume(ln);
 }
 
 bool link_ready(struct link *ln, uint64_t bytes)
@@ -65,32 +114,52 @@ static thea_rc send_now(struct link *ln, const struct frame *f, uint64_t bytes, 
     nng_msg *m = NULL;
     thea_rc rc = link_encode_frame(&m, &numbered, err);
     if (rc != THEA_OK) return thea_fail_prefix(err, "link %u, port '%s'", ln->o.address.number, ln->o.port);
-    link_pipe_send(ln->pipe, m);
+    link_kept_push(&ln->kept, (struct link_kept_frame){copy_of(m), ln->seq, bytes, f->epoch});
+    if (ln->state == LINK_OPEN && !ln->resuming)
+        put(ln, m);
+    else
+        nng_msg_free(m); /* the pipe went just now: it is sent when the next is there */
     ln->seq++;
     ln->bytes += bytes;
-    ln->eof = f->kind == FRAME_EOF;
+    ln->eof = f->kind == FRAME_EOF && !ln->o.lasting;
     if (ln->o.status == NULL) return THEA_OK;
-    atomic_fetch_add_explicit(&ln->o.status->frames, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&ln->o.status->bytes, bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&ln->o.status->copied_bytes, bytes, memory_order_relaxed);
+    link_count(&ln->o.status->frames, 1);
+    link_count(&ln->o.status->bytes, bytes);
+    link_count(&ln->o.status->copied_bytes, bytes);
     return THEA_OK;
+}
+
+bool link_cancelled(struct link *ln, uint64_t stream, uint32_t attempt)
+{
+    link_pump(ln);
+    return link_cancels_has(&ln->cancels, stream, attempt, ln->o.epoch);
+}
+
+/* Does nobody want this frame? The one that ends a cancelled stream goes, so that the other end can forget
+ * it. */
+static bool is_unwanted(struct link *ln, const struct frame *f)
+{
+    if (ln->stopped) return true;
+    return link_cancels_match(&ln->cancels, f) &&
+           link_cancels_has(&ln->cancels, f->stream, f->attempt, f->epoch);
 }
 
 thea_rc link_send(struct link *ln, const struct frame *f, struct thea_err *err)
 {
-    assert(ln->role == LINK_SENDER && !ln->eof && ln->held_eof == NULL);
+    assert(ln->role == LINK_SENDER && !ln->eof && (ln->held_eof == NULL || ln->o.lasting));
     link_pump(ln);
     if (ln->state == LINK_FAILED) return link_check(ln, err);
     uint64_t bytes = frame_tensor_bytes(f);
-    if (!ln->stopped) {
-        assert(ln->state == LINK_OPEN && has_credit(ln, bytes));
+    if (!is_unwanted(ln, f)) {
+        assert(ln->state != LINK_OPEN || has_credit(ln, bytes));
         return send_now(ln, f, bytes, err);
     }
-    if (f->kind == FRAME_EOF) {
+    if (ln->stopped && f->kind == FRAME_EOF) {
+        free(ln->held_eof);
         ln->held_eof = frame_copy(f);
         link_try_finish(ln);
     } else if (ln->o.status != NULL) {
-        atomic_fetch_add_explicit(&ln->o.status->unwanted, 1, memory_order_relaxed);
+        link_count(&ln->o.status->unwanted, 1);
     }
     return link_check(ln, err);
 }
@@ -111,12 +180,9 @@ void link_try_finish(struct link *ln)
 {
     if (ln->state != LINK_OPEN) return;
     send_held(ln);
-    if (!ln->eof || ln->ack_seq != ln->seq) return;
-    if (!ln->bye_sent) {
-        link_tell(ln, &(struct link_message){.kind = LINK_BYE, .reason = "end of input"});
-        ln->bye_sent = true;
-        ln->bye_ns = status_now_ns();
-    }
+    bool last = ln->o.lasting ? ln->closing : ln->eof;
+    if (!last || ln->ack_seq != ln->seq) return;
+    link_tell_bye(ln);
     if (!ln->bye_got) return;
     /* The sender closes first: so the receiver's BYE cannot be lost in a socket that closes, and all frames
      * are in its memory. */

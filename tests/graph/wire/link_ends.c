@@ -43,7 +43,11 @@ struct ends ends_new(struct ends_options o)
     } else {
         snprintf(address, sizeof address, "abstract://thea-%016llx-3", (unsigned long long)run);
     }
-    struct link_options common = {.stage = "test", .epoch = o.epoch, .reconnect_ms = o.reconnect_ms};
+    struct link_options common = {.stage = "test",
+                                  .epoch = o.epoch,
+                                  .lasting = o.lasting,
+                                  .silence_ms = o.silence_ms,
+                                  .reconnect_ms = o.reconnect_ms};
     struct thea_err err = {0};
     cr_assert_eq(link_address_parse(&common.address, address, &err), THEA_OK, "%s", err.message);
     e.tx_options = e.rx_options = common;

@@ -10,6 +10,8 @@ struct ends_options {
     uint64_t window_frames, window_bytes, epoch;
     bool two_sets; /* each end has a set of its own, for two threads */
     bool tcp, ipc;
+    bool lasting;
+    int silence_ms;
     const char *tx_pattern, *rx_pattern;
     int reconnect_ms;
 };

@@ -1,0 +1,64 @@
+/* A sender's frames that are not acknowledged yet: what is sent again when a pipe was lost. Invariant: their
+ * numbers follow each other without a gap, and no more are there than credit allowed. */
+#include "graph/wire/link_impl.h"
+
+#include <stdlib.h>
+
+static struct link_kept_frame *item(const struct link_kept *k, size_t i)
+{
+    return &k->items[(k->first + i) & (k->cap - 1)];
+}
+
+const struct link_kept_frame *link_kept_at(const struct link_kept *k, size_t i)
+{
+    return item(k, i);
+}
+
+void link_kept_push(struct link_kept *k, struct link_kept_frame frame)
+{
+    if (k->count == k->cap) {
+        size_t cap = k->cap == 0 ? 16 : k->cap * 2;
+        struct link_kept_frame *items = malloc(cap * sizeof *items);
+        if (items == NULL) abort();
+        for (size_t i = 0; i < k->count; i++) items[i] = *item(k, i);
+        free(k->items);
+        *k = (struct link_kept){.items = items, .count = k->count, .cap = cap};
+    }
+    *item(k, k->count++) = frame;
+}
+
+static void drop_first(struct link_kept *k)
+{
+    nng_msg_free(item(k, 0)->msg);
+    k->first = (k->first + 1) & (k->cap - 1);
+    k->count--;
+}
+
+void link_kept_acknowledge(struct link_kept *k, uint64_t ack_seq)
+{
+    while (k->count > 0 && item(k, 0)->seq < ack_seq) drop_first(k);
+}
+
+size_t link_kept_restart(struct link_kept *k, uint64_t epoch)
+{
+    size_t before = k->count, kept = 0;
+    for (size_t i = 0; i < before; i++) {
+        struct link_kept_frame f = *item(k, i);
+        if (f.epoch < epoch) {
+            nng_msg_free(f.msg);
+            continue;
+        }
+        f.seq = kept;
+        codec_renumber_frame(nng_msg_body(f.msg), f.seq);
+        *item(k, kept++) = f;
+    }
+    k->count = kept;
+    return before - kept;
+}
+
+void link_kept_fini(struct link_kept *k)
+{
+    while (k->count > 0) drop_first(k);
+    free(k->items);
+    *k = (struct link_kept){0};
+}
