@@ -83,8 +83,11 @@ static void share_time(struct run_rates *r, const struct json_node *before, cons
         r->busy = busy / all;
         r->starved = starved / all;
         r->blocked = blocked / all;
-    } else if (strcmp(r->state, "running") == 0) {
-        r->busy = 1;
+    } else if (strcmp(r->state, "running") == 0) { /* in one long op, or in one long wait */
+        const char *doing = json_text_or(now, "doing", "");
+        r->busy = strcmp(doing, "busy") == 0;
+        r->starved = strcmp(doing, "starved") == 0;
+        r->blocked = strcmp(doing, "blocked") == 0;
     }
 }
 

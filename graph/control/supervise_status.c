@@ -68,9 +68,17 @@ static struct json_node *op_counts(const struct status_page *page)
     return out;
 }
 
+/* What it does at this moment; its counters grow only when an op, or a wait, is over. */
+static const char *doing(const struct status_page *page)
+{
+    if (atomic_load(&page->has_input) == 0) return "starved";
+    return atomic_load(&page->has_credit) == 0 ? "blocked" : "busy";
+}
+
 static void put_page(struct json_node *out, const struct status_page *page)
 {
     char work[sizeof page->work];
+    put_text(out, "doing", doing(page));
     put_count(out, "progress", get(&page->progress));
     put_count(out, "frames_in", get(&page->frames_in));
     put_count(out, "frames_out", get(&page->frames_out));

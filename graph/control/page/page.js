@@ -27,7 +27,8 @@ const shares = (before, p) => {
   const busy = grown(before, p, "busy_s"), starved = grown(before, p, "starved_s"), blocked = grown(before, p, "blocked_s");
   const all = busy + starved + blocked;
   if (all > 0) return {busy: busy / all, starved: starved / all, blocked: blocked / all};
-  return {busy: p.state === "running" ? 1 : 0, starved: 0, blocked: 0};
+  const all_of = (what) => (p.state === "running" && p.doing === what ? 1 : 0); // in one long op, or one long wait
+  return {busy: all_of("busy"), starved: all_of("starved"), blocked: all_of("blocked")};
 };
 
 const rates = (before, now) => {
@@ -83,7 +84,7 @@ const svg = (name, attributes, ...children) => {
   return e;
 };
 
-const WIDTH = 130, HEIGHT = 58, GAP_X = 110, GAP_Y = 26;
+const WIDTH = 118, HEIGHT = 58, GAP_X = 68, GAP_Y = 26;
 
 // Column of a process: one more than the furthest of those it reads; edges back do not count.
 const layout = (processes, links) => {
@@ -105,7 +106,8 @@ const layout = (processes, links) => {
   for (const place of places.values())
     place.y = 24 + (place.row + (most - rows.get(place.c)) / 2) * (HEIGHT + GAP_Y);
   const columns = Math.max(...column.values(), 0) + 1;
-  return {places, width: columns * (WIDTH + GAP_X) - GAP_X + 20, height: 24 + most * (HEIGHT + GAP_Y) + 30};
+  const below = links.some((l) => l.feedback) ? 34 : 0; // edges that lead back
+  return {places, width: columns * (WIDTH + GAP_X) - GAP_X + 20, height: 24 + most * (HEIGHT + GAP_Y) + below};
 };
 
 const drawProcess = (p, place) => {
@@ -138,10 +140,10 @@ const drawLink = (l, from, to, bottom) => {
 
 const drawGraph = (figures) => {
   const {places, width, height} = layout(figures.processes, figures.links);
-  const arrow = svg("defs", {}, svg("marker", {id: "arrow", viewBox: "0 0 6 6", refX: 5, refY: 3, markerWidth: 6, markerHeight: 6, orient: "auto"}, svg("path", {d: "M0,0 6,3 0,6z"})));
+  const arrow = svg("defs", {}, svg("marker", {id: "arrow", viewBox: "0 0 6 6", refX: 5, refY: 3, markerWidth: 8, markerHeight: 8, markerUnits: "userSpaceOnUse", orient: "auto"}, svg("path", {d: "M0,0 6,3 0,6z"})));
   const graph = $("graph");
   graph.setAttribute("width", width);
-  graph.setAttribute("height", height);
+  graph.setAttribute("viewBox", `0 0 ${width} ${height}`);
   graph.replaceChildren(arrow,
     ...figures.links.filter((l) => places.has(l.from) && places.has(l.to)).map((l) => drawLink(l, places.get(l.from), places.get(l.to), height - 4)),
     ...figures.processes.map((p) => drawProcess(p, places.get(p.name))));

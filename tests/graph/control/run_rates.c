@@ -74,14 +74,18 @@ Test(run_rates, count_from_zero_after_a_restart)
     json_free(now);
 }
 
-Test(run_rates, a_process_inside_a_long_op_is_busy_and_one_that_is_done_is_not)
+Test(run_rates, a_process_inside_a_long_op_is_busy_and_one_that_waits_long_or_is_done_is_not)
 {
-    struct json_node *now = parse("{\"now_ns\": 2, \"processes\": [{\"name\": \"a\", \"state\": \"running\"},"
-                                  "{\"name\": \"b\", \"state\": \"done\"}]}");
+    struct json_node *now = parse("{\"now_ns\": 2, \"processes\": ["
+                                  "{\"name\": \"a\", \"state\": \"running\", \"doing\": \"busy\"},"
+                                  "{\"name\": \"b\", \"state\": \"done\", \"doing\": \"busy\"},"
+                                  "{\"name\": \"c\", \"state\": \"running\", \"doing\": \"starved\"}]}");
     size_t count;
     struct run_rates *r = run_rates(&count, now, now);
     cr_expect_float_eq(r[0].busy, 1, 1e-9);
     cr_expect_float_eq(r[1].busy, 0, 1e-9);
+    cr_expect_float_eq(r[2].busy, 0, 1e-9);
+    cr_expect_float_eq(r[2].starved, 1, 1e-9);
     free(r);
     json_free(now);
 }
