@@ -230,12 +230,20 @@ static bool hear_link_down(struct supervisor *s, struct child *c, const struct j
     return true;
 }
 
+/* Words about links that come and go, and about the eof behind them: for whoever scales. */
+static bool hear_other(struct supervisor *s, struct child *c, const struct json_node *m)
+{
+    (void)s, (void)c, (void)m;
+    return true;
+}
+
 static const struct {
     const char *word;
     bool (*hear)(struct supervisor *s, struct child *c, const struct json_node *m); /* false: nonsense */
-} words[] = {{"ready", hear_ready}, {"commit", hear_commit}, {"aside", hear_aside},
-             {"held", hear_held},   {"failed", hear_failed}, {"total", hear_total},
-             {"done", hear_done},   {"enough", hear_enough}, {"link_down", hear_link_down}};
+} words[] = {{"ready", hear_ready},  {"commit", hear_commit}, {"aside", hear_aside},
+             {"held", hear_held},    {"failed", hear_failed}, {"total", hear_total},
+             {"done", hear_done},    {"enough", hear_enough}, {"link_down", hear_link_down},
+             {"passed", hear_other}, {"linked", hear_other},  {"left", hear_other}};
 
 static void take(struct supervisor *s, struct child *c, const struct json_node *m)
 {
