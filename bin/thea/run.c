@@ -19,8 +19,10 @@ static const struct command_option run_options[] = {
      "a live page and Prometheus metrics there, on loopback; port 0: any free one", NULL},
     {"progress", 0, VALUE_CHOICE, "WHEN",
      "auto: one line if stderr is a terminal; plain: a line every 10 s; off", progress_choices},
-    {"detach", 'd', VALUE_BOOL, NULL, "0.2: run in the background", NULL},
-    {"resume", 0, VALUE_TEXT, "RUN", "0.2: go on with a run that was broken off", NULL},
+    {"detach", 'd', VALUE_BOOL, NULL, "run in the background; prints the run's name", NULL},
+    {"resume", 0, VALUE_TEXT, "RUN", "go on with a run that was broken off: its name or directory", NULL},
+    {"mixed", 0, VALUE_BOOL, NULL,
+     "with --resume: also on another CPU or version of thea, whose last digits differ", NULL},
     {0},
 };
 
@@ -28,14 +30,9 @@ static const char *const run_examples[] = {
     "thea run score notes/*.md   bits per byte of these files",
     "thea run score --set write.rows=0 --report   all rows, and where the time went",
     "thea run embed docs/ -m MODEL -o vectors.npy   one vector a document",
+    "thea run --resume score-20261122-031012   go on after a crash, a reboot, Ctrl-C",
     NULL,
 };
-
-static int not_yet(const char *option)
-{
-    thea_error("run: --%s comes with version 0.2; this is " THEA_VERSION, option);
-    return THEA_EUSAGE;
-}
 
 static int run_threads(const struct command_args *args, int *threads)
 {
@@ -61,6 +58,22 @@ static const char **collect_sets(const struct command_args *args, size_t *count)
     return sets;
 }
 
+/* A run goes on as it was begun. */
+static int refuse_changes(const struct command_args *args)
+{
+    static const char *const fixed[] = {"model", "output", "set", "threads", "run-dir"};
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        if (command_value(args, fixed[i]) == NULL) continue;
+        thea_error("run: --%s cannot be changed by --resume: a run goes on as it was begun", fixed[i]);
+        return THEA_EUSAGE;
+    }
+    if (args->operand_count == 0) return 0;
+    thea_error("run: --resume takes no pipeline and no inputs: a run goes on as it was begun\n"
+               "  found  %s",
+               args->operands[0]);
+    return THEA_EUSAGE;
+}
+
 static launch_progress progress_of(const struct command_args *args)
 {
     const char *word = command_value(args, "progress");
@@ -72,27 +85,29 @@ static int run_run(const struct command_args *args)
 {
     int threads = 0;
     const char *report = command_value(args, "report");
-    if (command_flag(args, "detach", false)) return not_yet("detach");
-    if (command_value(args, "resume") != NULL) return not_yet("resume");
-    if (args->operand_count == 0) {
+    const char *resume = command_value(args, "resume");
+    if (resume == NULL && args->operand_count == 0) {
         thea_error("run: which pipeline?\n  usage  thea run [OPTION…] FILE|NAME [INPUT…]");
         return THEA_EUSAGE;
     }
-    int status = run_threads(args, &threads);
+    int status = resume != NULL ? refuse_changes(args) : run_threads(args, &threads);
     if (status != 0) return status;
     size_t set_count = 0;
     const char **sets = collect_sets(args, &set_count);
     struct launch launch = {
-        .pipeline = args->operands[0],
+        .pipeline = resume == NULL ? args->operands[0] : NULL,
         .overrides = {.sets = sets,
                       .set_count = set_count,
                       .model = command_value(args, "model"),
-                      .inputs = args->operands + 1,
-                      .input_count = args->operand_count - 1,
+                      .inputs = resume == NULL ? args->operands + 1 : NULL,
+                      .input_count = resume == NULL ? args->operand_count - 1 : 0,
                       .output = command_value(args, "output"),
                       .threads = threads},
         .run_dir = command_value(args, "run-dir"),
         .metrics = command_value(args, "metrics"),
+        .resume = resume,
+        .mixed = command_flag(args, "mixed", false),
+        .detach = command_flag(args, "detach", false),
         .progress = progress_of(args),
         .quiet = command_flag(args, "quiet", false),
         .summary = true,
@@ -101,7 +116,7 @@ static int run_run(const struct command_args *args)
         .argc = args->argc,
         .argv = args->argv,
     };
-    status = launch_pipeline(&launch);
+    status = resume != NULL ? launch_resume(&launch) : launch_pipeline(&launch);
     free(sets);
     return status;
 }
@@ -114,6 +129,9 @@ const struct command command_run = {
                    "pipelines. INPUTs replace the\n"
                    "`paths` of the only `load`. The first Ctrl-C ends the input and finishes what is in "
                    "flight, a second aborts.\n"
+                   "A process that dies is started again, and what was not written yet is done again; "
+                   "--resume does so after an end of\n"
+                   "the whole run.\n"
                    "Logs and report.json of the run stay in its directory (--run-dir, THEA_RUNS, "
                    "~/.local/state/thea/runs).",
     .options = run_options,

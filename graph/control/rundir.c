@@ -1,6 +1,7 @@
 /* The run directory: see rundir.h. Invariant: whoever holds the flock on `lock` owns the directory; a run
  * whose supervisor is gone has none. */
 #include "graph/control/rundir.h"
+#include "graph/control/rundir_internal.h"
 
 #include "graph/control/rundir_prune.h"
 
@@ -104,7 +105,7 @@ static thea_rc make_named(char **path, const char *dir, struct thea_err *err)
     return THEA_OK;
 }
 
-static thea_rc take_lock(struct rundir *r, struct thea_err *err)
+thea_rc rundir_take_lock(struct rundir *r, struct thea_err *err)
 {
     r->fd = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (r->fd < 0)
@@ -133,10 +134,10 @@ static thea_rc check_fresh(struct rundir *r, struct thea_err *err)
 {
     if (is_fresh(r)) return THEA_OK;
     if (faccessat(r->fd, "run.json", F_OK, 0) == 0)
-        return thea_fail(
-            err, THEA_EUSAGE,
-            "%s holds a run that has ended\n  give a new directory, or remove that one first: rm -r %s",
-            r->path, r->path);
+        return thea_fail(err, THEA_EUSAGE,
+                         "%s holds a run that has ended\n  go on with it: thea run --resume %s\n"
+                         "  or give a new directory, or remove that one first: rm -r %s",
+                         r->path, r->path, r->path);
     unlinkat(r->fd, "lock", 0); /* ours, in somebody's directory */
     return thea_fail(err, THEA_EUSAGE,
                      "%s is not empty and holds no run\n  give a new or an empty directory: --run-dir DIR",
@@ -147,7 +148,7 @@ thea_rc rundir_create(struct rundir *out, const char *dir, const char *pipeline,
 {
     *out = (struct rundir){.fd = -1, .lock_fd = -1};
     thea_rc rc = dir == NULL ? make_default(&out->path, pipeline, err) : make_named(&out->path, dir, err);
-    if (rc == THEA_OK) rc = take_lock(out, err);
+    if (rc == THEA_OK) rc = rundir_take_lock(out, err);
     if (rc == THEA_OK) rc = check_fresh(out, err);
     if (rc == THEA_OK && mkdirat(out->fd, "logs", 0700) != 0)
         rc = thea_fail(err, THEA_ECREATE, "cannot make %s/logs: %s", out->path, strerror(errno));
@@ -155,10 +156,21 @@ thea_rc rundir_create(struct rundir *out, const char *dir, const char *pipeline,
         rundir_close(out);
         return rc;
     }
-    const char *slash = strrchr(out->path, '/');
-    out->by_name = dir == NULL;
-    out->name = join(slash != NULL ? slash + 1 : out->path, "");
+    rundir_set_name(out);
     return THEA_OK;
+}
+
+void rundir_set_name(struct rundir *r)
+{
+    char *base = rundir_base(), *real = base != NULL ? realpath(base, NULL) : NULL;
+    char *path = realpath(r->path, NULL);
+    const char *slash = strrchr(r->path, '/'), *last = path != NULL ? strrchr(path, '/') : NULL;
+    r->name = join(slash != NULL ? slash + 1 : r->path, "");
+    r->by_name = real != NULL && last != NULL && strlen(real) == (size_t)(last - path) &&
+                 memcmp(real, path, strlen(real)) == 0;
+    free(base);
+    free(real);
+    free(path);
 }
 
 void rundir_close(struct rundir *r)

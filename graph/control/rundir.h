@@ -25,6 +25,19 @@ void rundir_close(struct rundir *r); /* releases the lock; the directory stays *
  * starts. */
 THEA_CHECK thea_rc rundir_record(struct rundir *r, const struct plan *plan, int argc, char **argv,
                                  struct thea_err *err);
+/* Going on with a run. The directory, locked. Errors: THEA_ENOINPUT: there is no run; THEA_EBUSY: it is live.
+ */
+THEA_CHECK thea_rc rundir_open(struct rundir *out, const char *path, struct thea_err *err);
+bool rundir_is_done(const struct rundir *r); /* nothing is left to do */
+THEA_CHECK thea_rc rundir_read_record(struct json_node **out, const struct rundir *r, struct thea_err *err);
+/* Would this machine and version compute the same bits? Errors: THEA_EUSAGE, with what differs. */
+THEA_CHECK thea_rc rundir_check_same(const struct json_node *record, struct thea_err *err);
+/* Give the plan, made anew of pipeline.yaml, the command lines and the environment of the first start.
+ * Errors: THEA_EDATA. */
+THEA_CHECK thea_rc rundir_thaw(struct plan *plan, const struct json_node *record, struct thea_err *err);
+/* run.json again, for this start: who runs now, and where. Takes over `record`; the old report goes. */
+THEA_CHECK thea_rc rundir_record_again(struct rundir *r, const struct plan *plan, struct json_node *record,
+                                       struct thea_err *err);
 THEA_CHECK thea_rc rundir_open_log(int *fd, struct rundir *r, const char *process,
                                    struct thea_err *err);           /* logs/layers.p1.log */
 char *rundir_log_path(const struct rundir *r, const char *process); /* free it */

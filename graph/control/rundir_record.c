@@ -1,8 +1,10 @@
 /* run.json and pipeline.yaml: what the run was asked to do, so that it can be understood, and later resumed,
  * from its directory alone. */
 #include "graph/control/rundir.h"
+#include "graph/control/rundir_internal.h"
 #include "graph/json.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,8 +50,7 @@ static bool has_word(const char *text, const char *word)
     return false;
 }
 
-/* The kernels are chosen by these: another machine may round differently. */
-static struct json_node *cpu_node(void)
+struct json_node *rundir_cpu_node(void)
 {
     static const char *const features[] = {"avx2",        "fma",         "f16c",     "avx512f", "avx512bw",
                                            "avx512_vnni", "avx512_bf16", "amx_tile", "asimd",   NULL};
@@ -141,31 +142,47 @@ static struct json_node *processes_node(const struct plan *plan)
     return out;
 }
 
-static void put_time(struct json_node *map)
+static struct json_node *time_node(void)
 {
     char text[40];
     time_t now = time(NULL);
     struct tm utc;
     gmtime_r(&now, &utc);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    json_put(map, "started", json_new_string(text));
+    return json_new_string(text);
+}
+
+/* Variables that choose kernels: a resumed run is given the same. */
+static struct json_node *environment_node(void)
+{
+    static const char *const names[] = {"THEA_KERNELS", "OPENBLAS_CORETYPE", NULL};
+    struct json_node *out = json_new_map();
+    for (size_t i = 0; names[i] != NULL; i++) json_put(out, names[i], json_new_string(getenv(names[i])));
+    return out;
+}
+
+static struct json_node *run_node(const struct plan *plan)
+{
+    char run[24];
+    snprintf(run, sizeof run, "%016llx", (unsigned long long)plan->run);
+    return json_new_string(run);
 }
 
 static struct json_node *record_node(const struct rundir *r, const struct plan *plan, int argc, char **argv)
 {
     struct json_node *out = json_new_map();
-    char run[24], host[256] = "", *cwd = getcwd(NULL, 0);
-    snprintf(run, sizeof run, "%016llx", (unsigned long long)plan->run);
+    char host[256] = "", *cwd = getcwd(NULL, 0);
     if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
     json_put(out, "name", json_new_string(r->name));
-    json_put(out, "run", json_new_string(run));
+    json_put(out, "run", run_node(plan));
     json_put(out, "version", json_new_string(THEA_VERSION));
-    put_time(out);
+    json_put(out, "started", time_node());
     json_put(out, "command", texts(argv, (size_t)argc));
     json_put(out, "cwd", json_new_string(cwd));
     json_put(out, "host", json_new_string(host));
     json_put(out, "pid", json_new_int(getpid()));
-    json_put(out, "cpu", cpu_node());
+    json_put(out, "cpu", rundir_cpu_node());
+    json_put(out, "environment", environment_node());
     if (plan->spec != NULL) {
         json_put(out, "pipeline", json_new_string(plan->spec->file));
         json_put(out, "stages", stages_node(plan->spec));
@@ -175,13 +192,35 @@ static struct json_node *record_node(const struct rundir *r, const struct plan *
     return out;
 }
 
-thea_rc rundir_record(struct rundir *r, const struct plan *plan, int argc, char **argv, struct thea_err *err)
+static thea_rc write_record(struct rundir *r, struct json_node *record, struct thea_err *err)
 {
-    struct json_node *record = record_node(r, plan, argc, argv);
     char *text = json_print(record, 2, 0);
     thea_rc rc = rundir_write(r, "run.json", text, strlen(text), err);
     free(text);
     json_free(record);
+    return rc;
+}
+
+thea_rc rundir_record_again(struct rundir *r, const struct plan *plan, struct json_node *record,
+                            struct thea_err *err)
+{
+    const struct json_node *before = json_member(record, "resumed");
+    struct json_node *resumed = before != NULL ? json_copy_node(before) : json_new_list();
+    json_append(resumed, time_node());
+    json_put(record, "resumed", resumed);
+    json_put(record, "run", run_node(plan));
+    json_put(record, "pid", json_new_int(getpid()));
+    json_put(record, "processes", processes_node(plan));
+    if (unlinkat(r->fd, "report.json", 0) != 0 && errno != ENOENT) {
+        json_free(record);
+        return thea_fail(err, THEA_EIO, "cannot remove %s/report.json: %s", r->path, strerror(errno));
+    }
+    return write_record(r, record, err);
+}
+
+thea_rc rundir_record(struct rundir *r, const struct plan *plan, int argc, char **argv, struct thea_err *err)
+{
+    thea_rc rc = write_record(r, record_node(r, plan, argc, argv), err);
     if (rc != THEA_OK || plan->spec == NULL) return rc;
     struct buf yaml = {0};
     spec_print(plan->spec, &yaml);

@@ -239,6 +239,7 @@ thea_rc supervise_run(struct supervise_result *out, const struct plan *plan,
     rc = init(&s, plan, o, err);
     if (rc == THEA_OK) rc = start_all(&s, err);
     if (rc == THEA_OK) rc = supervise_socket_open(&s.socket, &s, err);
+    if (rc == THEA_OK && o->started != NULL) o->started(o->started_context);
     if (rc == THEA_OK)
         watch(&s);
     else

@@ -38,9 +38,11 @@ struct supervise_options {
     int stdout_fd;       /* given to sinks as stdout */
     int stdin_fd;        /* pumped to a source that reads "-"; -1: none */
     uint64_t drain_timeout_ns;
-    bool resumed;        /* the directory holds journals of an earlier start */
-    const char *label;   /* pipeline's name, for the progress line */
-    const char *metrics; /* listen there for HTTP: the live page, Prometheus; NULL: nowhere */
+    bool resumed;                   /* the directory holds journals of an earlier start */
+    const char *label;              /* pipeline's name, for the progress line */
+    const char *metrics;            /* listen there for HTTP: the live page, Prometheus; NULL: nowhere */
+    void (*started)(void *context); /* every process has been started; NULL: nobody wants to know */
+    void *started_context;
 };
 
 /* Run the plan to its end. Handles SIGINT, SIGTERM (first: drain; second: abort), SIGCHLD, SIGTSTP, SIGCONT

@@ -1,9 +1,12 @@
 /* Running a pipeline: see launch.h. Nothing is started, and no run directory made, before the file is known
  * to be right. */
 #include "bin/thea/support/launch.h"
+#include "bin/thea/support/detach.h"
+#include "graph/control/runs.h"
 #include "graph/control/supervise.h"
 #include "graph/json.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,13 +77,15 @@ static struct supervise_options make_options(const struct launch *l, struct rund
     return (struct supervise_options){
         .run = run,
         .quiet = l->quiet,
-        .progress_line = l->progress == LAUNCH_PROGRESS_AUTO && isatty(STDERR_FILENO) == 1 && !clash,
+        .progress_line =
+            !l->detach && l->progress == LAUNCH_PROGRESS_AUTO && isatty(STDERR_FILENO) == 1 && !clash,
         .progress_plain = l->progress == LAUNCH_PROGRESS_PLAIN,
         .stdout_fd = STDOUT_FILENO,
-        .stdin_fd = STDIN_FILENO,
+        .stdin_fd = l->detach && isatty(STDIN_FILENO) == 1 ? -1 : STDIN_FILENO,
         .drain_timeout_ns = DRAIN_TIMEOUT_NS,
         .label = spec->name,
         .metrics = l->metrics,
+        .resumed = l->resume != NULL,
     };
 }
 
@@ -96,6 +101,7 @@ static void print_end(const struct launch *l, const struct supervise_result *r, 
     if (l->report_json) buf_printf(&text, "%s\n", json);
     if (l->summary && !l->quiet && r->first_failed == SIZE_MAX) { /* else the report has told it */
         supervise_print_summary(r, plan, &text);
+        if (r->resume != NULL) buf_printf(&text, "; %s", r->resume);
         buf_add_char(&text, '\n');
     }
     fwrite(buf_text(&text), 1, text.len, stderr);
@@ -123,19 +129,36 @@ static int conclude(const struct launch *l, struct rundir *run, const struct sup
     return r->exit_status;
 }
 
+/* Run it to its end, in the background if asked: then the parent only waits until it has begun. */
+static int supervise(const struct launch *l, struct rundir *run, const struct plan *plan,
+                     struct json_node *record)
+{
+    struct thea_err err;
+    struct supervise_result result = {0};
+    struct detach detached = {.ready = -1};
+    int status = 0;
+    if (l->detach && detach_run(&detached, run, &status)) {
+        json_free(record);
+        return status;
+    }
+    thea_rc rc = record != NULL ? rundir_record_again(run, plan, record, &err)
+                                : rundir_record(run, plan, l->argc, l->argv, &err);
+    struct supervise_options options = make_options(l, run, plan->spec);
+    options.started = l->detach ? detach_ready : NULL;
+    options.started_context = &detached;
+    if (rc == THEA_OK) thea_info("run directory %s", run->path);
+    if (rc == THEA_OK) rc = supervise_run(&result, plan, &options, &err);
+    status = rc == THEA_OK ? conclude(l, run, &result, plan) : thea_log_failure(&err);
+    supervise_result_fini(&result);
+    return status;
+}
+
 static int run_plan(const struct launch *l, const struct plan *plan, const struct spec *spec)
 {
     struct thea_err err;
     struct rundir run;
-    struct supervise_result result = {0};
-    int status;
     if (rundir_create(&run, l->run_dir, spec->name, &err) != THEA_OK) return thea_log_failure(&err);
-    struct supervise_options options = make_options(l, &run, spec);
-    thea_rc rc = rundir_record(&run, plan, l->argc, l->argv, &err);
-    if (rc == THEA_OK) thea_info("run directory %s", run.path);
-    if (rc == THEA_OK) rc = supervise_run(&result, plan, &options, &err);
-    status = rc == THEA_OK ? conclude(l, &run, &result, plan) : thea_log_failure(&err);
-    supervise_result_fini(&result);
+    int status = supervise(l, &run, plan, NULL);
     rundir_close(&run);
     return status;
 }
@@ -150,5 +173,63 @@ int launch_pipeline(const struct launch *l)
     int status = rc == THEA_OK ? run_plan(l, plan, spec) : thea_log_failure(&err);
     if (plan != NULL) plan_free(plan);
     if (spec != NULL) spec_free(spec);
+    return status;
+}
+
+/* --- going on --- */
+
+/* Operands and outputs of the first start are relative to where it was. */
+static thea_rc enter_directory(const struct json_node *record, struct thea_err *err)
+{
+    const char *cwd = json_text_or(record, "cwd", NULL);
+    if (cwd == NULL || chdir(cwd) == 0) return THEA_OK;
+    return thea_fail(err, THEA_ENOINPUT, "cannot enter %s, where the run was started: %s", cwd,
+                     strerror(errno));
+}
+
+static int resume_run(const struct launch *l, struct rundir *run)
+{
+    struct thea_err err = {0};
+    struct launch as_before = *l;
+    struct json_node *record = NULL;
+    struct spec *spec = NULL;
+    struct plan *plan = NULL;
+    struct buf file = {0};
+    int status;
+    buf_printf(&file, "%s/pipeline.yaml", run->path);
+    as_before.pipeline = file.data;
+    thea_rc rc = rundir_read_record(&record, run, &err);
+    if (rc == THEA_OK && !l->mixed) rc = rundir_check_same(record, &err);
+    if (rc == THEA_OK) rc = enter_directory(record, &err);
+    if (rc == THEA_OK) rc = load_spec(&spec, &as_before, &err);
+    if (rc == THEA_OK) rc = plan_make(&plan, spec, &err);
+    if (rc == THEA_OK) rc = rundir_thaw(plan, record, &err);
+    if (rc == THEA_OK) {
+        status = supervise(l, run, plan, record);
+    } else {
+        json_free(record);
+        status = thea_log_failure(&err);
+    }
+    plan_free(plan);
+    if (spec != NULL) spec_free(spec);
+    buf_fini(&file);
+    return status;
+}
+
+int launch_resume(const struct launch *l)
+{
+    struct thea_err err = {0};
+    struct runs_entry found = {0};
+    struct rundir run;
+    thea_rc rc = runs_find(&found, l->resume, &err);
+    if (rc == THEA_OK) rc = rundir_open(&run, found.path, &err);
+    runs_entry_fini(&found);
+    if (rc != THEA_OK) return thea_log_failure(&err);
+    int status = 0;
+    if (!rundir_is_done(&run))
+        status = resume_run(l, &run);
+    else if (!l->quiet)
+        fprintf(stderr, "%s is done: there is nothing to go on with\n", run.name);
+    rundir_close(&run);
     return status;
 }

@@ -13,6 +13,9 @@ struct launch {
     struct spec_overrides overrides;
     const char *run_dir; /* NULL: the default place */
     const char *metrics; /* HOST:PORT to listen on for HTTP; NULL: nowhere */
+    const char *resume;  /* a run to go on with, instead of pipeline and overrides; NULL */
+    bool mixed;          /* go on also where bits may differ */
+    bool detach;         /* in the background */
     launch_progress progress;
     bool quiet, summary;      /* summary: the line at the end */
     bool report, report_json; /* where the time went: as a table; as one line of JSON. On stderr */
@@ -22,5 +25,7 @@ struct launch {
 
 /* Check, plan, run, report. Everything but the sink's output goes to stderr. Returns the exit status. */
 int launch_pipeline(const struct launch *l);
+/* Go on with the run that l->resume names; one that is done is status 0. */
+int launch_resume(const struct launch *l);
 
 #endif
