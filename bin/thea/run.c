@@ -12,7 +12,7 @@ static const struct command_option run_options[] = {
     {"output", 'o', VALUE_PATH, "FILE", "output of the only stage that writes; - is standard output", NULL},
     {"set", 0, VALUE_TEXT, "KEY=VALUE", "STAGE.option=value, or model=NAME; repeatable, the last wins", NULL},
     {"threads", 0, VALUE_INT, "N", "threads of each stage", NULL},
-    {"run-dir", 0, VALUE_PATH, "DIR", "where logs and reports go: a new or empty directory", NULL},
+    {"run-dir", 0, VALUE_PATH, "DIR", "where logs and reports go: a new directory", NULL},
     {"report", 0, VALUE_CHOICE, "[=json]", "where the time went, also without a terminal; =json: one line",
      report_choices},
     {"metrics", 0, VALUE_TEXT, "HOST:PORT",
@@ -20,9 +20,8 @@ static const struct command_option run_options[] = {
     {"progress", 0, VALUE_CHOICE, "WHEN",
      "auto: one line if stderr is a terminal; plain: a line every 10 s; off", progress_choices},
     {"detach", 'd', VALUE_BOOL, NULL, "run in the background; prints the run's name", NULL},
-    {"resume", 0, VALUE_TEXT, "RUN", "go on with a run that was broken off: its name or directory", NULL},
-    {"mixed", 0, VALUE_BOOL, NULL,
-     "with --resume: also on another CPU or version of thea, whose last digits differ", NULL},
+    {"resume", 0, VALUE_TEXT, "RUN", "go on with a run that was broken off", NULL},
+    {"mixed", 0, VALUE_BOOL, NULL, "--resume also on another CPU or version of thea", NULL},
     {0},
 };
 
@@ -129,9 +128,7 @@ const struct command command_run = {
                    "pipelines. INPUTs replace the\n"
                    "`paths` of the only `load`. The first Ctrl-C ends the input and finishes what is in "
                    "flight, a second aborts.\n"
-                   "A process that dies is started again, and what was not written yet is done again; "
-                   "--resume does so after an end of\n"
-                   "the whole run.\n"
+                   "A process that dies is started again; --resume goes on after an end of the whole run.\n"
                    "Logs and report.json of the run stay in its directory (--run-dir, THEA_RUNS, "
                    "~/.local/state/thea/runs).",
     .options = run_options,
