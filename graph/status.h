@@ -30,9 +30,10 @@ struct status_link {
     _Atomic uint64_t unwanted; /* receiver: of those, discarded after STOP */
     _Atomic uint64_t stale;    /* receiver: of those, of an older epoch */
     _Atomic uint64_t bytes;
-    _Atomic uint64_t copied_bytes; /* tensor bytes copied on this link */
-    _Atomic uint32_t queue;        /* receiver: frames waiting now */
-    _Atomic uint32_t window;       /* window in frames */
+    _Atomic uint64_t copied_bytes;  /* sender: tensor bytes copied into messages ... */
+    _Atomic uint64_t inlined_bytes; /* ... and those of tensors so small that this is faster (region.h) */
+    _Atomic uint32_t queue;         /* receiver: frames waiting now */
+    _Atomic uint32_t window;        /* window in frames */
 };
 
 struct status_page {
@@ -48,7 +49,8 @@ struct status_page {
     _Atomic uint64_t failed;          /* streams that ended with an error frame */
     _Atomic uint64_t bytes;           /* bytes read by a source, written by a sink */
     _Atomic uint64_t busy_ns, starved_ns, blocked_ns; /* in ops; waiting for input; waiting for credit */
-    _Atomic uint64_t copied_bytes; /* tensor bytes copied into stream state (joins, gathering) */
+    _Atomic uint64_t copied_bytes; /* tensor bytes copied in the stage: into stream state (joins, gathering),
+                                      and into regions */
     _Atomic uint64_t started_ns;   /* CLOCK_MONOTONIC */
     _Atomic uint64_t pool_bytes;   /* of its own regions: they count for its memory limit */
     /* Is there something to do, and room for what comes of it? With both, and in an op, progress must grow:

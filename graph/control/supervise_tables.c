@@ -179,6 +179,7 @@ static void put_row(struct json_node *link, const char *key, const struct superv
         put_count(end, "frames", atomic_load(&row->frames));
         put_count(end, "bytes", atomic_load(&row->bytes));
         put_count(end, "copied_bytes", atomic_load(&row->copied_bytes));
+        if (outgoing) put_count(end, "inlined_bytes", atomic_load(&row->inlined_bytes));
         if (!outgoing) put_count(end, "unwanted", atomic_load(&row->unwanted));
         if (!outgoing) put_count(end, "stale", atomic_load(&row->stale));
         json_put(link, key, end);

@@ -217,6 +217,7 @@ static void destroy(struct link *ln)
     link_queue_fini(&ln->queue);
     codec_arena_free(ln->arena);
     codec_arena_free(ln->probe);
+    link_pool_fini(ln);
     nng_msg_free(ln->orphan);
     link_kept_fini(&ln->kept);
     link_cancels_fini(&ln->cancels);
@@ -278,6 +279,7 @@ static thea_rc link_open(struct link **out, struct link_set *set, const struct l
     ln->role = role;
     ln->arena = arena;
     take_options(ln, o);
+    link_pool_init(ln);
     init_status(ln);
     link_set_add(set, ln);
     size_t in_max = (role == LINK_RECEIVER ? ln->o.window_frames : 0) + QUEUE_SLACK;

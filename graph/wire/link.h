@@ -16,6 +16,7 @@
 
 #include "graph/status.h"
 #include "graph/wire/frame.h"
+#include "graph/wire/region.h"
 
 enum {
     LINK_WINDOW_FRAMES = 8,
@@ -50,6 +51,8 @@ struct link_options {
     bool lasting;           /* somebody restarts processes and retires old frames by epochs: see above */
     int reconnect_ms;       /* how long to wait for a peer, at the start and again; 0: LINK_RECONNECT_MS */
     int silence_ms;         /* a peer that says nothing for so long is cut off; 0: LINK_SILENCE_MS */
+    struct region_port
+        *regions;               /* sender: tensors in its pools are read in place where that works; or NULL */
     struct status_link *status; /* counters, or NULL */
 };
 

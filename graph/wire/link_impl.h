@@ -8,6 +8,7 @@
  *   link_kept.c     the sender's frames that are not acknowledged
  *   link_recv.c     the receiver's half: the window, credit, stop
  *   link_cancel.c   streams that are not wanted any more
+ *   link_pool.c     tensors that lie in shared memory instead of in messages
  *   link_set.c      what wakes the stage's thread
  *
  * Invariant: nng's threads touch nothing but struct link_pipe, under its lock, and the set's eventfd. All
@@ -16,6 +17,7 @@
 #define GRAPH_WIRE_LINK_IMPL_H
 
 #include "graph/wire/link.h"
+#include "graph/wire/region.h"
 
 #include <nng/nng.h>
 #include <pthread.h>
@@ -156,6 +158,7 @@ void link_kept_push(struct link_kept *k, struct link_kept_frame frame); /* takes
 void link_kept_acknowledge(struct link_kept *k, uint64_t ack_seq);
 /* The other end is new: drop what is older than epoch, number the rest from 0. Returns how many went. */
 size_t link_kept_restart(struct link_kept *k, uint64_t epoch);
+void link_kept_replace(struct link_kept *k, size_t i, nng_msg *m); /* takes over m */
 const struct link_kept_frame *link_kept_at(const struct link_kept *k, size_t i);
 void link_kept_fini(struct link_kept *k);
 
@@ -196,6 +199,7 @@ struct link {
     struct link_said known;
     int32_t watch_pid;   /* its process, if that can be looked at from here; 0: cannot tell */
     uint64_t peer_epoch; /* the highest heard of */
+    bool same_host;      /* and the same pid namespace */
 
     /* DOWN */
     uint64_t give_up_ns;    /* nobody came until then */
@@ -228,10 +232,12 @@ struct link {
     bool head_decoded;
     nng_msg
         *orphan; /* the frame that was peeked when its session ended: head is over it, until it is consumed */
+    struct region_maps *maps, *orphan_maps; /* the sender's pools; those that the orphan lies in */
     struct codec_arena *arena, *probe;
     uint64_t probed; /* `arrived` when the queue's end was last looked at for eof ... */
     bool probe_eof;  /* ... and what was found */
     /* sender */
+    struct region_link *regions; /* NULL: all bytes go in messages */
     struct link_kept kept;
     bool resuming;          /* kept frames wait for the session's first CREDIT to be sent again */
     uint64_t stopped_epoch; /* the epoch that STOP was for */
@@ -270,6 +276,22 @@ void link_reset_sender(struct link *ln, uint64_t epoch);
 void link_retire(struct link *ln);                               /* the own epoch has risen */
 void link_credit(struct link *ln, const struct link_message *m); /* CREDIT came */
 void link_try_finish(struct link *ln);                           /* BYE, once all is acknowledged */
+/* link_pool.c */
+void link_pool_init(struct link *ln);
+void link_pool_fini(struct link *ln);
+void link_pool_window(struct link *ln); /* a session with a new receiver, whose window is known now */
+void link_pool_resume(struct link *ln); /* a session goes on */
+/* The receiver is new: what is kept for it gets its bytes into the messages, for it has no pool mapped. */
+void link_pool_reset_sender(struct link *ln);
+void link_pool_tell(struct link *ln); /* of pools that the receiver has not heard of */
+bool link_pool_settled(const struct link *ln);
+void link_pool_answered(struct link *ln, const struct link_message *m); /* POOL_OK came */
+struct tensor *link_pool_take(struct link *ln,
+                              const struct frame *f); /* f's tensors as they leave, counted */
+void link_pool_release(struct link *ln);              /* CREDIT came */
+void link_pool_offered(struct link *ln, const struct link_message *m); /* POOL came */
+void link_pool_reset_receiver(struct link *ln);                        /* the sender is new */
+void link_pool_orphan_gone(struct link *ln);                           /* it was consumed */
 /* link_set.c */
 void link_set_add(struct link_set *set, struct link *ln);
 void link_set_remove(struct link_set *set, struct link *ln);

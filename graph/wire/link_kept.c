@@ -27,6 +27,12 @@ void link_kept_push(struct link_kept *k, struct link_kept_frame frame)
     *item(k, k->count++) = frame;
 }
 
+void link_kept_replace(struct link_kept *k, size_t i, nng_msg *m)
+{
+    nng_msg_free(item(k, i)->msg);
+    item(k, i)->msg = m;
+}
+
 static void drop_first(struct link_kept *k)
 {
     nng_msg_free(item(k, 0)->msg);

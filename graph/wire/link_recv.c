@@ -90,7 +90,8 @@ static bool decode_head(struct link *ln)
     if (ln->queue.count == 0) return false;
     nng_msg *m = link_queue_at(&ln->queue, 0);
     struct thea_err err;
-    thea_rc rc = codec_decode_frame(&ln->head, nng_msg_body(m), nng_msg_len(m), ln->arena, &err);
+    thea_rc rc = codec_decode_frame_on_link(&ln->head, nng_msg_body(m), nng_msg_len(m), ln->arena, &err);
+    if (rc == THEA_OK) rc = region_maps_resolve(ln->maps, &ln->head, &err);
     if (rc != THEA_OK) link_fail(ln, rc, "frame %llu: %s", (unsigned long long)ln->seq, err.message);
     ln->head_decoded = rc == THEA_OK && head_is_due(ln);
     if (ln->head_decoded && ln->head.epoch > ln->peer_epoch) ln->peer_epoch = ln->head.epoch;
@@ -108,6 +109,7 @@ void link_reset_receiver(struct link *ln)
     ln->seq = ln->bytes = 0;
     ln->probe_eof = ln->eof = false;
     set_queue_gauge(ln);
+    link_pool_reset_receiver(ln);
 }
 
 void link_open_receiver(struct link *ln)
@@ -178,6 +180,7 @@ static void consume_orphan(struct link *ln)
     nng_msg_free(ln->orphan);
     ln->orphan = NULL;
     ln->head_decoded = false;
+    link_pool_orphan_gone(ln);
 }
 
 static void give_back(struct link *ln)

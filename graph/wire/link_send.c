@@ -68,6 +68,7 @@ void link_reset_sender(struct link *ln, uint64_t epoch)
     for (size_t i = 0; i < ln->kept.count; i++) ln->bytes += link_kept_at(&ln->kept, i)->bytes;
     ln->stopped = false;
     ln->eof = false;
+    link_pool_reset_sender(ln);
 }
 
 void link_retire(struct link *ln)
@@ -83,13 +84,16 @@ void link_credit(struct link *ln, const struct link_message *m)
 {
     check_credit(ln, m);
     if (ln->state == LINK_FAILED) return;
-    if (ln->window == 0) {
+    bool is_first = ln->window == 0;
+    if (is_first) {
         ln->window = m->limit_seq;
         if (ln->o.status != NULL) atomic_store(&ln->o.status->window, (uint32_t)ln->window);
     }
     ln->limit_seq = m->limit_seq;
     ln->limit_bytes = m->limit_bytes;
     ln->ack_seq = m->ack_seq;
+    if (is_first) link_pool_window(ln);
+    link_pool_release(ln);
     link_kept_acknowledge(&ln->kept, m->ack_seq);
     if (ln->resuming) resume(ln);
 }
@@ -97,7 +101,9 @@ void link_credit(struct link *ln, const struct link_message *m)
 bool link_ready(struct link *ln, uint64_t bytes)
 {
     link_pump(ln);
-    return ln->state == LINK_FAILED || ln->stopped || (ln->state == LINK_OPEN && has_credit(ln, bytes));
+    if (ln->state == LINK_FAILED || ln->stopped) return true;
+    link_pool_tell(ln);
+    return ln->state == LINK_OPEN && has_credit(ln, bytes) && link_pool_settled(ln);
 }
 
 bool link_stopped(struct link *ln)
@@ -111,6 +117,7 @@ static thea_rc send_now(struct link *ln, const struct frame *f, uint64_t bytes, 
     struct frame numbered = *f;
     numbered.link_seq = ln->seq;
     numbered.sent_ns = status_now_ns();
+    numbered.tensors = link_pool_take(ln, f);
     nng_msg *m = NULL;
     thea_rc rc = link_encode_frame(&m, &numbered, err);
     if (rc != THEA_OK) return thea_fail_prefix(err, "link %u, port '%s'", ln->o.address.number, ln->o.port);
@@ -125,7 +132,6 @@ static thea_rc send_now(struct link *ln, const struct frame *f, uint64_t bytes, 
     if (ln->o.status == NULL) return THEA_OK;
     link_count(&ln->o.status->frames, 1);
     link_count(&ln->o.status->bytes, bytes);
-    link_count(&ln->o.status->copied_bytes, bytes);
     return THEA_OK;
 }
 

@@ -79,6 +79,7 @@ static void know_peer(struct link *ln, const struct link_message *hello, const s
     bool here = news->pid > 0 || strcmp(hello->host, ln->pipe->hello.host) == 0;
     int32_t pid = news->pid > 0 ? news->pid : hello->pid;
     ln->watch_pid = here ? pid : 0;
+    ln->same_host = strcmp(hello->host, region_host()) == 0;
     snprintf(ln->peer, sizeof ln->peer, "pid %d", pid);
     ln->known = (struct link_said){hello->incarnation, hello->pid};
     if (hello->epoch > ln->peer_epoch) ln->peer_epoch = hello->epoch;
@@ -98,6 +99,7 @@ static void open_session(struct link *ln, const struct link_message *hello, cons
         else
             link_reset_receiver(ln);
     }
+    if (goes_on) link_pool_resume(ln);
     ln->met = true;
     link_pipe_session(ln->pipe, ln->session, &ln->known);
     if (ln->role == LINK_SENDER)
@@ -181,6 +183,17 @@ static void handle_of_receiver(struct link *ln, const struct link_message *m)
     }
 }
 
+static void handle_pool(struct link *ln, const struct link_message *m)
+{
+    if ((ln->role == LINK_SENDER) != (m->kind == LINK_POOL_OK))
+        link_fail(ln, THEA_EFRAME,
+                  m->kind == LINK_POOL ? "a receiver offered a pool" : "a sender answered for a pool");
+    else if (m->kind == LINK_POOL)
+        link_pool_offered(ln, m);
+    else
+        link_pool_answered(ln, m);
+}
+
 static void handle_link_message(struct link *ln, const struct link_message *m)
 {
     switch (m->kind) {
@@ -188,6 +201,8 @@ static void handle_link_message(struct link *ln, const struct link_message *m)
     case LINK_STOP:
     case LINK_CANCEL: handle_of_receiver(ln, m); break;
     case LINK_BYE: got_bye(ln, m); break;
+    case LINK_POOL:
+    case LINK_POOL_OK: handle_pool(ln, m); break;
     case LINK_REFUSE: refused_by_peer(ln, m); break;
     case LINK_HELLO: /* said again */
     default: break;  /* of a later part of the protocol, none of which is needed to be safe */

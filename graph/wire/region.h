@@ -54,6 +54,7 @@ void region_port_free(struct region_port *p);
  * copies. All buffers of a frame share one slot where they fit; else a pool of larger slots is made, and used
  * from then on. So nothing is allocated once the largest frame was seen. */
 void *region_port_buffer(struct region_port *p, size_t bytes);
+bool region_port_has(const struct region_port *p, const void *data); /* is it in one of its pools? */
 /* The frame is sent on all links, or dropped: its maker's own references go. */
 void region_port_done(struct region_port *p);
 /* Can the next frame have a slot? A stage asks before it runs an op. True where no slots are needed. With all
@@ -72,6 +73,8 @@ void region_link_free(struct region_link *l);
 /* A session begins with a reader that knows no pool (a reset): what was held before retires its pools.
  * frames, bytes: the reader's window. */
 void region_link_open(struct region_link *l, uint64_t frames, uint64_t bytes);
+/* Nobody is there, and who was there will not come back: as region_link_free, but it can be opened again. */
+void region_link_close(struct region_link *l);
 /* A session goes on with the same reader: what it did not answer is asked again. */
 void region_link_resume(struct region_link *l);
 /* The next thing to tell the reader, if there is one. */
@@ -89,6 +92,9 @@ struct tensor *region_link_take(struct region_link *l, const struct frame *f, ui
 /* Frames below `consumed` were consumed: their references go. Absolute, so that a lost message loses nothing.
  */
 void region_link_release(struct region_link *l, uint64_t consumed);
+
+/* Where in this process a region lies that was named on this link and is not released. */
+const void *region_link_data(const struct region_link *l, const struct tensor_region *r);
 
 /* --- the receiver's process --- */
 

@@ -4,6 +4,7 @@
  * count of consumed frames has passed it. Where that can no longer happen the pool is retired. */
 #include "graph/wire/region_impl.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,13 @@ void region_link_open(struct region_link *l, uint64_t frames, uint64_t bytes)
     retire_unfit(l->port);
 }
 
+void region_link_close(struct region_link *l)
+{
+    abandon(l);
+    l->open = false;
+    retire_unfit(l->port);
+}
+
 void region_link_resume(struct region_link *l)
 {
     l->asked = l->answered; /* a pool, or its answer, may have been lost with the pipe */
@@ -123,6 +131,14 @@ static struct region_pool *find_pool(const struct region_link *l, const struct t
     for (struct region_pool *pool = l->port->pools; pool != NULL; pool = pool->next)
         if (region_pool_has(pool, t->data))
             return (l->mapped >> pool->number % REGION_POOLS_MAX & 1) != 0 ? pool : NULL;
+    return NULL;
+}
+
+const void *region_link_data(const struct region_link *l, const struct tensor_region *r)
+{
+    for (const struct region_pool *pool = l->port->pools; pool != NULL; pool = pool->next)
+        if (pool->number == r->pool) return pool->base + r->slot * pool->slot_bytes + r->offset;
+    assert(!"a region of no pool");
     return NULL;
 }
 

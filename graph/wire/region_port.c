@@ -164,6 +164,13 @@ void *region_port_buffer(struct region_port *p, size_t bytes)
     return pool != NULL ? begin_slot(p, pool, size) : NULL;
 }
 
+bool region_port_has(const struct region_port *p, const void *data)
+{
+    for (const struct region_pool *pool = p->pools; pool != NULL; pool = pool->next)
+        if (region_pool_has(pool, data)) return true;
+    return false;
+}
+
 void region_port_done(struct region_port *p)
 {
     if (p->making_count == 0) return;

@@ -137,8 +137,10 @@ thea_rc stage_io_add_outlet(struct stage_io *io, struct stage *st, const struct 
 {
     char pattern[256];
     struct link_options o = {0};
-    const struct stage_out *out = &st->out[e->port];
+    struct stage_out *out = &st->out[e->port];
     thea_rc rc = link_options_of(&o, st, out->port, pattern, sizeof pattern, out->shape, e, true, err);
+    if (out->regions == NULL) out->regions = region_port_new(out->port->name);
+    o.regions = out->regions;
     struct stage_outlet outlet = {.address = e->address, .port = e->port, .group = group};
     if (rc == THEA_OK) rc = link_dial(&outlet.ln, io->set, &o, err);
     if (rc != THEA_OK) return rc;

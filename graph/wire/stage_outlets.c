@@ -133,7 +133,9 @@ static bool new_stream_ready(struct stage_io *io, size_t group, uint64_t bytes)
 static bool group_ready(struct stage_io *io, const struct stage *st, size_t group)
 {
     const struct stage_stream *s = st->current.stream != NULL ? st->current.stream : st->source_stream;
-    uint64_t bytes = st->out[io->groups[group].port].largest;
+    const struct stage_out *out = &st->out[io->groups[group].port];
+    uint64_t bytes = out->largest;
+    if (!region_port_ready(out->regions)) return false;
     if (s == NULL) s = st->closing;
     if (s == NULL) return new_stream_ready(io, group, bytes);
     size_t member = member_for(io, group, s->id, s->origin, bytes);

@@ -12,14 +12,18 @@ enum { BUFFER_ALIGNMENT = 64 };
 
 void stage_outputs_reset(struct stage *st)
 {
+    uint64_t shared = 0;
     for (int i = 0; i < st->out_count; i++) {
         struct stage_out *o = &st->out[i];
         o->stream = NULL;
         o->kind_set = o->position_set = false;
         o->tensor_count = 0;
         o->buffer_used = 0;
-        if (o->regions != NULL) region_port_done(o->regions);
+        if (o->regions == NULL) continue;
+        region_port_done(o->regions);
+        shared += region_port_bytes(o->regions);
     }
+    atomic_store_explicit(&st->page->pool_bytes, shared, memory_order_relaxed);
 }
 
 void stage_out_fini(struct stage_out *o)
@@ -122,9 +126,25 @@ static size_t take_attrs(struct stage_out *o, struct stage_stream *s, int port)
     return n;
 }
 
+/* What passes by lies in the input frame, which is given back when the op has returned; and some ops put
+ * memory of their own. One copy into the frame's slot is less than what a message costs. */
+static void share_tensors(struct stage *st, struct stage_out *o)
+{
+    for (size_t i = 0; o->regions != NULL && i < o->tensor_count; i++) {
+        struct tensor *t = &o->tensors[i];
+        void *shared =
+            region_port_has(o->regions, t->data) ? NULL : region_port_buffer(o->regions, t->size_bytes);
+        if (shared == NULL) continue;
+        memcpy(shared, t->data, t->size_bytes);
+        t->data = shared;
+        atomic_fetch_add_explicit(&st->page->copied_bytes, t->size_bytes, memory_order_relaxed);
+    }
+}
+
 static struct frame *make_frame(struct stage *st, struct stage_stream *s, int port, frame_kind kind)
 {
     struct stage_out *o = &st->out[port];
+    share_tensors(st, o);
     o->frame = (struct frame){.kind = kind,
                               .stream = s->id,
                               .seq = s->seq[port]++,
