@@ -118,6 +118,7 @@ void supervisor_brief(struct supervisor *s, struct child *c)
     if (c->process->sink) brief_sink(s, c);
     if (c->process->source) brief_source(s, c);
     if (s->phase == SUPERVISOR_DRAINING) supervisor_say(s, c, supervisor_word("drain"));
+    supervise_socket_brief(s->socket, c);
 }
 
 /* --- hearing --- */

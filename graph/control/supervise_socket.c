@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,17 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+/* Somebody who looks, for as long as the client stays connected. */
+struct tap {
+    uint64_t client;
+    char *glob, *address;
+    struct json_node *word; /* what the processes are told */
+};
+
 struct supervise_socket {
     struct supervisor *s;
+    struct tap *taps;
+    size_t tap_count;
     struct run_socket *socket;
     struct http *http; /* NULL: nobody asked for it */
     int epoll;         /* both behind one descriptor */
@@ -71,16 +81,107 @@ static struct json_node *pause_or_go(struct supervise_socket *k, bool pause)
     return done();
 }
 
+/* --- taps --- */
+
+/* "layers*", "layers/1", and "layers" for all of a stage. */
+static bool is_tapped(const struct tap *t, const struct child *c)
+{
+    char stage[128];
+    const char *name = c->process->name;
+    snprintf(stage, sizeof stage, "%.*s", (int)supervisor_stage_name(c->process), name);
+    return !c->process->gone && (fnmatch(t->glob, name, 0) == 0 || strcmp(t->glob, stage) == 0);
+}
+
+static bool is_alive(const struct child *c)
+{
+    return c->pid > 0 && !c->ended && c->control.channel != NULL;
+}
+
+static void remove_tap(struct supervise_socket *k, size_t i)
+{
+    struct tap *t = &k->taps[i];
+    for (size_t n = 0; n < k->s->count; n++) {
+        struct child *c = &k->s->children[n];
+        if (!is_tapped(t, c) || !is_alive(c)) continue;
+        struct json_node *word = supervisor_word("untap");
+        json_put(word, "address", json_new_string(t->address));
+        supervisor_say(k->s, c, word);
+    }
+    free(t->glob);
+    free(t->address);
+    json_free(t->word);
+    k->taps[i] = k->taps[--k->tap_count];
+}
+
+static void forget_client(void *context, uint64_t id)
+{
+    struct supervise_socket *k = context;
+    for (size_t i = k->tap_count; i-- > 0;)
+        if (k->taps[i].client == id) remove_tap(k, i);
+}
+
+static struct tap make_tap(uint64_t id, const struct json_node *question)
+{
+    struct tap t = {.client = id,
+                    .glob = strdup(json_text_or(question, "glob", "*")),
+                    .address = strdup(json_text_or(question, "address", "")),
+                    .word = supervisor_word("tap")};
+    const char *port = json_text_or(question, "port", NULL);
+    if (t.glob == NULL || t.address == NULL) abort();
+    json_put(t.word, "address", json_new_string(t.address));
+    json_put(t.word, "values", json_new_int(json_int_or(question, "values", 0)));
+    if (port != NULL) json_put(t.word, "port", json_new_string(port));
+    return t;
+}
+
+/* {"processes": [names]}; none that matches is refused, with the names there are. */
+static struct json_node *tap(struct supervise_socket *k, uint64_t id, const struct json_node *question)
+{
+    struct tap t = make_tap(id, question);
+    struct json_node *out = json_new_map(), *names = json_new_list();
+    struct buf all = {0};
+    for (size_t i = 0; i < k->s->count; i++) {
+        struct child *c = &k->s->children[i];
+        if (!c->process->gone) buf_printf(&all, "%s%s", all.len > 0 ? ", " : "", c->process->name);
+        if (!is_tapped(&t, c)) continue;
+        json_append(names, json_new_string(c->process->name));
+        if (is_alive(c)) supervisor_say(k->s, c, json_copy_node(t.word));
+    }
+    size_t matches = json_count(names);
+    json_put(out, "processes", names);
+    k->taps = reallocarray(k->taps, k->tap_count + 1, sizeof *k->taps);
+    if (k->taps == NULL) abort();
+    k->taps[k->tap_count++] = t;
+    if (matches == 0) {
+        char reason[1024];
+        snprintf(reason, sizeof reason, "no process matches '%.100s'\n  there are  %.800s", t.glob,
+                 buf_text(&all));
+        remove_tap(k, k->tap_count - 1);
+        json_free(out);
+        out = run_socket_refusal(THEA_EUSAGE, reason);
+    }
+    buf_fini(&all);
+    return out;
+}
+
+void supervise_socket_brief(struct supervise_socket *k, struct child *c)
+{
+    for (size_t i = 0; k != NULL && i < k->tap_count; i++)
+        if (is_tapped(&k->taps[i], c)) supervisor_say(k->s, c, json_copy_node(k->taps[i].word));
+}
+
+/* --- all questions --- */
+
 static struct json_node *answer(void *context, uint64_t id, const struct json_node *question)
 {
     struct supervise_socket *k = context;
     const char *ask = json_text_or(question, "ask", "");
-    (void)id;
     if (strcmp(ask, "who") == 0) return who(k);
     if (strcmp(ask, "status") == 0) return supervise_status(k->s);
     if (strcmp(ask, "stop") == 0) return stop(k, question);
     if (strcmp(ask, "pause") == 0) return pause_or_go(k, true);
     if (strcmp(ask, "resume") == 0) return pause_or_go(k, false);
+    if (strcmp(ask, "tap") == 0) return tap(k, id, question);
     char reason[128];
     snprintf(reason, sizeof reason, "this run (of thea " THEA_VERSION ") does not know how to '%.40s'", ask);
     return run_socket_refusal(THEA_EUSAGE, reason);
@@ -130,7 +231,7 @@ thea_rc supervise_socket_open(struct supervise_socket **out, struct supervisor *
     if (k == NULL) abort();
     k->s = s;
     k->epoll = -1;
-    struct run_socket_ops ops = {.answer = answer, .context = k};
+    struct run_socket_ops ops = {.answer = answer, .gone = forget_client, .context = k};
     thea_rc rc = run_socket_open(&k->socket, &ops, err);
     if (rc == THEA_OK) rc = open_metrics(k, err);
     if (rc == THEA_OK) rc = join_polls(k, err);
@@ -158,6 +259,8 @@ void supervise_socket_handle(struct supervise_socket *k)
 void supervise_socket_close(struct supervise_socket *k)
 {
     if (k == NULL) return;
+    while (k->tap_count > 0) remove_tap(k, k->tap_count - 1);
+    free(k->taps);
     if (k->epoll >= 0) close(k->epoll);
     http_close(k->http);
     run_socket_close(k->socket);

@@ -3,6 +3,7 @@
  * Invariant: hearing changes nothing that a running op could see but stage_total, stage_unfinished,
  * stage_committed and stage_draining; the loop obeys between two ops. */
 #include "graph/wire/stage_core.h"
+#include "graph/wire/stage_tap.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ thea_rc stage_control_open(struct stage *st, struct thea_err *err)
 void stage_control_close(struct stage *st)
 {
     struct stage_control *c = &st->control;
+    stage_taps_free(st);
     channel_free(c->channel);
     ranges_fini(&c->committed);
     ranges_fini(&c->owed);
@@ -114,7 +116,7 @@ static thea_rc obey_plain(struct stage *st, const struct json_node *m, struct th
     return THEA_OK;
 }
 
-/* About links and taps: the loop does that. */
+/* About links: the loop does that. */
 static thea_rc obey_later(struct stage *st, const struct json_node *m, struct thea_err *err)
 {
     struct stage_control *c = &st->control;
@@ -128,11 +130,11 @@ static thea_rc obey_later(struct stage *st, const struct json_node *m, struct th
 static const struct {
     const char *word;
     thea_rc (*obey)(struct stage *st, const struct json_node *m, struct thea_err *err);
-} words[] = {{"epoch", obey_epoch}, {"commit", obey_commit},  {"retry", obey_retry},
-             {"aside", obey_aside}, {"only", obey_only},      {"all", obey_plain},
-             {"pause", obey_plain}, {"go", obey_plain},       {"drain", obey_plain},
-             {"total", obey_total}, {"link_add", obey_later}, {"link_drop", obey_later},
-             {"tap", obey_later},   {"untap", obey_later},    {"finish", obey_plain}};
+} words[] = {{"epoch", obey_epoch},   {"commit", obey_commit},   {"retry", obey_retry},
+             {"aside", obey_aside},   {"only", obey_only},       {"all", obey_plain},
+             {"pause", obey_plain},   {"go", obey_plain},        {"drain", obey_plain},
+             {"total", obey_total},   {"link_add", obey_later},  {"link_drop", obey_later},
+             {"tap", stage_tap_obey}, {"untap", stage_tap_obey}, {"finish", obey_plain}};
 
 static thea_rc obey(struct stage *st, const struct json_node *m, struct thea_err *err)
 {

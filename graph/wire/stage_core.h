@@ -171,7 +171,7 @@ struct stage_control {
     struct ranges aside;     /* a sink's: given up */
     struct stage_known_total *totals;
     size_t total_count;
-    struct json_node **orders; /* about links and taps: for the loop */
+    struct json_node **orders; /* about links: for the loop */
     size_t order_count;
 };
 
@@ -240,6 +240,7 @@ struct stage {
     struct stage_transport transport;
     struct stage_control control;
     struct stage_replay replay; /* a source's */
+    struct stage_taps *taps;    /* NULL: nobody looks */
     uint64_t epoch;
     struct status_page *page; /* never NULL once open */
     struct stage_skip *skips;

@@ -3,6 +3,7 @@
  *
  * Invariant: of a stream's frames on a port each group gets every one, on one link. */
 #include "graph/wire/stage_io.h"
+#include "graph/wire/stage_tap.h"
 
 struct offer { /* context of waiting_at */
     struct stage_io *io;
@@ -108,6 +109,7 @@ thea_rc stage_send_frames(struct stage *st, struct frame *const *frames, struct 
     thea_rc rc = THEA_OK;
     for (int i = 0; rc == THEA_OK && i < st->out_count; i++) {
         if (frames[i] == NULL) continue;
+        stage_tap_out(st, i, frames[i]);
         if (st->out[i].emitted) to_stdout[i] = frames[i];
         rc = send_on_links(io, st, i, frames[i], err);
     }

@@ -7,6 +7,7 @@
  *
  * Invariant: a stream ends on every output with exactly one end or error frame. */
 #include "graph/wire/stage_core.h"
+#include "graph/wire/stage_tap.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -98,6 +99,7 @@ thea_rc stage_take(struct stage *st, uint32_t ports, const struct frame *in, str
     thea_rc rc = stage_check_frame(st, ports, in, err);
     if (rc != THEA_OK) return rc;
     atomic_fetch_add_explicit(&st->page->frames_in, 1, memory_order_relaxed);
+    stage_tap_in(st, ports, in);
     struct stage_stream *s = stream_for(st, ports, in);
     if (s == NULL) return THEA_OK;
     if (s->phase == STREAM_OVER) {

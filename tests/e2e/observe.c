@@ -325,7 +325,7 @@ Test(observe, metrics_of_a_run_are_what_prometheus_reads)
     struct run_result r = get(&s, "/metrics", "200");
     cr_assert(exposition_parse(&e, buf_text(&r.out), why), "%s", why);
     cr_expect(
-        exposition_find(&e, "thea_stage_tokens_total{stage=\"layers\",part=\"0\",replica=\"0\"}", &value));
+        exposition_find(&e, "thea_stage_tokens_total{stage=\"tokenize\",part=\"0\",replica=\"0\"}", &value));
     cr_expect_gt(value, 0);
     cr_expect(exposition_find(
         &e, "thea_process_resident_memory_bytes{stage=\"write\",part=\"0\",replica=\"0\"}", &value));
@@ -416,4 +416,51 @@ Test(observe, a_paused_run_says_so_and_goes_on)
     run_result_fini(&r);
     cr_expect(is_in_state(&s, "running"));
     teardown(&s);
+}
+
+/* --- taps --- */
+
+Test(observe, a_tap_prints_the_frames_that_pass_and_the_run_goes_on)
+{
+    struct scene s;
+    setup(&s, "");
+    struct run_result r = thea(&s, 0, "tap 'layers*' --limit 6");
+    expect_in(&r.out, "layers/0 ->  data  stream ");
+    expect_in(&r.out, "layers/1 ->  ");
+    expect_in(&r.out, "residual   f32 [");
+    run_result_fini(&r);
+    r = thea(&s, 0, "tap score tokenize --port docs --tensors --json --limit 4"); /* of two documents */
+    struct json_node *frame = json_of(&r.out);
+    cr_expect_str_eq(json_text_or(frame, "process", ""), "tokenize");
+    cr_expect_str_eq(json_text_or(frame, "side", ""), "in");
+    cr_expect_not_null(strstr(buf_text(&r.out), "\"name\": \"text\""), "%s", buf_text(&r.out));
+    json_free(frame);
+    run_result_fini(&r);
+    r = thea(&s, 64, "tap nobody");
+    expect_in(&r.err, "no process matches 'nobody'");
+    expect_in(&r.err, "tokenize");
+    run_result_fini(&r);
+    r = thea(&s, 0, "tap | head -n 1 > /dev/null; thea top --once --interval 200ms");
+    expect_in(&r.out, "  running ");
+    run_result_fini(&r);
+    teardown(&s);
+}
+
+Test(observe, a_run_that_is_looked_at_all_the_time_gives_the_same_bytes)
+{
+    struct run_result r = {0};
+    char *dir = run_temp_dir();
+    write_corpus(dir);
+    run_shell(
+        &r, dir, 120,
+        "export THEA_RUNS=$PWD/runs; head -n 60 corpus.jsonl > few.jsonl;"
+        " thea run score few.jsonl -o quiet.jsonl -q || exit 1;"
+        " thea run score few.jsonl -o seen.jsonl --metrics localhost:0 2>err & run=$!;"
+        " until thea ps | grep -q running; do :; done;"
+        " thea tap --tensors --json > frames.jsonl & thea top --json --interval 20ms > top.jsonl & "
+        " thea logs -f > logs & wait $run || exit 2; wait;"
+        " cmp quiet.jsonl seen.jsonl || exit 3; [ -s frames.jsonl ] || exit 4; [ -s top.jsonl ] || exit 5");
+    cr_expect_eq(r.status, 0, "%d: %s", r.status, buf_text(&r.err));
+    run_result_fini(&r);
+    free(dir);
 }
