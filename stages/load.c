@@ -38,6 +38,26 @@ static const struct stage_option load_options[] = {
      .max = 1e15,
      .offset = offsetof(struct load, max_bytes),
      .meaning = "longer documents are left out, each with a warning"},
+    {.name = "follow",
+     .type = VALUE_BOOL,
+     .def = "false",
+     .offset = offsetof(struct load, follow),
+     .meaning =
+         "go on with files that come later, when they are complete, and lines that JSON Lines grow by"},
+    {.name = "listen",
+     .type = VALUE_TEXT,
+     .offset = offsetof(struct load, listen),
+     .meaning =
+         "tcp://127.0.0.1:PORT: a line is a document (format: jsonl: a record); http://127.0.0.1:PORT: "
+         "POST /documents"},
+    {.name = "spool",
+     .type = VALUE_SIZE,
+     .def = "1GiB",
+     .unit = "bytes",
+     .min = 1 << 20,
+     .max = 1e15,
+     .offset = offsetof(struct load, spool_bytes),
+     .meaning = "most that is kept of what came by listen until it is committed; then senders wait"},
     {.name = "text",
      .type = VALUE_TEXTS,
      .offset = offsetof(struct load, texts),
@@ -82,13 +102,14 @@ static thea_rc load_open(struct stage *st, struct thea_err *err)
             "with format: tokens there is no text: the port 'docs' is read, but only 'tokens' is made");
     thea_rc rc = manifest_open(&l->manifest, stage_run_dir(st), stage_name(st), err);
     if (rc == THEA_OK) rc = load_list(st, l, err);
-    return rc == THEA_OK ? load_feed_open(st, l, err) : rc;
+    if (rc == THEA_OK) rc = load_feed_open(st, l, err);
+    return rc == THEA_OK && l->listen != NULL ? load_listen_open(st, l, err) : rc;
 }
 
 static thea_rc load_source(struct stage *st, struct thea_err *err)
 {
     struct load *l = stage_state(st);
-    load_trim(st, l);
+    load_feed_trim(st, l);
     for (;;) {
         thea_rc rc = load_emit(st, l, err);
         if (rc != THEA_DONE || stage_draining(st)) return rc;
@@ -114,7 +135,10 @@ static void load_close(struct stage *st)
     struct load *l = stage_state(st);
     load_emit_close(l);
     load_number_close(l);
+    load_listen_close(l);
     load_feed_close(l);
+    load_follow_close(l);
+    free(l->growing);
     glob_walk_fini(&l->walk);
     manifest_fini(&l->manifest);
     free(l->base_dir);

@@ -56,14 +56,18 @@ static void add_file(struct glob_walk *w, char *path)
     w->files[w->count++] = path;
 }
 
+static bool excludes(const struct glob_walk *w, const char *name)
+{
+    for (size_t i = 0; w->exclude != NULL && i < w->exclude->count; i++)
+        if (fnmatch(w->exclude->items[i], name, 0) == 0) return true;
+    return false;
+}
+
 static bool is_excluded(struct glob_walk *w, const char *name)
 {
-    for (size_t i = 0; w->exclude != NULL && i < w->exclude->count; i++) {
-        if (fnmatch(w->exclude->items[i], name, 0) != 0) continue;
-        w->excluded++;
-        return true;
-    }
-    return false;
+    bool excluded = excludes(w, name);
+    w->excluded += excluded;
+    return excluded;
 }
 
 /* Sorted names in a directory. One that cannot be read is reported and has none. */
@@ -151,6 +155,7 @@ static void step(struct glob_walk *w, char *path, char *const *parts, entry_kind
 static void match(struct glob_walk *w, const char *dir, char *const *parts)
 {
     assert(parts[0] != NULL);
+    if (w->entered != NULL) w->entered(w->context, dir);
     char *const every[] = {(char *)(uintptr_t) "*", NULL};
     bool deep = strcmp(parts[0], "**") == 0;
     char *const *rest = !deep ? parts : parts[1] != NULL ? parts + 1 : every;
@@ -205,31 +210,6 @@ static thea_rc matches_nothing(const struct glob_walk *w, const char *operand, c
     return THEA_ENOINPUT;
 }
 
-static thea_rc add_glob(struct glob_walk *w, const char *operand, struct thea_err *err)
-{
-    char *text = strdup(operand), *fixed = text;
-    if (text == NULL) abort();
-    char *wild = text + strcspn(text, "*?[");
-    while (wild > text && wild[-1] != '/') wild--;
-    char *rest = strdup(wild);
-    if (rest == NULL) abort();
-    *wild = '\0';
-    char *dir = realpath(fixed[0] == '\0' ? "." : fixed, NULL);
-    thea_rc rc = THEA_OK;
-    if (dir == NULL) {
-        rc = thea_fail(err, THEA_ENOINPUT, "no file matches '%s': '%s': %s", operand, fixed, strerror(errno));
-    } else {
-        char **parts = split_parts(rest);
-        match(w, dir, parts);
-        if (w->matched == 0) rc = matches_nothing(w, operand, dir, err);
-        free(parts);
-    }
-    free(dir);
-    free(rest);
-    free(text);
-    return rc;
-}
-
 /* realpath of the directory, the last name as it is: a linked file keeps its own name. NULL: errno. */
 static char *absolute(const char *path)
 {
@@ -248,16 +228,155 @@ static char *absolute(const char *path)
     return result;
 }
 
-static thea_rc add_directory(struct glob_walk *w, const char *operand, struct thea_err *err)
+/* --- patterns --- */
+
+static void take_parts(struct glob_pattern *p, const char *text)
 {
-    char *dir = realpath(operand, NULL);
-    DIR *readable = dir != NULL ? opendir(dir) : NULL;
-    thea_rc rc = readable != NULL ? THEA_OK : fail_named(operand, errno, err);
-    if (readable != NULL) closedir(readable);
-    char *parts[] = {(char *)(uintptr_t) "**", NULL};
-    if (rc == THEA_OK) match(w, dir, parts);
-    if (rc == THEA_OK && w->matched == 0) rc = matches_nothing(w, operand, dir, err);
-    free(dir);
+    p->text = strdup(text);
+    if (p->text == NULL) abort();
+    p->parts = split_parts(p->text);
+}
+
+static thea_rc init_glob(struct glob_pattern *p, const char *operand, struct thea_err *err)
+{
+    char *fixed = strdup(operand);
+    if (fixed == NULL) abort();
+    char *wild = fixed + strcspn(fixed, "*?[");
+    while (wild > fixed && wild[-1] != '/') wild--;
+    take_parts(p, wild);
+    *wild = '\0';
+    p->dir = realpath(fixed[0] == '\0' ? "." : fixed, NULL);
+    thea_rc rc = THEA_OK;
+    if (p->dir == NULL)
+        rc = thea_fail(err, THEA_ENOINPUT, "no file matches '%s': '%s': %s", operand, fixed, strerror(errno));
+    free(fixed);
+    return rc;
+}
+
+static thea_rc init_directory(struct glob_pattern *p, const char *operand, struct thea_err *err)
+{
+    take_parts(p, "**");
+    p->dir = realpath(operand, NULL);
+    DIR *readable = p->dir != NULL ? opendir(p->dir) : NULL;
+    if (readable == NULL) return fail_named(operand, errno, err);
+    closedir(readable);
+    return THEA_OK;
+}
+
+static thea_rc init_file(struct glob_pattern *p, const char *operand, struct thea_err *err)
+{
+    p->dir = absolute(operand);
+    if (p->dir == NULL) return fail_named(operand, errno, err);
+    char *slash = strrchr(p->dir, '/');
+    take_parts(p, slash + 1);
+    slash[slash == p->dir] = '\0';
+    return THEA_OK;
+}
+
+static bool is_glob(const char *operand, int why)
+{
+    return strpbrk(operand, "*?[") != NULL && (why == ENOENT || why == ENOTDIR);
+}
+
+thea_rc glob_pattern_init(struct glob_pattern *p, const char *operand, struct thea_err *err)
+{
+    struct stat at;
+    *p = (struct glob_pattern){0};
+    if (stat(operand, &at) == 0)
+        return S_ISDIR(at.st_mode) ? init_directory(p, operand, err) : init_file(p, operand, err);
+    return is_glob(operand, errno) ? init_glob(p, operand, err) : fail_named(operand, errno, err);
+}
+
+void glob_pattern_fini(struct glob_pattern *p)
+{
+    free(p->dir);
+    free(p->parts);
+    free(p->text);
+    *p = (struct glob_pattern){0};
+}
+
+static bool part_fits(const struct glob_walk *w, const char *part, const char *name)
+{
+    if (strpbrk(part, "*?[") == NULL) return strcmp(part, name) == 0;
+    return fnmatch(part, name, 0) == 0 && !excludes(w, name);
+}
+
+static char *const every_name[] = {(char *)(uintptr_t) "*", NULL};
+
+/* What may follow `**`. */
+static char *const *behind_stars(char *const *parts)
+{
+    return parts[1] != NULL ? parts + 1 : every_name;
+}
+
+static bool parts_fit(const struct glob_walk *w, char *const *parts, char *const *names)
+{
+    if (names[0] == NULL) return false;
+    if (strcmp(parts[0], "**") == 0) {
+        if (parts_fit(w, behind_stars(parts), names)) return true;
+        return names[1] != NULL && !excludes(w, names[0]) && parts_fit(w, parts, names + 1);
+    }
+    if (!part_fits(w, parts[0], names[0])) return false;
+    return parts[1] != NULL ? parts_fit(w, parts + 1, names + 1) : names[1] == NULL;
+}
+
+/* The names below p->dir that lead to path; NULL: it is not below. *text is their memory. */
+static char **names_below(const struct glob_pattern *p, const char *path, char **text)
+{
+    const char *rest = glob_walk_relative(path, p->dir);
+    if (rest == path) rest = strcmp(path, p->dir) == 0 ? "" : NULL;
+    *text = rest != NULL ? strdup(rest) : NULL;
+    return *text != NULL ? split_parts(*text) : NULL;
+}
+
+bool glob_pattern_fits(const struct glob_walk *w, const struct glob_pattern *p, const char *path)
+{
+    char *text, **names = names_below(p, path, &text);
+    bool fits = names != NULL && parts_fit(w, p->parts, names);
+    free(names);
+    free(text);
+    return fits;
+}
+
+/* Walk on from where `names` lead, by all ways that the parts allow. */
+static void match_below(struct glob_walk *w, const char *dir, char *const *parts, char *const *names)
+{
+    if (names[0] == NULL) {
+        match(w, dir, parts);
+        return;
+    }
+    char *below = join(dir, names[0]);
+    bool deep = strcmp(parts[0], "**") == 0;
+    char *const *next = deep ? behind_stars(parts) : parts;
+    if (deep && !excludes(w, names[0])) match_below(w, below, parts, names + 1);
+    if (next[1] != NULL && part_fits(w, next[0], names[0])) match_below(w, below, next + 1, names + 1);
+    free(below);
+}
+
+static void sort_from(struct glob_walk *w, size_t before)
+{
+    if (w->count > before + 1) qsort(w->files + before, w->count - before, sizeof *w->files, by_text);
+}
+
+void glob_walk_below(struct glob_walk *w, const struct glob_pattern *p, const char *from)
+{
+    size_t before = w->count;
+    char *text, **names = names_below(p, from, &text);
+    if (names != NULL) match_below(w, p->dir, p->parts, names);
+    free(names);
+    free(text);
+    sort_from(w, before);
+}
+
+/* --- operands --- */
+
+static thea_rc add_pattern(struct glob_walk *w, const char *operand, struct thea_err *err)
+{
+    struct glob_pattern p;
+    thea_rc rc = glob_pattern_init(&p, operand, err);
+    if (rc == THEA_OK) match(w, p.dir, p.parts);
+    if (rc == THEA_OK && w->matched == 0) rc = matches_nothing(w, operand, p.dir, err);
+    glob_pattern_fini(&p);
     return rc;
 }
 
@@ -277,11 +396,10 @@ static thea_rc add_operand(struct glob_walk *w, const char *operand, struct thea
 {
     struct stat at;
     if (stat(operand, &at) == 0)
-        return S_ISDIR(at.st_mode) ? add_directory(w, operand, err)
+        return S_ISDIR(at.st_mode) ? add_pattern(w, operand, err)
                                    : add_named(w, operand, S_ISREG(at.st_mode), err);
     int why = errno;
-    if (strpbrk(operand, "*?[") != NULL && (why == ENOENT || why == ENOTDIR))
-        return add_glob(w, operand, err);
+    if (is_glob(operand, why)) return add_pattern(w, operand, err);
     if (lstat(operand, &at) == 0 && why == ENOENT)
         return thea_fail(err, THEA_ENOINPUT, "'%s' is a symbolic link to a file that is missing", operand);
     return fail_named(operand, why, err);
@@ -293,7 +411,7 @@ thea_rc glob_walk_add(struct glob_walk *w, const char *operand, struct thea_err 
     w->excluded = w->matched = 0;
     if (operand[0] == '\0') return thea_fail(err, THEA_ENOINPUT, "an empty path names no file");
     thea_rc rc = add_operand(w, operand, err);
-    if (w->count > before + 1) qsort(w->files + before, w->count - before, sizeof *w->files, by_text);
+    sort_from(w, before);
     return rc;
 }
 

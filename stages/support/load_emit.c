@@ -41,7 +41,7 @@ static void start_stream(struct stage *st, struct load *l, size_t item, const ch
     l->id_base = stage_stream_id(l->stream) - l->next++;
     l->sent = 0;
     stage_put_text(st, l->stream, "id", id);
-    if (file) stage_put_text(st, l->stream, "path", it->path);
+    if (file) stage_put_text(st, l->stream, "path", load_path(l, item));
     if (bytes >= 0) stage_put_int(st, l->stream, "bytes", bytes);
 }
 
@@ -90,9 +90,9 @@ static bool pipe_is_quiet(const struct load *l)
 /* The spool has bytes that the reader has not, or its end. */
 static thea_rc feed_reader(struct load *l, struct thea_err *err)
 {
-    struct spool *spool = l->reader.context;
-    while (!spool->ended && spool->end == l->reader.offset + l->reader.carry_len) {
-        thea_rc rc = load_feed(l, l->item, err);
+    struct feed *feed = l->reader.context;
+    while (!load_feed_ended(feed) && load_feed_end(feed) == l->reader.offset + l->reader.carry_len) {
+        thea_rc rc = load_feed_stdin(l, PIPE_WAIT_MS, err);
         if (rc != THEA_OK) return rc;
     }
     return THEA_OK;
@@ -202,18 +202,45 @@ static bool is_here(const struct load *l, const struct manifest_span *span)
     return l->item == span->item && l->records.name != NULL && l->record_index == l->next;
 }
 
-static void open_spool(struct load *l, const struct manifest_span *span, struct spool *spool)
+static void open_feed(struct load *l, const struct manifest_span *span, struct feed *feed)
 {
     l->item = span->item;
     l->records = load_records(l, span->item, -1);
-    l->records.read_at = spool_read;
-    l->records.context = spool;
+    l->records.read_at = load_feed_read;
+    l->records.context = feed;
+}
+
+/* By hand: read on to its end, and only then is it known where that is. */
+static void open_to_end(struct load *l, const struct stat *at)
+{
+    l->record_index = l->next;
+    if (!S_ISREG(at->st_mode)) l->records.wait_ms = PIPE_WAIT_MS;
+}
+
+static thea_rc open_records(struct load *l, const struct manifest_span *span, struct thea_err *err)
+{
+    bool in = l->manifest.items[span->item].kind == ITEM_STDIN;
+    struct stat at;
+    l->fd = in ? STDIN_FILENO : load_open_file(l, span->item);
+    if (l->fd < 0 || fstat(l->fd, &at) != 0)
+        return thea_fail(err, THEA_EDOC, "%s: %s", errno == ENOENT ? "has vanished" : "unreadable",
+                         strerror(errno));
+    const struct manifest_item *it =
+        &l->manifest.items[span->item]; /* now: opening may have found new ones */
+    l->item = span->item;
+    if (l->follow && it->inode != 0 && it->inode != at.st_ino)
+        return thea_fail(err, THEA_EDOC, "the file was replaced: it is gone");
+    l->records = load_records(l, span->item, l->fd);
+    if (span->end == UINT64_MAX) {
+        open_to_end(l, &at);
+        return THEA_OK;
+    }
+    return seek_records(l, span, !l->follow && load_changed(l, span->item, &at), err);
 }
 
 /* The reader stands before record l->next. */
 static thea_rc find_record(struct load *l, const struct manifest_span *span, struct thea_err *err)
 {
-    struct stat at;
     if (is_here(l, span)) {
         if (l->records.end > 0 && l->records.end < span->end) {
             l->records.end = span->end;
@@ -222,24 +249,10 @@ static thea_rc find_record(struct load *l, const struct manifest_span *span, str
         return THEA_OK;
     }
     close_input(l);
-    struct spool *spool = load_spool(l, span->item);
-    if (spool != NULL) {
-        open_spool(l, span, spool);
-        return seek_records(l, span, false, err);
-    }
-    const char *path = l->manifest.items[span->item].path;
-    bool in = l->manifest.items[span->item].kind == ITEM_STDIN;
-    l->fd = in ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (l->fd < 0 || fstat(l->fd, &at) != 0)
-        return thea_fail(err, THEA_EDOC, "unreadable: %s", strerror(errno));
-    l->item = span->item;
-    l->records = load_records(l, span->item, l->fd);
-    if (span->end == UINT64_MAX) { /* by hand: read on to its end, and only then is it known where that is */
-        l->record_index = l->next;
-        if (!S_ISREG(at.st_mode)) l->records.wait_ms = PIPE_WAIT_MS;
-        return THEA_OK;
-    }
-    return seek_records(l, span, load_changed(l, span->item, &at), err);
+    struct feed *feed = load_feed_of(l, span->item);
+    if (feed == NULL) return open_records(l, span, err);
+    open_feed(l, span, feed);
+    return seek_records(l, span, false, err);
 }
 
 /* By hand a file of records ends here. */
@@ -302,8 +315,8 @@ static thea_rc begin_stdin(struct stage *st, struct load *l, size_t item, struct
     l->fd = STDIN_FILENO;
     l->reader = (struct text_reader){.fd = l->fd, .name = "stdin", .limit = (uint64_t)l->max_bytes};
     l->item = item;
-    l->reader.context = load_spool(l, item);
-    if (l->reader.context != NULL) l->reader.read_at = spool_read;
+    l->reader.context = load_feed_of(l, item);
+    if (l->reader.context != NULL) l->reader.read_at = load_feed_read;
     start_stream(st, l, item, "stdin", -1);
     return put_file_piece(st, l, err);
 }
@@ -315,9 +328,9 @@ static thea_rc begin_file(struct stage *st, struct load *l, size_t item, struct 
     char reason[160];
     struct stat at;
     uint64_t bytes = 0;
-    const struct manifest_item *it = &l->manifest.items[item];
     const char *name = load_name(l, item);
-    l->fd = open(it->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    l->fd = load_open_file(l, item);
+    const struct manifest_item *it = &l->manifest.items[item]; /* now: opening may have found new ones */
     if (l->fd < 0 || fstat(l->fd, &at) != 0) {
         snprintf(reason, sizeof reason, "%s: %s", errno == ENOENT ? "has vanished" : "unreadable",
                  strerror(errno));

@@ -1,75 +1,152 @@
-/* What comes once and cannot be read again goes into a spool first: see load_impl.h and spool.h. Trimmed when
- * its documents are committed and a sink has had the time to sync its journal. */
+/* What comes once and cannot be read again goes into a spool first: see load_impl.h and spool.h. A spool is
+ * trimmed when its documents are committed and sinks have had the time to sync their journals. */
 #include "stages/support/load_impl.h"
 
 #include "graph/status.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* Sinks sync once a second; so much later what was committed is on disk. */
 #define TRIM_AFTER_NS UINT64_C(10000000000)
 
+static thea_rc open_feed(struct stage *st, struct load *l, struct feed *f, size_t item, struct thea_err *err)
+{
+    bool net = f == &l->net;
+    f->item = item;
+    f->open = true;
+    pthread_mutex_init(&f->lock, NULL);
+    char name[256];
+    snprintf(name, sizeof name, net ? "%s.listen" : "%s", stage_name(st));
+    return spool_open(&f->spool, stage_run_dir(st), name, (uint64_t)l->spool_bytes, net, err);
+}
+
+/* By hand standard input is read as it comes, unless other things come, too. */
 thea_rc load_feed_open(struct stage *st, struct load *l, struct thea_err *err)
 {
-    const char *dir = stage_run_dir(st);
-    for (size_t i = 0; i < l->manifest.item_count; i++) {
-        if (l->manifest.items[i].kind != ITEM_STDIN || dir == NULL) continue;
-        l->in_item = i;
-        return spool_open(&l->in, dir, stage_name(st), UINT64_MAX, false, err);
+    thea_rc rc = THEA_OK;
+    for (size_t i = 0; rc == THEA_OK && i < l->manifest.item_count; i++) {
+        manifest_kind kind = l->manifest.items[i].kind;
+        if (kind == ITEM_STDIN && (stage_run_dir(st) != NULL || load_is_live(l)))
+            rc = open_feed(st, l, &l->in, i, err);
+        if (kind == ITEM_LISTEN) rc = open_feed(st, l, &l->net, i, err);
     }
-    return THEA_OK;
+    return rc;
+}
+
+static void close_feed(struct feed *f)
+{
+    if (!f->open) return;
+    spool_fini(&f->spool);
+    pthread_mutex_destroy(&f->lock);
+    f->open = false;
 }
 
 void load_feed_close(struct load *l)
 {
-    spool_fini(&l->in);
+    close_feed(&l->in);
+    close_feed(&l->net);
 }
 
-struct spool *load_spool(struct load *l, size_t item)
+struct feed *load_feed_of(struct load *l, size_t item)
 {
-    return l->manifest.items[item].kind == ITEM_STDIN && l->in.name != NULL ? &l->in : NULL;
+    if (l->in.open && l->in.item == item) return &l->in;
+    return l->net.open && l->net.item == item ? &l->net : NULL;
 }
 
-thea_rc load_feed(struct load *l, size_t item, struct thea_err *err)
+ssize_t load_feed_read(void *feed, void *to, size_t room, uint64_t offset)
+{
+    struct feed *f = feed;
+    pthread_mutex_lock(&f->lock);
+    ssize_t n = spool_read(&f->spool, to, room, offset);
+    pthread_mutex_unlock(&f->lock);
+    return n;
+}
+
+bool load_feed_ended(struct feed *f)
+{
+    pthread_mutex_lock(&f->lock);
+    bool ended = f->spool.ended;
+    pthread_mutex_unlock(&f->lock);
+    return ended;
+}
+
+bool load_feed_full(struct feed *f)
+{
+    pthread_mutex_lock(&f->lock);
+    bool full = spool_is_full(&f->spool);
+    pthread_mutex_unlock(&f->lock);
+    return full;
+}
+
+uint64_t load_feed_end(struct feed *f)
+{
+    pthread_mutex_lock(&f->lock);
+    uint64_t end = f->spool.end;
+    pthread_mutex_unlock(&f->lock);
+    return end;
+}
+
+thea_rc load_feed_stdin(struct load *l, int wait_ms, struct thea_err *err)
 {
     struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
-    if (poll(&p, 1, PIPE_WAIT_MS) <= 0) return THEA_AGAIN; /* a signal, too: it may ask us to end */
-    thea_rc rc = spool_take(load_spool(l, item), STDIN_FILENO, err);
+    if (l->in.spool.ended || poll(&p, 1, wait_ms) <= 0)
+        return THEA_AGAIN; /* a signal, too: it may ask us to end */
+    thea_rc rc = spool_take(&l->in.spool, STDIN_FILENO, err);
     return rc == THEA_DONE ? THEA_OK : rc;
+}
+
+static thea_rc sync_feed(struct feed *f, struct thea_err *err)
+{
+    if (!f->open) return THEA_OK;
+    pthread_mutex_lock(&f->lock);
+    thea_rc rc = spool_sync(&f->spool, err);
+    pthread_mutex_unlock(&f->lock);
+    return rc;
+}
+
+thea_rc load_feed_sync(struct load *l, struct thea_err *err)
+{
+    thea_rc rc = sync_feed(&l->in, err);
+    return rc == THEA_OK ? sync_feed(&l->net, err) : rc;
 }
 
 /* --- trimming --- */
 
-/* Where the first record of the spool that is numbered `from` or later begins. */
-static uint64_t spool_offset(const struct load *l, size_t item, uint64_t from)
+/* Where the first of the feed's records that is numbered `from` or later begins. */
+static uint64_t offset_of(const struct load *l, const struct feed *f, uint64_t from)
 {
     const struct manifest *m = &l->manifest;
     size_t i = m->span_count;
     while (i > 0 && m->spans[i - 1].first + m->spans[i - 1].count > from) i--;
     for (; i < m->span_count; i++)
-        if (m->spans[i].item == item) return m->spans[i].offset;
-    return m->items[item].reached;
+        if (m->spans[i].item == f->item) return m->spans[i].offset;
+    return m->items[f->item].reached;
 }
 
-/* Of the spooled item's records, those before this byte are committed. */
-static uint64_t safe_bytes(const struct stage *st, struct load *l, size_t item)
+static void trim(struct load *l, struct feed *f, uint64_t now_ns)
 {
-    while (l->safe < l->manifest.streams && stage_committed(st, l->id_base + l->safe)) l->safe++;
-    return spool_offset(l, item, l->safe);
-}
-
-void load_trim(struct stage *st, struct load *l)
-{
-    if (l->in.count < 2 || l->id_base == UINT64_MAX) return;
-    uint64_t now_ns = status_now_ns();
-    if (l->trim_at > 0 && now_ns >= l->trim_ns) {
-        spool_trim(&l->in, l->trim_at);
-        l->trim_at = 0;
+    if (!f->open || f->spool.count < 2) return;
+    if (f->trim_at > 0 && now_ns >= f->trim_ns) {
+        pthread_mutex_lock(&f->lock);
+        spool_trim(&f->spool, f->trim_at);
+        pthread_mutex_unlock(&f->lock);
+        f->trim_at = 0;
     }
-    if (l->trim_at > 0) return;
-    uint64_t safe = safe_bytes(st, l, l->in_item);
-    if (safe < l->in.segments[0].begin + l->in.segments[0].size) return;
-    l->trim_at = safe;
-    l->trim_ns = now_ns + TRIM_AFTER_NS;
+    if (f->trim_at > 0) return;
+    uint64_t safe = offset_of(l, f, l->safe);
+    if (safe < f->spool.segments[0].begin + f->spool.segments[0].size) return;
+    f->trim_at = safe;
+    f->trim_ns = l->manifest.fd >= 0 ? now_ns + TRIM_AFTER_NS : now_ns;
+}
+
+void load_feed_trim(struct stage *st, struct load *l)
+{
+    if (l->id_base == UINT64_MAX || (l->in.spool.count < 2 && l->net.spool.count < 2)) return;
+    if (l->manifest.fd < 0) l->safe = l->next; /* by hand nothing is sent again */
+    while (l->safe < l->manifest.streams && stage_committed(st, l->id_base + l->safe)) l->safe++;
+    uint64_t now_ns = status_now_ns();
+    trim(l, &l->in, now_ns);
+    trim(l, &l->net, now_ns);
 }

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool is_records(const struct load *l, const char *path)
+bool load_path_is_records(const struct load *l, const char *path)
 {
     size_t n = strlen(path);
     if (l->format == FORMAT_AUTO) return n >= 6 && strcmp(path + n - 6, ".jsonl") == 0;
@@ -18,6 +18,17 @@ static bool is_records(const struct load *l, const char *path)
 const char *load_name(const struct load *l, size_t item)
 {
     return glob_walk_relative(l->manifest.items[item].path, l->base_dir);
+}
+
+const char *load_path(const struct load *l, size_t item)
+{
+    const struct manifest_item *it = &l->manifest.items[item];
+    return it->moved != NULL ? it->moved : it->path;
+}
+
+bool load_is_live(const struct load *l)
+{
+    return l->follow || l->listen != NULL;
 }
 
 /* Prompts are the first items. */
@@ -35,15 +46,22 @@ static void list_prompt(struct load *l)
     manifest_add(&l->manifest, ITEM_PROMPT, id, -1, 0);
 }
 
-static void list_file(struct stage *st, struct load *l, const char *path)
+thea_rc load_list_file(struct load *l, const char *path, struct thea_err *err)
 {
     struct stat at;
     int64_t size = -1, mtime_ns = 0;
-    if (stage_run_dir(st) != NULL && stat(path, &at) == 0) {
+    if ((l->manifest.fd >= 0 || load_is_live(l)) && stat(path, &at) == 0) {
+        if (!S_ISREG(at.st_mode))
+            return thea_fail(err, THEA_EUSAGE,
+                             "'%s' is a pipe or device: it cannot be read again after a crash\n"
+                             "  try        - as its name, and < '%s' behind the command",
+                             path, path);
         size = at.st_size;
         mtime_ns = at.st_mtim.tv_sec * INT64_C(1000000000) + at.st_mtim.tv_nsec;
     }
-    manifest_add(&l->manifest, is_records(l, path) ? ITEM_RECORDS : ITEM_FILE, path, size, mtime_ns);
+    manifest_add(&l->manifest, load_path_is_records(l, path) ? ITEM_RECORDS : ITEM_FILE, path, size,
+                 mtime_ns);
+    return THEA_OK;
 }
 
 static thea_rc list_stdin(struct load *l, struct thea_err *err)
@@ -61,12 +79,14 @@ static thea_rc list_stdin(struct load *l, struct thea_err *err)
     return THEA_OK;
 }
 
-static thea_rc list_operand(struct stage *st, struct load *l, const char *operand, struct thea_err *err)
+static thea_rc list_operand(struct load *l, const char *operand, struct thea_err *err)
 {
     if (strcmp(operand, "-") == 0) return list_stdin(l, err);
+    if (l->follow) return THEA_OK; /* load_follow.c finds what there is and what will be */
     size_t before = l->walk.count;
     thea_rc rc = glob_walk_add(&l->walk, operand, err);
-    for (size_t i = before; rc == THEA_OK && i < l->walk.count; i++) list_file(st, l, l->walk.files[i]);
+    for (size_t i = before; rc == THEA_OK && i < l->walk.count; i++)
+        rc = load_list_file(l, l->walk.files[i], err);
     return rc;
 }
 
@@ -90,12 +110,16 @@ static void skipped(void *context, const char *path, const char *reason)
 
 static thea_rc list_all(struct stage *st, struct load *l, struct thea_err *err)
 {
-    l->walk = (struct glob_walk){.exclude = &l->exclude, .skipped = skipped, .context = st};
     for (size_t i = 0; i < l->texts.count; i++) list_prompt(l);
     thea_rc rc = THEA_OK;
     for (size_t i = 0; rc == THEA_OK && i < l->paths.count; i++)
-        rc = add_hint(st, list_operand(st, l, l->paths.items[i], err), err);
-    if (rc == THEA_OK && l->paths.count == 0 && l->texts.count == 0) rc = list_stdin(l, err);
+        rc = add_hint(st, list_operand(l, l->paths.items[i], err), err);
+    bool nothing = l->paths.count == 0 && l->texts.count == 0 && l->listen == NULL;
+    if (rc == THEA_OK && l->listen != NULL) manifest_add(&l->manifest, ITEM_LISTEN, "listen", -1, 0);
+    if (rc == THEA_OK && nothing && l->follow)
+        rc = thea_fail(err, THEA_EUSAGE, "nothing to follow: name directories, globs or files of JSON Lines");
+    if (rc == THEA_OK && nothing) rc = list_stdin(l, err);
+    if (rc == THEA_OK && l->follow) rc = load_follow_open(st, l, err);
     if (rc == THEA_OK) manifest_list_ends(&l->manifest);
     return rc;
 }
@@ -103,8 +127,8 @@ static thea_rc list_all(struct stage *st, struct load *l, struct thea_err *err)
 /* Documents to come, if every item is one. */
 static void expect(struct stage *st, struct load *l)
 {
-    l->expected = 0;
-    for (size_t i = 0; i < l->manifest.item_count; i++) {
+    l->expected = load_is_live(l) ? -1 : 0;
+    for (size_t i = 0; l->expected >= 0 && i < l->manifest.item_count; i++) {
         const struct manifest_item *item = &l->manifest.items[i];
         bool one = item->kind == ITEM_PROMPT || item->kind == ITEM_FILE;
         if (!one && !item->done) l->expected = -1;
@@ -132,10 +156,12 @@ static thea_rc find_base(struct load *l, struct thea_err *err)
 thea_rc load_list(struct stage *st, struct load *l, struct thea_err *err)
 {
     thea_rc rc = find_base(l, err);
-    if (rc == THEA_OK && !l->manifest.listed) {
+    l->walk = (struct glob_walk){.exclude = &l->exclude, .skipped = skipped, .context = st};
+    if (rc == THEA_OK && !l->manifest.listed)
         rc = list_all(st, l, err);
-        if (rc == THEA_OK) rc = manifest_sync(&l->manifest, err);
-    }
+    else if (rc == THEA_OK && l->follow)
+        rc = load_follow_open(st, l, err);
+    if (rc == THEA_OK) rc = manifest_sync(&l->manifest, err);
     if (rc == THEA_OK) expect(st, l);
     return rc;
 }

@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -63,12 +65,12 @@ static void number_file(struct stage *st, struct load *l, size_t item)
     char reason[160];
     struct stat at;
     uint64_t bytes = 0;
-    const char *path = l->manifest.items[item].path;
+    const char *path = load_path(l, item);
     if (stat(path, &at) == 0 && !S_ISREG(at.st_mode)) { /* a pipe: opened once, read as it comes */
         manifest_number(&l->manifest, item);
         return;
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = load_open_file(l, item);
     if (fd < 0 && errno == ENOENT) {
         manifest_number(&l->manifest, item);
         return;
@@ -102,46 +104,53 @@ void load_number_close(struct load *l)
     l->counter = (struct records){0};
 }
 
-/* Go on where counting stopped; in a file that changed, behind as many records as were counted. */
-static thea_rc open_counter(struct load *l, size_t item, struct thea_err *err)
+/* A file that changed: behind as many records as were counted. */
+static thea_rc skip_counted(struct load *l, uint64_t count, struct thea_err *err)
 {
-    const struct manifest_item *it = &l->manifest.items[item];
-    struct stat at;
-    int fd = open(it->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0 || fstat(fd, &at) != 0) {
-        int why = errno;
-        if (fd >= 0) close(fd);
-        return thea_fail(err, THEA_EDOC, "unreadable: %s", strerror(why));
-    }
-    l->counting = item;
-    l->counter = load_records(l, item, fd);
-    bool changed = load_changed(l, item, &at);
-    if (!changed && it->reached > 0) {
-        l->counter.offset = it->reached;
-        l->counter.line = it->line;
-        if (lseek(fd, (off_t)it->reached, SEEK_SET) >= 0) return THEA_OK;
-        return thea_fail(err, THEA_EDOC, "unreadable: %s", strerror(errno));
-    }
-    thea_rc rc = THEA_OK;
-    for (uint64_t i = 0; i < it->count && rc != THEA_DONE;) {
-        rc = records_skip(&l->counter, err);
-        i += rc == THEA_OK;
-        if (rc == THEA_EIO) return rc;
+    while (count > 0) {
+        thea_rc rc = records_skip(&l->counter, err);
+        count -= rc == THEA_OK;
+        if (rc == THEA_DONE) return THEA_OK;
+        if (rc != THEA_OK && rc != THEA_EDOC) return rc;
     }
     return THEA_OK;
 }
 
-/* What comes once is kept in a spool, which never changes but for growing. */
-static void open_spool_counter(struct load *l, size_t item, struct spool *spool)
+/* Go on where counting stopped. THEA_DONE: it is another file now, which has become another item. */
+static thea_rc open_counter(struct load *l, size_t item, struct thea_err *err)
 {
+    struct stat at;
+    int fd = load_open_file(l, item);
+    if (fd < 0 || fstat(fd, &at) != 0) {
+        int why = errno;
+        if (fd >= 0) close(fd);
+        return thea_fail(err, THEA_EDOC, "%s: %s", why == ENOENT ? "has vanished" : "unreadable",
+                         strerror(why));
+    }
+    l->counting = item;
+    l->counter = load_records(l, item, fd);
+    l->counter.growing = l->follow;
+    if (l->follow && load_follow_replaced(l, item, &at)) return THEA_DONE;
     const struct manifest_item *it = &l->manifest.items[item];
-    if (l->counter.name != NULL) return;
-    l->counter = load_records(l, item, -1);
-    l->counter.read_at = spool_read;
-    l->counter.context = spool;
+    if (!l->follow && load_changed(l, item, &at)) return skip_counted(l, it->count, err);
     l->counter.offset = it->reached;
     l->counter.line = it->line;
+    if (lseek(fd, (off_t)it->reached, SEEK_SET) >= 0) return THEA_OK;
+    return thea_fail(err, THEA_EDOC, "unreadable: %s", strerror(errno));
+}
+
+/* What comes once is kept in a spool, which never changes but for growing. */
+static void open_feed_counter(struct load *l, size_t item, struct feed *feed)
+{
+    const struct manifest_item *it = &l->manifest.items[item];
+    if (l->counter.name != NULL && l->counting == item) return;
+    load_number_close(l);
     l->counting = item;
+    l->counter = load_records(l, item, -1);
+    l->counter.read_at = load_feed_read;
+    l->counter.context = feed;
+    l->counter.offset = it->reached;
+    l->counter.line = it->line;
 }
 
 /* Count some records more, and number them. */
@@ -149,6 +158,7 @@ static thea_rc count_records(struct stage *st, struct load *l, size_t item, stru
 {
     struct records *r = &l->counter;
     uint64_t count = 0, begin = r->offset;
+    r->whole = begin;
     thea_rc rc = THEA_OK;
     while (count < RECORDS_MAX && r->offset - begin < COUNT_BYTES) {
         rc = records_skip(r, err);
@@ -159,41 +169,47 @@ static thea_rc count_records(struct stage *st, struct load *l, size_t item, stru
         else
             count++;
     }
-    if (r->offset > l->manifest.items[item].reached)
-        manifest_number_records(&l->manifest, item, count, r->offset, r->line);
+    bool further = r->whole > begin;
+    if (further) manifest_number_records(&l->manifest, item, count, r->whole, r->line);
     if (rc == THEA_DONE) manifest_item_done(&l->manifest, item);
     if (rc == THEA_DONE || (rc == THEA_AGAIN && r->fd >= 0)) load_number_close(l);
-    if (rc == THEA_AGAIN && r->offset > begin) rc = THEA_OK;
-    return rc == THEA_DONE || rc == THEA_EDOC ? THEA_OK : rc;
+    return rc == THEA_DONE || rc == THEA_EDOC || (rc == THEA_AGAIN && further) ? THEA_OK : rc;
+}
+
+/* A file of records cannot be opened. */
+static void give_up_records(struct stage *st, struct load *l, size_t item, const char *reason)
+{
+    if (l->manifest.items[item].count > 0) /* its records fail one by one; those not counted nobody knows */
+        manifest_item_done(&l->manifest, item);
+    else if (strncmp(reason, "has vanished", strlen("has vanished")) == 0)
+        manifest_number(&l->manifest, item);
+    else
+        leave_out_item(st, l, item, reason);
 }
 
 static thea_rc number_records(struct stage *st, struct load *l, size_t item, struct thea_err *err)
 {
-    if (l->manifest.fd < 0) {
+    if (l->manifest.fd < 0 && !l->follow) {
         manifest_number_open(&l->manifest, item);
         return THEA_OK;
     }
-    thea_rc rc = l->counter.name != NULL ? THEA_OK : open_counter(l, item, err);
+    bool open = l->counter.name != NULL && l->counting == item;
+    if (!open) load_number_close(l);
+    thea_rc rc = open ? THEA_OK : open_counter(l, item, err);
     if (rc == THEA_OK) return count_records(st, l, item, err);
     load_number_close(l);
-    if (rc != THEA_EDOC) return rc;
-    if (l->manifest.items[item].count > 0) /* its records fail one by one, those not counted are unknown */
-        manifest_item_done(&l->manifest, item);
-    else if (errno == ENOENT)
-        manifest_number(&l->manifest, item);
-    else
-        leave_out_item(st, l, item, err->message);
-    return THEA_OK;
+    if (rc == THEA_EDOC && !l->manifest.items[item].done) give_up_records(st, l, item, err->message);
+    return rc == THEA_EDOC || rc == THEA_DONE ? THEA_OK : rc;
 }
 
-static thea_rc number_spooled(struct stage *st, struct load *l, size_t item, struct spool *spool,
-                              struct thea_err *err)
+static thea_rc number_fed(struct stage *st, struct load *l, size_t item, struct feed *feed,
+                          struct thea_err *err)
 {
-    open_spool_counter(l, item, spool);
-    l->counter.growing = !spool->ended;
+    open_feed_counter(l, item, feed);
+    l->counter.growing = !load_feed_ended(feed);
     thea_rc rc = count_records(st, l, item, err);
-    if (rc != THEA_AGAIN) return rc;
-    return load_feed(l, item, err);
+    if (rc != THEA_AGAIN || feed != &l->in) return rc;
+    return load_feed_stdin(l, load_is_live(l) ? 0 : PIPE_WAIT_MS, err);
 }
 
 void load_number_counted(struct load *l)
@@ -204,9 +220,9 @@ void load_number_counted(struct load *l)
 
 static thea_rc number_stdin(struct stage *st, struct load *l, size_t item, struct thea_err *err)
 {
-    struct spool *spool = load_spool(l, item);
+    struct feed *feed = load_feed_of(l, item);
     bool records = l->format == FORMAT_JSONL || l->format == FORMAT_TOKENS;
-    if (records && spool != NULL) return number_spooled(st, l, item, spool, err);
+    if (records && feed != NULL) return number_fed(st, l, item, feed, err);
     if (records)
         manifest_number_open(&l->manifest, item);
     else
@@ -214,33 +230,104 @@ static thea_rc number_stdin(struct stage *st, struct load *l, size_t item, struc
     return THEA_OK;
 }
 
-/* --- in order --- */
-
 static thea_rc number_item(struct stage *st, struct load *l, size_t item, struct thea_err *err)
 {
     switch (l->manifest.items[item].kind) {
     case ITEM_FILE: number_file(st, l, item); return THEA_OK;
     case ITEM_RECORDS: return number_records(st, l, item, err);
     case ITEM_STDIN: return number_stdin(st, l, item, err);
+    case ITEM_LISTEN: return number_fed(st, l, item, load_feed_of(l, item), err);
     default: manifest_number(&l->manifest, item); return THEA_OK;
     }
+}
+
+/* --- which item is next --- */
+
+static bool is_growing(const struct load *l, size_t item)
+{
+    manifest_kind kind = l->manifest.items[item].kind;
+    return load_is_live(l) && kind != ITEM_FILE && kind != ITEM_PROMPT && (kind != ITEM_RECORDS || l->follow);
+}
+
+static void add_growing(struct load *l, size_t item)
+{
+    l->growing = reallocarray(l->growing, l->growing_count + 1, sizeof *l->growing);
+    if (l->growing == NULL) abort();
+    l->growing[l->growing_count++] = (struct growing){.item = item, .fresh = true};
+}
+
+/* Of the items that grow, those with news take turns. */
+static struct growing *next_growing(struct load *l)
+{
+    for (size_t i = 0; i < l->growing_count;) {
+        if (l->manifest.items[l->growing[i].item].done)
+            l->growing[i] = l->growing[--l->growing_count];
+        else
+            i++;
+    }
+    for (size_t i = 0; i < l->growing_count; i++) {
+        struct growing *g = &l->growing[l->turn++ % l->growing_count];
+        if (g->fresh) return g;
+    }
+    return NULL;
+}
+
+/* OK: an item is further; AGAIN: it waits; DONE: there is none. */
+static thea_rc number_next(struct stage *st, struct load *l, struct thea_err *err)
+{
+    for (; l->at < l->manifest.item_count; l->at++) {
+        if (l->manifest.items[l->at].done) continue;
+        if (!is_growing(l, l->at)) return number_item(st, l, l->at, err);
+        add_growing(l, l->at);
+    }
+    struct growing *g = next_growing(l);
+    if (g == NULL) return THEA_DONE;
+    thea_rc rc = number_item(st, l, g->item, err);
+    if (rc == THEA_AGAIN) g->fresh = false;
+    return rc == THEA_AGAIN ? THEA_OK : rc;
+}
+
+/* --- in order --- */
+
+static void wake(struct load *l, const struct feed *f)
+{
+    for (size_t i = 0; f->open && i < l->growing_count; i++)
+        if (l->growing[i].item == f->item) l->growing[i].fresh = true;
+}
+
+/* Wait until something happens to a live source, a tenth of a second at most. */
+static thea_rc wait_live(struct load *l, struct thea_err *err)
+{
+    bool in = l->in.open && !l->in.spool.ended, net = l->listener != NULL && !load_feed_full(&l->net);
+    struct pollfd fds[] = {{.fd = l->follower != NULL ? follow_fd(l->follower) : -1, .events = POLLIN},
+                           {.fd = in ? STDIN_FILENO : -1, .events = POLLIN},
+                           {.fd = net ? listen_fd(l->listener) : -1, .events = POLLIN}};
+    if (poll(fds, 3, PIPE_WAIT_MS) <= 0) return THEA_AGAIN; /* a signal, too: it may ask us to end */
+    if (fds[1].revents != 0) wake(l, &l->in);
+    if (fds[2].revents != 0) {
+        listen_take(l->listener);
+        wake(l, &l->net);
+        if (l->listen_failed.rc != THEA_OK) {
+            *err = l->listen_failed;
+            return err->rc;
+        }
+    }
+    thea_rc rc = fds[0].revents != 0 ? load_follow_take(l, err) : THEA_OK;
+    return rc == THEA_OK ? THEA_AGAIN : rc;
 }
 
 thea_rc load_number(struct stage *st, struct load *l, struct thea_err *err)
 {
     size_t most = l->manifest.fd >= 0 ? l->ahead : 1;
+    uint64_t streams = l->manifest.streams;
     thea_rc rc = THEA_OK;
-    size_t begun = l->at;
-    for (size_t n = 0; rc == THEA_OK && n < most; n++) {
-        while (l->at < l->manifest.item_count && l->manifest.items[l->at].done) l->at++;
-        if (l->at == l->manifest.item_count) break;
-        rc = number_item(st, l, l->at, err);
-    }
-    if (rc != THEA_OK && rc != THEA_AGAIN) return rc;
-    bool waits = rc == THEA_AGAIN && l->manifest.unwritten.len == 0;
-    if (waits) return rc;
-    if (l->at == l->manifest.item_count && l->at == begun) return THEA_DONE;
+    for (size_t n = 0; rc == THEA_OK && n < most; n++) rc = number_next(st, l, err);
+    if (rc != THEA_OK && rc != THEA_AGAIN && rc != THEA_DONE) return rc;
     if (l->ahead < AHEAD_MAX) l->ahead *= 2;
-    rc = spool_sync(&l->in, err);
-    return rc == THEA_OK ? manifest_sync(&l->manifest, err) : rc;
+    thea_rc synced = load_feed_sync(l, err);
+    if (synced == THEA_OK) synced = manifest_sync(&l->manifest, err);
+    if (synced != THEA_OK) return synced;
+    if (manifest_find(&l->manifest, streams) != NULL) return THEA_OK;
+    if (rc == THEA_DONE && load_is_live(l)) return wait_live(l, err);
+    return rc == THEA_OK ? THEA_AGAIN : rc;
 }

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SPAN_RECORDS_MAX = 256 };
+
 static void *more_room(void *items, size_t count, size_t *cap, size_t size)
 {
     if (count < *cap) return items;
@@ -75,7 +77,12 @@ void manifest_take_records(struct manifest *m, size_t item, uint64_t count, uint
     struct manifest_item *it = &m->items[item];
     assert(end > it->reached);
     if (it->count == 0) it->first = m->streams;
-    if (count > 0)
+    struct manifest_span *last = m->span_count > 0 ? &m->spans[m->span_count - 1] : NULL;
+    if (last != NULL && m->fd >= 0 && last->end == it->reached && last->item == item &&
+        last->count + count <= SPAN_RECORDS_MAX) {
+        last->count += count; /* what trickles in does not need a span a record */
+        last->end = end;
+    } else if (count > 0)
         add_span(m, &(struct manifest_span){.first = m->streams,
                                             .count = count,
                                             .item = item,
@@ -86,6 +93,12 @@ void manifest_take_records(struct manifest *m, size_t item, uint64_t count, uint
     it->reached = end;
     it->line = line;
     m->streams += count;
+}
+
+void manifest_take_move(struct manifest *m, size_t item, const char *path)
+{
+    free(m->items[item].moved);
+    m->items[item].moved = copy(path);
 }
 
 /* --- saying it --- */
@@ -109,9 +122,11 @@ static struct json_node *line_of(size_t item)
     return line;
 }
 
-/* A file's name may be any bytes, JSON takes only UTF-8. */
-static void put_hex(struct json_node *line, const char *path)
+/* A file's name may be any bytes, JSON takes only UTF-8: others stand there in hexadecimal, too. */
+static void put_path(struct json_node *line, const char *key, const char *path)
 {
+    json_put(line, key, json_new_string(path));
+    if (chars_valid(path, strlen(path), NULL) == strlen(path)) return;
     struct buf hex = {0};
     for (; *path != '\0'; path++) buf_printf(&hex, "%02x", (unsigned char)*path);
     json_put(line, "hex", json_new_string(buf_text(&hex)));
@@ -131,8 +146,7 @@ size_t manifest_add(struct manifest *m, manifest_kind kind, const char *path, in
 {
     struct json_node *line = line_of(m->item_count);
     json_put(line, "kind", json_new_string(kinds[kind]));
-    json_put(line, "path", json_new_string(path));
-    if (chars_valid(path, strlen(path), NULL) < strlen(path)) put_hex(line, path);
+    put_path(line, "path", path);
     if (size >= 0) json_put(line, "size", json_new_int(size));
     if (size >= 0) json_put(line, "mtime_ns", json_new_int(mtime_ns));
     manifest_file_add(m, line);
@@ -192,6 +206,14 @@ void manifest_leave_out(struct manifest *m, size_t item, const char *reason)
     m->items[item].done = m->items[item].left_out = true;
 }
 
+void manifest_move(struct manifest *m, size_t item, const char *path)
+{
+    struct json_node *line = line_of(item);
+    put_path(line, "moved", path);
+    manifest_file_add(m, line);
+    manifest_take_move(m, item, path);
+}
+
 void manifest_item_done(struct manifest *m, size_t item)
 {
     struct json_node *line = line_of(item);
@@ -219,7 +241,10 @@ const struct manifest_span *manifest_find(const struct manifest *m, uint64_t ind
 
 void manifest_forget_all(struct manifest *m)
 {
-    for (size_t i = 0; i < m->item_count; i++) free(m->items[i].path);
+    for (size_t i = 0; i < m->item_count; i++) {
+        free(m->items[i].path);
+        free(m->items[i].moved);
+    }
     free(m->base);
     m->base = NULL;
     m->item_count = m->span_count = 0;

@@ -11,6 +11,8 @@
  *   {"item": 0, "first": 0, "count": 1}                                           its streams; of records
  * also offset, end and line
  *   {"item": 1, "out": "binary"}                                                  left out: takes no index
+ *   {"item": 2, "moved": "/home/ann/r.jsonl.1"}                                   the file has another name
+ * now
  *   {"item": 2, "done": true}                                                     no more will come of it
  *
  * Invariant: streams are numbered from 0 without gaps, and a number is on disk before its stream's first
@@ -28,6 +30,8 @@ typedef enum { ITEM_FILE, ITEM_RECORDS, ITEM_STDIN, ITEM_PROMPT, ITEM_LISTEN } m
 struct manifest_item {
     manifest_kind kind;
     char *path;             /* of a file; else a name for people */
+    char *moved;            /* where that file is now; NULL: there */
+    uint64_t inode;         /* of a file that grows, as this process has seen it; 0: not yet */
     int64_t size, mtime_ns; /* when it was found; -1: nobody looked */
     uint64_t first, count;  /* its first stream (count > 0), and how many it has so far */
     uint64_t reached, line; /* records: bytes and lines that are numbered */
@@ -73,6 +77,7 @@ void manifest_number_records(struct manifest *m, size_t item, uint64_t count, ui
 void manifest_number_open(struct manifest *m, size_t item);
 void manifest_number_counted(struct manifest *m, size_t item, uint64_t count);
 void manifest_leave_out(struct manifest *m, size_t item, const char *reason);
+void manifest_move(struct manifest *m, size_t item, const char *path);
 void manifest_item_done(struct manifest *m, size_t item);
 /* All that was said above is on disk when this returns THEA_OK. After THEA_EIO (a full disk) nothing of it
  * is. */

@@ -97,10 +97,10 @@ static unsigned digit(char c)
 }
 
 /* A path that is not UTF-8 stands there in hexadecimal, too. free() it. */
-static char *read_path(const struct json_node *line)
+static char *read_path(const struct json_node *line, const char *key)
 {
     struct buf path = {0};
-    const char *hex = json_text_or(line, "hex", NULL), *text = json_text_or(line, "path", NULL);
+    const char *hex = json_text_or(line, "hex", NULL), *text = json_text_or(line, key, NULL);
     if (text == NULL) return NULL;
     for (size_t i = 0; hex != NULL && hex[i] != '\0' && hex[i + 1] != '\0'; i += 2)
         buf_add_char(&path, (char)(digit(hex[i]) << 4 | digit(hex[i + 1])));
@@ -113,9 +113,18 @@ static bool take_item(struct manifest *m, const struct json_node *line)
     manifest_kind kind;
     if (!manifest_kind_of(json_text_or(line, "kind", NULL), &kind) || number(line, "item") != m->item_count)
         return false;
-    char *path = read_path(line);
+    char *path = read_path(line, "path");
     if (path == NULL) return false;
     manifest_take_item(m, kind, path, json_int_or(line, "size", -1), json_int_or(line, "mtime_ns", -1));
+    free(path);
+    return true;
+}
+
+static bool take_move(struct manifest *m, size_t item, const struct json_node *line)
+{
+    char *path = read_path(line, "moved");
+    if (path == NULL) return false;
+    manifest_take_move(m, item, path);
     free(path);
     return true;
 }
@@ -149,7 +158,9 @@ static bool take(struct manifest *m, const struct json_node *line)
     }
     if (json_member(line, "kind") != NULL) return take_item(m, line);
     uint64_t item = number(line, "item");
-    if (item >= m->item_count || m->items[item].done) return false;
+    if (item >= m->item_count) return false;
+    if (json_member(line, "moved") != NULL) return take_move(m, item, line);
+    if (m->items[item].done) return false;
     if (json_member(line, "first") != NULL) return take_span(m, item, line);
     m->items[item].left_out = json_member(line, "out") != NULL;
     m->items[item].done = m->items[item].left_out || json_bool_or(line, "done", false);

@@ -13,6 +13,7 @@ size_t manifest_take_item(struct manifest *m, manifest_kind kind, const char *pa
                           int64_t mtime_ns);
 void manifest_take_one(struct manifest *m, size_t item);
 void manifest_take_records(struct manifest *m, size_t item, uint64_t count, uint64_t end, uint64_t line);
+void manifest_take_move(struct manifest *m, size_t item, const char *path);
 bool manifest_kind_of(const char *name, manifest_kind *kind);
 void manifest_forget_all(struct manifest *m); /* what is in memory */
 

@@ -74,6 +74,7 @@ static thea_rc take_line(struct records *r, size_t len, bool newline)
     r->too_long = false;
     r->line++;
     pass(r, len + newline);
+    r->whole = r->offset;
     return too_long ? THEA_EDOC : THEA_OK;
 }
 

@@ -25,6 +25,7 @@ struct records {
     /* Own. */
     struct buf read; /* bytes read, from `at` on not used yet */
     size_t at, searched;
+    uint64_t whole; /* offset behind the last line that was whole */
     bool ended, too_long;
 };
 

@@ -19,7 +19,8 @@ __attribute__((unused)) static struct harness *open_source(const char *const *ar
     return h;
 }
 
-/* One document, as text: "index id: text" or "index id ! error"; "" at the end. Forgets the frames before. */
+/* One document, as text: "index id: text" or "index id ! error"; "" at the end, "(nothing)" when none came
+ * for ten seconds. */
 __attribute__((unused)) static const char *next_document(struct harness *h, const char *port)
 {
     static char out[4096];
@@ -27,7 +28,7 @@ __attribute__((unused)) static const char *next_document(struct harness *h, cons
     struct buf text = {0};
     size_t at = harness_count(h, port);
     out[0] = '\0';
-    for (;;) {
+    for (uint64_t begin_ns = status_now_ns(); status_now_ns() - begin_ns < UINT64_C(10000000000);) {
         thea_rc rc = stage_source_step(harness_stage(h), &err);
         for (; at < harness_count(h, port); at++) {
             const struct frame *f = harness_frame(h, port, at);
@@ -47,6 +48,17 @@ __attribute__((unused)) static const char *next_document(struct harness *h, cons
         cr_assert(rc == THEA_OK || rc == THEA_AGAIN || rc == THEA_DONE, "%s", err.message);
         if (rc == THEA_DONE) return "";
     }
+    return "(nothing)";
+}
+
+/* A live source has nothing to send: it has looked at what happened, and waited. */
+__attribute__((unused)) static void expect_quiet(struct harness *h)
+{
+    struct thea_err err = {0};
+    size_t before = harness_count(h, "docs");
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(stage_source_step(harness_stage(h), &err), THEA_AGAIN, "%s", err.message);
+    cr_assert_eq(harness_count(h, "docs"), before);
 }
 
 #define expect(h, document) cr_assert_str_eq(next_document(h, "docs"), document)

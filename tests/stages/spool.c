@@ -203,11 +203,11 @@ static void feed_stdin(int count)
     pid_t pid;
     posix_spawn_file_actions_t actions;
     cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+    cr_assert_eq(fcntl(ends[0], F_SETPIPE_SZ, 4096), 4096); /* so that it takes many turns */
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     cr_assert_eq(posix_spawnp(&pid, "sh", &actions, NULL, (char *const *)(uintptr_t)argv, environ), 0);
     posix_spawn_file_actions_destroy(&actions);
-    fcntl(ends[0], F_SETPIPE_SZ, 4096); /* so that it takes many turns */
     close(ends[1]);
     dup2(ends[0], STDIN_FILENO);
     close(ends[0]);
