@@ -29,7 +29,7 @@ thea_rc link_fail(struct link *ln, thea_rc rc, const char *fmt, ...)
               link_other_end(ln), link_peer(ln), *where ? " (" : "", where, *where ? ")" : "", text);
     ln->state = LINK_FAILED;
     ln->wake_ns = 0;
-    if (ln->met) link_pipe_settle(ln->pipe); /* nothing more is read; the pipe is closed with the link */
+    if (ln->met) link_pipe_shut(ln->pipe); /* nothing more is read; the connection is closed with the link */
     link_set_wake(ln->set);
     return rc;
 }
@@ -89,10 +89,7 @@ static bool place_is_taken(struct link *ln, const struct link_news *news, uint64
 {
     *unheard = news->lost > ln->dropped ? news->lost - ln->dropped : 0;
     if (ln->role != LINK_SENDER || *unheard == 0) return false;
-    if (ln->refused_ns == 0) {
-        ln->refused_ns = now;
-        link_pipe_redial_slowly(ln->pipe);
-    }
+    if (ln->refused_ns == 0) ln->refused_ns = now;
     return !ln->o.lasting && !ln->met && *unheard >= REFUSED_PIPES &&
            now - ln->refused_ns >= LINK_TAKEN_MS * LINK_MS;
 }
@@ -138,7 +135,7 @@ static void check_open(struct link *ln, uint64_t now)
     if (now < ln->wake_ns) return;
     ln->wake_ns = 0;
     ln->state = LINK_ENDED; /* all is acknowledged; it was only slow to say so */
-    link_pipe_end(ln->pipe, ln->session);
+    link_pipe_end(ln->pipe);
 }
 
 /* Has the session's pipe gone? */
@@ -150,15 +147,9 @@ static bool is_gone(const struct link *ln, const struct link_news *news)
 static void take_news(struct link *ln, struct link_news *news)
 {
     link_pipe_take(ln->pipe, &ln->news, news);
-    bool gone = is_gone(ln, news);
-    if (gone) { /* what had arrived is handled first: it may hold the eof or the BYE that make this orderly */
-        link_pipe_hold(ln->pipe);
-        link_pipe_take(ln->pipe, &ln->news, news);
-    }
     ln->strangers = news->strangers;
     link_handle_all(ln, news);
     if (is_gone(ln, news)) link_lose(ln, news);
-    if (gone) link_pipe_go(ln->pipe);
     uint64_t next = ln->role == LINK_RECEIVER ? ln->arrived
                     : ln->kept.count > 0      ? link_kept_at(&ln->kept, 0)->seq
                                               : ln->seq;
@@ -212,7 +203,7 @@ bool link_missing(struct link *ln)
 static void destroy(struct link *ln)
 {
     link_set_remove(ln->set, ln);
-    link_pipe_close(ln->pipe, ln->state == LINK_ENDED);
+    link_pipe_close(ln->pipe);
     link_queue_fini(&ln->news);
     link_queue_fini(&ln->queue);
     codec_arena_free(ln->arena);

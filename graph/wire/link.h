@@ -1,7 +1,7 @@
 /* A link: one end of one directed edge between two processes; bounded, ordered, lossless.
  * docs/architecture.md, "Links".
  *
- * One nng PAIR0 socket for the link's life. The receiver listens, the sender dials. HELLO first on every
+ * One connection at a time. The receiver listens, the sender dials. HELLO first on every
  * pipe; windows by credit; STOP and BYE. Invariant: unconsumed frames <= window_frames, and bytes <=
  * window_bytes or a single frame. All calls are made by the stage's one thread; nng's callbacks only queue
  * messages, keep the pipe alive (PING) and wake that thread through the set's eventfd.

@@ -8,27 +8,34 @@
 
 #include <stdlib.h>
 
-enum { BEATS = 8, PING_BYTES = 256 };
+enum { BEATS = 8, PING_BYTES = 256, GREETING_MS = 10000 };
+
+/* Connections that are of no use: silent, never greeted, or closed by the other side for us alone. */
+static void close_useless(struct link_pipe *p, uint64_t now)
+{
+    for (struct link_conn *c = p->conns; c != NULL; c = c->next) {
+        bool never = c->state == CONN_GREETING && now - c->began_ns >= GREETING_MS * LINK_MS;
+        bool deaf = c == p->conn && now - p->heard_ns >= p->silence_ns;
+        bool broken = c->state == CONN_UP && c->failed_ns != 0 && now - c->failed_ns >= p->silence_ns;
+        if (never || deaf || broken) link_pipe_lost(p, c);
+    }
+}
 
 static void on_beat(void *context)
 {
     struct link_pipe *p = context;
     if (nng_aio_result(p->beat) != 0) return; /* stopped */
     uint64_t now = status_now_ns();
-    uint32_t drop = 0;
     pthread_mutex_lock(&p->lock);
     bool late = now > p->beat_ns && now - p->beat_ns > p->silence_ns / 2;
-    if (late || !p->receiving) p->heard_ns = now;
-    bool deaf = p->current != 0 && now - p->heard_ns >= p->silence_ns;
-    if (deaf)
-        drop = p->current;
-    else if (p->current != 0 && p->greeted && now - p->spoke_ns >= p->silence_ns / 4 && p->out.count == 0)
+    if (late || (p->conn != NULL && !p->conn->reading)) p->heard_ns = now;
+    close_useless(p, now);
+    if (p->conn != NULL && p->greeted && now - p->spoke_ns >= p->silence_ns / 4 && p->out.count == 0)
         link_pipe_queue(p, &(struct link_message){.kind = LINK_PING, .time_ns = now});
+    link_door_next(p);
     p->beat_ns = now + p->silence_ns / BEATS;
-    bool again = !p->shut;
+    if (!p->shut) nng_sleep_aio((nng_duration)(p->silence_ns / BEATS / LINK_MS) + 1, p->beat);
     pthread_mutex_unlock(&p->lock);
-    link_pipe_drop(drop);
-    if (again) nng_sleep_aio((nng_duration)(p->silence_ns / BEATS / LINK_MS) + 1, p->beat);
 }
 
 int link_beat_start(struct link_pipe *p, int silence_ms)
@@ -41,30 +48,30 @@ int link_beat_start(struct link_pipe *p, int silence_ms)
     return 0;
 }
 
-bool link_beat_took(struct link_pipe *p, nng_msg *m)
+bool link_beat_took(struct link_pipe *p, const nng_msg *m)
 {
     struct link_message ping;
-    if (p->session == 0 || (uint32_t)nng_msg_get_pipe(m).id != p->session) return false;
-    if (nng_msg_len(m) > PING_BYTES || codec_identify(nng_msg_body(m), nng_msg_len(m)) != CODEC_LINK)
-        return false;
-    if (codec_decode_link(&ping, nng_msg_body(m), nng_msg_len(m), NULL) != THEA_OK) return false;
+    if (p->session == 0 || nng_msg_len(m) > PING_BYTES) return false;
+    const void *bytes = nng_msg_body((nng_msg *)(uintptr_t)m);
+    if (codec_identify(bytes, nng_msg_len(m)) != CODEC_LINK) return false;
+    if (codec_decode_link(&ping, bytes, nng_msg_len(m), NULL) != THEA_OK) return false;
     if (ping.kind != LINK_PING && ping.kind != LINK_PONG) return false;
     uint64_t now = status_now_ns();
     if (ping.kind == LINK_PING) {
         p->echo_ns = ping.time_ns != 0 ? ping.time_ns : 1;
-        link_pipe_send_next(p);
+        link_conn_write(p->conn);
     } else if (ping.echo_ns <= now) {
         p->rtt_ns = now - ping.echo_ns;
     }
-    nng_msg_free(m);
     return true;
 }
 
-void link_beat_pong(struct link_pipe *p)
+nng_msg *link_beat_pong(struct link_pipe *p)
 {
+    nng_msg *m;
+    if (p->echo_ns == 0) return NULL;
     struct link_message pong = {.kind = LINK_PONG, .time_ns = status_now_ns(), .echo_ns = p->echo_ns};
     p->echo_ns = 0;
-    nng_msg *m;
     if (link_encode_message(&m, &pong, NULL) != THEA_OK) abort(); /* out of memory */
-    link_queue_push(&p->out, m);
+    return m;
 }

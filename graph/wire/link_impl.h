@@ -1,15 +1,22 @@
 /* The inside of a link, for graph/wire/link*.c only.
  *
- *   link_pipe.c     nng: the socket, its callbacks, the two queues between nng's threads and the stage's
- * thread link_beat.c     nng's threads keep a pipe alive and cut off one that says nothing link_queue.c
- * queues of messages, encoding into messages link_close.c    closing the socket link_hello.c    what the ends
- * say first, and whether they fit link.c          life, options, errors, time link_session.c  who sits at the
- * other end: greeting, resume or reset, loss, goodbye link_send.c     the sender's half: credit, sending
- *   link_kept.c     the sender's frames that are not acknowledged
- *   link_recv.c     the receiver's half: the window, credit, stop
- *   link_cancel.c   streams that are not wanted any more
- *   link_pool.c     tensors that lie in shared memory instead of in messages
- *   link_set.c      what wakes the stage's thread
+ * The nng side, on nng's threads:
+ *   - link_pipe.c: the two queues between nng's threads and the stage's thread, and whom they serve
+ *   - link_conn.c: one connection, messages in and out
+ *   - link_door.c: listening, dialling and dialling again
+ *   - link_beat.c: keep a connection alive, cut off one that says nothing
+ *   - link_queue.c: queues of messages, encoding into messages
+ *
+ * The session, on the stage's thread:
+ *   - link.c: life, options, errors, time
+ *   - link_hello.c: what the ends say first, and whether they fit
+ *   - link_session.c: who sits at the other end: greeting, resume or reset, loss, goodbye
+ *   - link_send.c: the sender's half: credit, sending
+ *   - link_kept.c: the sender's frames that are not acknowledged
+ *   - link_recv.c: the receiver's half: the window, credit, stop
+ *   - link_cancel.c: streams that are not wanted any more
+ *   - link_pool.c: tensors that lie in shared memory instead of in messages
+ *   - link_set.c: what wakes the stage's thread
  *
  * Invariant: nng's threads touch nothing but struct link_pipe, under its lock, and the set's eventfd. All
  * else belongs to the stage's thread. */
@@ -29,8 +36,7 @@ struct link_queue {
     size_t count, first, cap;
 };
 void link_queue_push(struct link_queue *q, nng_msg *m); /* running out of memory aborts */
-void link_queue_push_front(struct link_queue *q, nng_msg *m);
-nng_msg *link_queue_pop(struct link_queue *q); /* NULL: empty */
+nng_msg *link_queue_pop(struct link_queue *q);          /* NULL: empty */
 nng_msg *link_queue_at(const struct link_queue *q, size_t i);
 void link_queue_clear(struct link_queue *q); /* frees the messages, keeps the memory */
 void link_queue_fini(struct link_queue *q);
@@ -43,37 +49,61 @@ struct link_said {
     int32_t peer_pid;
 };
 
+enum { LINK_BATCH = 4, LINK_GREETING_BYTES = 8, LINK_HEAD_MAX = 9 };
+typedef enum { CONN_GREETING, CONN_UP, CONN_CLOSED } link_conn_state;
+
+/* One connection. Its operations run on nng's threads; it is freed by the stage's thread. */
+struct link_conn {
+    struct link_conn *next; /* of its pipe */
+    struct link_pipe *pipe;
+    uint32_t id; /* not 0 */
+    int32_t pid; /* of the peer, by the kernel's word; -1: unknown */
+    link_conn_state state;
+    nng_stream *stream;
+    nng_aio *rx, *tx;
+    bool reading, writing; /* an operation of rx, tx is under way */
+    uint64_t began_ns;
+    uint64_t failed_ns; /* it could not be written to then; what it still brings is read; 0: it can */
+    /* what is being read: a head, then the body with the next head behind it */
+    unsigned char head[LINK_HEAD_MAX];
+    size_t head_got;
+    nng_msg *msg; /* NULL: the head is not complete */
+    size_t msg_got;
+    /* what is being written */
+    unsigned char heads[LINK_BATCH][LINK_HEAD_MAX];
+    nng_msg *batch[LINK_BATCH];
+    size_t batch_count, written; /* bytes of the batch */
+};
+
 struct link_pipe {
-    nng_socket socket;
-    nng_dialer dialer;           /* of a sender */
-    nng_aio *send, *recv, *beat; /* order is kept, and at most one message of ours is inside nng */
-    struct link_set *set;        /* NULL once closed; guarded by lock */
-    atomic_bool news;            /* something changed since link_pipe_take */
+    struct link_set *set; /* NULL once closed; guarded by lock */
+    atomic_bool news;     /* something changed since link_pipe_take */
     _Atomic uint64_t
         next_seq;         /* for HELLO: frames below are in our memory (receiver), oldest kept (sender) */
     pthread_mutex_t lock; /* guards all below */
+    /* link_door.c */
+    nng_stream_dialer *dialer; /* of a sender */
+    nng_stream_listener *listener;
+    nng_aio *door; /* accepts, dials, or sleeps before it dials again */
+    bool door_busy, sleeping;
+    uint32_t redial_ms; /* the longest sleep before the next dial */
+    struct link_conn *conns;
+    size_t head_size; /* of a message on the wire */
+    uint32_t last_id;
+    /* the seat */
+    struct link_conn *conn;    /* that has the only seat, NULL: none */
+    uint32_t current;          /* its id; 0 */
+    bool greeted;              /* our HELLO is on its way on it */
+    uint32_t session;          /* its id, once both HELLOs were found to fit */
+    struct link_said said;     /* in our HELLO on it */
     struct link_queue in, out; /* out: for `current` alone */
     size_t in_max;             /* with more than that unread, receiving pauses: nobody can fill our memory */
-    bool dials, greeted;       /* greeted: our HELLO is on its way on current */
-    bool sending, receiving;   /* an operation of send, recv is under way */
-    bool held, shut;           /* held: do not receive; shut: take no pipe any more */
-    uint32_t current;          /* pipe id that holds PAIR's only seat; 0: none */
-    uint32_t newest;           /* the last pipe that had it, or was turned away */
-    uint32_t
-        arriving; /* a pipe that may take the seat any moment: nothing is given to nng until it is known */
-    uint32_t sending_for; /* the pipe that was current when `send` began */
-    uint32_t session;     /* the pipe on which both HELLOs were found to fit; 0: none */
-    unsigned lost;        /* pipes that went */
-    unsigned strangers;   /* peers of another user, turned away */
-    struct {
-        uint32_t id;
-        int32_t pid;
-    } seen; /* the last pipe that asked for the seat, and who is behind it by the kernel's word; -1: unknown
-             */
-    int32_t pid;               /* of current */
-    struct link_message hello; /* said first on every pipe; its texts are ours */
-    struct link_said said;     /* on current */
+    bool shut;                 /* take no connection any more, receive no more */
+    unsigned lost;             /* connections that had the seat, or came for it and were closed */
+    unsigned strangers;        /* peers of another user, turned away */
+    struct link_message hello; /* said first on every connection; its texts are ours */
     /* silence, link_beat.c */
+    nng_aio *beat;
     uint64_t silence_ns, beat_ns; /* beat_ns: when the next beat is due */
     uint64_t heard_ns, spoke_ns;  /* on current */
     uint64_t echo_ns;             /* a PONG is owed for the PING of then; 0: none */
@@ -91,33 +121,41 @@ struct link_news {
 /* *out is set also on failure, to be closed. Takes over hello's texts. */
 thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char *url, bool dial,
                        const struct link_message *hello, size_t in_max, int silence_ms, struct thea_err *err);
-void link_pipe_watch_exit(void); /* once nng is in use: an exit must not wait for a close that hangs */
-/* Close the socket, free all; returns soon whatever nng does. orderly: the peer sends nothing any more. NULL
- * is fine. */
-void link_pipe_close(struct link_pipe *p, bool orderly);
+void link_pipe_close(struct link_pipe *p); /* close all, free all. NULL is fine */
 void link_pipe_take(struct link_pipe *p, struct link_queue *in, struct link_news *news);
-/* Stop receiving, and wait until nng's threads have handed over what had arrived. */
-void link_pipe_hold(struct link_pipe *p);
-void link_pipe_go(struct link_pipe *p);     /* receive again */
-void link_pipe_settle(struct link_pipe *p); /* shut and hold */
-void link_pipe_end(struct link_pipe *p,
-                   uint32_t id);          /* shut, and close the pipe of a session that has ended in order */
-void link_pipe_shut(struct link_pipe *p); /* take no pipe any more, forget what is unsent */
-/* Takes over m. It is dropped if that pipe has gone meanwhile. */
-void link_pipe_send(struct link_pipe *p, uint32_t pipe, nng_msg *m);
-/* A session begins on this pipe, with that process: later HELLOs say so. */
-void link_pipe_session(struct link_pipe *p, uint32_t pipe, const struct link_said *peer);
+void link_pipe_shut(
+    struct link_pipe *p); /* take no connection any more, receive no more, forget what is unsent */
+void link_pipe_end(struct link_pipe *p); /* shut, and close: the session has ended in order */
+/* Takes over m. It is dropped if that connection has gone meanwhile. */
+void link_pipe_send(struct link_pipe *p, uint32_t id, nng_msg *m);
+/* A session begins on this connection, with that process: later HELLOs say so. */
+void link_pipe_session(struct link_pipe *p, uint32_t id, const struct link_said *peer);
 void link_pipe_epoch(struct link_pipe *p, uint64_t epoch);
-void link_pipe_redial_slowly(struct link_pipe *p); /* it is closed again and again: do not storm */
-void link_pipe_drop(uint32_t id);                  /* close that pipe */
-/* Called with the lock held, by link_beat.c too. */
-void link_pipe_send_next(struct link_pipe *p);
+void link_pipe_drop(struct link_pipe *p, uint32_t id); /* close that connection */
+
+/* Between the parts of the pipe; the lock is held. nng calls back later, from threads of its own. */
 void link_pipe_queue(struct link_pipe *p, const struct link_message *m);
+void link_pipe_up(struct link_pipe *p, struct link_conn *c); /* it is greeted, and may take the seat */
+void link_pipe_received(struct link_conn *c, nng_msg *m);    /* takes over m */
+bool link_pipe_may_read(const struct link_conn *c);
+nng_msg *link_pipe_next(struct link_conn *c);                  /* to be written on it; NULL: nothing */
+void link_pipe_lost(struct link_pipe *p, struct link_conn *c); /* close it, and let another have the seat */
+void link_pipe_tell(struct link_pipe *p); /* the stage's thread has something to look at */
+/* link_conn.c */
+void link_conn_new(struct link_pipe *p, nng_stream *stream); /* takes over stream; begins to greet */
+void link_conn_read(struct link_conn *c);                    /* start the next read, if it may */
+void link_conn_write(struct link_conn *c);                   /* start the next write, if there is something */
+struct link_conn *link_conn_take_closed(struct link_pipe *p); /* one that can be freed, off the list; NULL */
+void link_conn_free(struct link_conn *c);                     /* lock not held; waits for its callbacks */
+/* link_door.c */
+THEA_CHECK thea_rc link_door_open(struct link_pipe *p, const char *url, bool dial, struct thea_err *err);
+void link_door_next(struct link_pipe *p);  /* accept or dial, if there is room */
+void link_door_close(struct link_pipe *p); /* lock not held */
 
 /* link_beat.c */
-int link_beat_start(struct link_pipe *p, int silence_ms); /* an nng error */
-bool link_beat_took(struct link_pipe *p, nng_msg *m); /* lock held: was it a PING or PONG of the session? */
-void link_beat_pong(struct link_pipe *p);             /* lock held: queue the PONG that is owed */
+int link_beat_start(struct link_pipe *p, int silence_ms);   /* an nng error */
+bool link_beat_took(struct link_pipe *p, const nng_msg *m); /* lock held: was it a PING or PONG? */
+nng_msg *link_beat_pong(struct link_pipe *p);               /* lock held: the PONG that is owed, or NULL */
 
 /* Messages as nng bodies, encoded in place. NULL out of memory. */
 thea_rc link_encode_frame(nng_msg **out, const struct frame *f, struct thea_err *err);
@@ -208,7 +246,7 @@ struct link {
     bool refused;           /* it was told REFUSE: what it says is of no interest */
     unsigned dropped;       /* pipes that we closed ourselves, or that went before */
     unsigned strangers;     /* peers of another user, turned away */
-    uint64_t refused_ns;    /* sender: when the other side first closed a pipe unheard */
+    uint64_t refused_ns;    /* sender: when the other side first closed a connection unheard */
     char last_refusal[256]; /* for the message when nobody better comes */
 
     /* OPEN */

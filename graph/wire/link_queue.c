@@ -25,14 +25,6 @@ void link_queue_push(struct link_queue *q, nng_msg *m)
     q->count++;
 }
 
-void link_queue_push_front(struct link_queue *q, nng_msg *m)
-{
-    make_room(q);
-    q->first = (q->first - 1) & (q->cap - 1);
-    q->items[q->first] = m;
-    q->count++;
-}
-
 nng_msg *link_queue_at(const struct link_queue *q, size_t i)
 {
     return q->items[(q->first + i) & (q->cap - 1)];

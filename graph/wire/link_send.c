@@ -193,5 +193,5 @@ void link_try_finish(struct link *ln)
     /* The sender closes first: so the receiver's BYE cannot be lost in a socket that closes, and all frames
      * are in its memory. */
     ln->state = LINK_ENDED;
-    link_pipe_end(ln->pipe, ln->session);
+    link_pipe_end(ln->pipe);
 }

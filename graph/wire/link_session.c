@@ -14,7 +14,7 @@
 void link_drop_greeting(struct link *ln)
 {
     ln->dropped++;
-    link_pipe_drop(ln->greeting);
+    link_pipe_drop(ln->pipe, ln->greeting);
 }
 
 void link_begin_greeting(struct link *ln, uint32_t pipe)

@@ -27,7 +27,7 @@ static struct ends lasting(struct ends_options o)
 static void cut(struct ends *e, struct link *ln)
 {
     uint32_t pipe = ln->session;
-    link_pipe_drop(pipe);
+    link_pipe_drop(ln->pipe, pipe);
     while (link_check(ln, NULL) == THEA_OK && ln->state == LINK_OPEN && ln->session == pipe)
         ends_poll(e->set);
 }
@@ -97,6 +97,27 @@ static void done(struct ends *e)
 }
 
 /* --- pipes that are cut --- */
+
+Test(link_lasting, a_cut_pipe_is_made_again_and_nothing_is_lost_or_repeated)
+{
+    struct ends e = lasting((struct ends_options){.window_frames = 4});
+    uint64_t sent = 0, got = 0;
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 3; i++) ends_send(&e, sent++, 500);
+        cut(&e, round % 2 == 0 ? e.tx : e.rx);
+        for (; got < sent; got++) {
+            const struct frame *f = ends_receive(&e);
+            cr_assert_eq(f->seq, got);
+            cr_assert_eq(f->link_seq, got);
+            cr_assert_eq(((const unsigned char *)f->tensors[0].data)[321], (unsigned char)321);
+            link_consume(e.rx);
+        }
+    }
+    cr_assert_eq(e.rx_status->frames, 60);
+    cr_assert_eq(e.tx_status->frames, 60, "what is sent again is not counted again");
+    cr_assert_eq(e.rx_status->stale, 0);
+    done(&e);
+}
 
 Test(link_lasting, a_frame_that_was_peeked_stays_through_a_cut)
 {
@@ -353,6 +374,18 @@ Test(link_lasting, a_ghost_is_refused_and_the_right_one_served)
     done(&e);
 }
 
+Test(link_lasting, both_may_be_replaced_at_once)
+{
+    struct ends e = lasting((struct ends_options){0});
+    ends_send(&e, 0, 10);
+    replace_tx(&e, 3);
+    replace_rx(&e, 3);
+    ends_send(&e, 1, 10);
+    cr_assert_eq(ends_receive(&e)->link_seq, 0);
+    expect(&e, 1);
+    done(&e);
+}
+
 /* --- stop --- */
 
 Test(link_lasting, a_stop_is_said_again_to_a_new_sender)
@@ -440,7 +473,7 @@ Test(link_lasting, what_was_cancelled_is_said_again_after_a_cut)
 {
     struct ends e = lasting((struct ends_options){0});
     uint32_t pipe = e.rx->session;
-    link_pipe_drop(pipe);
+    link_pipe_drop(e.rx->pipe, pipe);
     link_cancel(e.rx, 5, 0); /* into a pipe that is gone */
     while (!link_cancelled(e.tx, 5, 0)) ends_poll(e.set);
     done(&e);

@@ -274,13 +274,10 @@ Test(link_pool, a_region_that_was_not_offered_ends_the_link)
 
 /* --- pipes that are cut, processes that are replaced --- */
 
-/* Once nothing is under way: nng 1.5.2 may not notice the closing of a pipe on which a message is just
- * coming. */
 static void cut(struct shared *s, struct link *ln)
 {
-    ends_settle(&s->e);
     uint32_t pipe = ln->session;
-    link_pipe_drop(pipe);
+    link_pipe_drop(ln->pipe, pipe);
     while (link_check(ln, NULL) == THEA_OK && ln->state == LINK_OPEN && ln->session == pipe)
         ends_poll(s->e.set);
 }
