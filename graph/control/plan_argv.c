@@ -116,6 +116,30 @@ static bool heads_loop(const struct plan *p, size_t process)
     return false;
 }
 
+static void mark_upstream(const struct spec *s, size_t stage, bool *marked)
+{
+    marked[stage] = true;
+    for (size_t i = 0; i < s->edge_count; i++)
+        if (s->edges[i].to == stage && !s->edges[i].feedback && !marked[s->edges[i].from])
+            mark_upstream(s, s->edges[i].from, marked);
+}
+
+/* A sink that orders results across sources must know of which to expect any. */
+static void add_sources(const struct spec *s, size_t stage, struct words *w)
+{
+    if (spec_table_option(s->stages[stage].table, "sources") == NULL) return;
+    struct buf list = {0};
+    bool *marked = spec_must(calloc(s->stage_count, sizeof *marked));
+    mark_upstream(s, stage, marked);
+    for (size_t i = 0; i < s->stage_count; i++)
+        if (marked[i] && s->stages[i].source)
+            buf_printf(&list, "%s%zu", list.len > 0 ? "," : "", source_number(s, i));
+    add_word(w, "--sources");
+    add_word(w, "%s", buf_text(&list));
+    free(marked);
+    buf_fini(&list);
+}
+
 static void add_common(const struct plan *p, size_t index, struct words *w)
 {
     const struct plan_process *process = &p->processes[index];
@@ -124,6 +148,7 @@ static void add_common(const struct plan *p, size_t index, struct words *w)
     if (st->window > 0) add_number(w, "--window", (size_t)st->window);
     if (st->source && source_number(p->spec, p->spec->stage_count) > 1)
         add_number(w, "--source", source_number(p->spec, process->stage));
+    if (st->sink && source_number(p->spec, p->spec->stage_count) > 1) add_sources(p->spec, process->stage, w);
     if (process->replica > 0 && heads_loop(p, index)) add_number(w, "--replica", process->replica);
 }
 

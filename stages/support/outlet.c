@@ -152,24 +152,35 @@ static void flush_directory(const char *path)
     free(dir);
 }
 
-/* Give an unnamed file a name beside the target. One that a process left that died here is replaced. */
-static bool name_temporary(const struct outlet *o)
+/* Give an unnamed file a name. */
+static bool name_it(const struct outlet *o, const char *name)
 {
     char from[64];
     snprintf(from, sizeof from, "/proc/self/fd/%d", o->fd);
-    if (linkat(AT_FDCWD, from, AT_FDCWD, o->temporary, AT_SYMLINK_FOLLOW) == 0) return true;
-    if (errno != EEXIST) return false;
-    unlink(o->temporary);
-    return linkat(AT_FDCWD, from, AT_FDCWD, o->temporary, AT_SYMLINK_FOLLOW) == 0;
+    return linkat(AT_FDCWD, from, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+}
+
+/* A target that is there is replaced at once, by a file that has a name beside it for a moment. One that a
+ * process left that died in that moment goes. */
+static bool replace(struct outlet *o)
+{
+    if (!o->named) {
+        unlink(o->temporary);
+        if (!name_it(o, o->temporary)) return false;
+        o->named = true;
+    }
+    thea_fault("sink.replace");
+    if (rename(o->temporary, o->path) != 0) return false;
+    o->named = false;
+    return true;
 }
 
 static thea_rc name_file(struct outlet *o, struct thea_err *err)
 {
-    if (!o->named && !name_temporary(o)) return cannot_create(o->path, errno, err);
-    o->named = true;
     thea_fault("sink.rename");
-    if (rename(o->temporary, o->path) != 0) return cannot_create(o->path, errno, err);
-    o->named = false;
+    bool done = !o->named && name_it(o, o->path);
+    if (!done && (o->named || errno == EEXIST)) done = replace(o);
+    if (!done) return cannot_create(o->path, errno, err);
     thea_fault("sink.renamed");
     flush_directory(o->path);
     return THEA_OK;
