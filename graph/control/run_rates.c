@@ -98,6 +98,8 @@ static struct run_rates rates_of(const struct json_node *before, const struct js
     r.pid = (int)json_int_or(now, "pid", 0);
     r.restarts = (int)json_int_or(now, "restarts", 0);
     r.source = json_bool_or(now, "source", false);
+    r.frames = (uint64_t)json_int_or(now, r.source ? "frames_out" : "frames_in", 0);
+    r.tokens = (uint64_t)json_int_or(now, "tokens", 0);
     if (seconds > 0) {
         r.frames_per_s = grown(before, now, r.source ? "frames_out" : "frames_in") / seconds;
         r.tokens_per_s = grown(before, now, "tokens") / seconds;
@@ -171,7 +173,7 @@ static void print_headline(const struct json_node *before, const struct json_nod
 static const char *duration(char text[16], double seconds)
 {
     if (isnan(seconds))
-        strcpy(text, "-");
+        snprintf(text, 16, "-");
     else if (seconds < 0.001)
         snprintf(text, 16, "%.0f us", seconds * 1e6);
     else if (seconds < 0.9995)
@@ -252,6 +254,8 @@ static struct json_node *rates_json(const struct run_rates *r)
     json_put(out, "restarts", json_new_int(r->restarts));
     json_put(out, "frames_per_s", json_new_number(r->frames_per_s));
     json_put(out, "tokens_per_s", json_new_number(r->tokens_per_s));
+    json_put(out, "frames_total", json_new_int((int64_t)r->frames));
+    json_put(out, "tokens_total", json_new_int((int64_t)r->tokens));
     json_put(out, "busy", json_new_number(r->busy));
     json_put(out, "starved", json_new_number(r->starved));
     json_put(out, "blocked", json_new_number(r->blocked));

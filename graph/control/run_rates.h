@@ -11,6 +11,7 @@ struct run_rates {
     const char *name, *state; /* borrowed from `now` */
     int pid, restarts;
     bool source;
+    uint64_t frames, tokens; /* since its start */
     double frames_per_s, tokens_per_s, busy, starved, blocked;
     uint64_t queue, in_flight, window, copied_bytes, rss_bytes; /* of its incoming links; now */
     double p50_s, p99_s;                                        /* of its ops; NAN: none took place */

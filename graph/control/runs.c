@@ -276,15 +276,16 @@ static thea_rc find_directory(struct runs_entry *out, const char *directory, str
         free(path);
         return thea_fail(err, THEA_ESERVICE, "no run in the directory %s", directory);
     }
-    thea_rc rc = socket_name(name, path)[0] != '\0' ? open_live(out, name, NULL) : THEA_AGAIN;
-    if (rc == THEA_OK && strcmp(out->path, path) != 0) {
-        runs_entry_fini(out);
-        rc = THEA_AGAIN;
-    }
-    if (rc != THEA_OK)
+    struct runs_entry live = {0};
+    thea_rc rc = socket_name(name, path)[0] != '\0' ? open_live(&live, name, NULL) : THEA_AGAIN;
+    if (rc == THEA_OK && strcmp(live.path, path) == 0) {
+        *out = live;
+    } else {
+        runs_entry_fini(&live);
         *out = (struct runs_entry){.name = copy_text(strrchr(path, '/') + 1),
-                                   .path = canonical(path),
+                                   .path = copy_text(path),
                                    .silent = rc == THEA_ETIMEOUT};
+    }
     free(path);
     return THEA_OK;
 }

@@ -31,16 +31,16 @@ static void put_text(struct json_node *map, const char *key, const char *text)
 
 /* --- processes --- */
 
+/* The second number of statm is of pages. */
 static uint64_t rss_bytes(pid_t pid)
 {
     char path[64], text[128] = "";
-    unsigned long long size, resident = 0;
     snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
     FILE *f = fopen(path, "re");
     if (f == NULL) return 0;
-    bool read = fgets(text, sizeof text, f) != NULL && sscanf(text, "%llu %llu", &size, &resident) == 2;
+    const char *second = fgets(text, sizeof text, f) != NULL ? strchr(text, ' ') : NULL;
     fclose(f);
-    return read ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    return second != NULL ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static const char *state_of(const struct child *c)
