@@ -80,9 +80,7 @@ static thea_rc link_options_of(struct link_options *o, struct stage *st, const s
     o->window_frames = (port->flags & STAGE_FEEDBACK) != 0 ? STAGE_FEEDBACK_WINDOW : (uint64_t)c->window;
     o->epoch = st->epoch;
     o->incarnation = c->incarnation;
-#ifdef LINK_LASTS
     o->lasting = stage_supervised(st);
-#endif
     o->reconnect_ms = c->parent > 0 ? 0 : WAIT_FOR_PEER_BY_HAND_MS;
     o->status = status_row(st, port, o->address.number, outgoing);
     return THEA_OK;
@@ -176,9 +174,10 @@ thea_rc stage_io_open(struct stage_io *io, struct stage *st, struct thea_err *er
 void stage_io_epoch(struct stage_io *io, const struct stage *st)
 {
     for (size_t i = 0; i < io->inlet_count; i++) {
-        if (io->inlets[i].ln == NULL) continue;
-        link_set_epoch(io->inlets[i].ln, st->epoch);
-        io->inlets[i].done = false;
+        struct stage_inlet *in = &io->inlets[i];
+        if (in->ln == NULL) continue;
+        link_set_epoch(in->ln, st->epoch);
+        in->done = in->leaving; /* what it had not brought comes by another */
     }
     for (size_t i = 0; i < io->outlet_count; i++)
         if (io->outlets[i].ln != NULL) link_set_epoch(io->outlets[i].ln, st->epoch);
@@ -203,12 +202,21 @@ static thea_rc close_link(struct link **ln, bool supervised, thea_rc rc, struct 
     return first_error(rc, &found, err, supervised ? THEA_OK : now);
 }
 
+static thea_rc close_inlets(struct stage_io *io, bool feedback, bool supervised, thea_rc rc,
+                            struct thea_err *err)
+{
+    for (size_t i = 0; i < io->inlet_count; i++)
+        if (io->inlets[i].feedback == feedback) rc = close_link(&io->inlets[i].ln, supervised, rc, err);
+    return rc;
+}
+
+/* A receiver waits for its sender's goodbye: so in the order in which frames pass, and the edge back is last.
+ */
 thea_rc stage_io_close(struct stage_io *io, bool supervised, struct thea_err *err)
 {
-    thea_rc rc = THEA_OK;
-    for (size_t i = 0; i < io->inlet_count; i++) rc = close_link(&io->inlets[i].ln, supervised, rc, err);
+    thea_rc rc = close_inlets(io, false, supervised, THEA_OK, err);
     for (size_t i = 0; i < io->outlet_count; i++) rc = close_link(&io->outlets[i].ln, supervised, rc, err);
-    return rc;
+    return close_inlets(io, true, supervised, rc, err);
 }
 
 void stage_io_abort(struct stage_io *io)

@@ -7,31 +7,15 @@
 #include "graph/wire/stage_core.h"
 #include "graph/wire/stage_route.h"
 
-#ifndef LINK_LASTS
-static inline uint64_t link_epoch(struct link *ln)
-{
-    (void)ln;
-    return 0;
-}
-static inline void link_set_epoch(struct link *ln, uint64_t e)
-{
-    (void)ln, (void)e;
-}
-static inline bool link_missing(struct link *ln)
-{
-    (void)ln;
-    return false;
-}
-#endif
-
 /* ln NULL: the link is closed, the place is free. */
 struct stage_inlet {
     struct link *ln;
     uint32_t number; /* of the link */
     int port;
     bool feedback;
-    bool done;   /* eof came, in this epoch */
-    bool missed; /* the supervisor was told that nobody is there */
+    bool done;    /* eof came, in this epoch */
+    bool leaving; /* its replica goes: closed when eof has come */
+    bool missed;  /* the supervisor was told that nobody is there */
 };
 struct stage_outlet {
     struct link *ln;
@@ -88,6 +72,9 @@ THEA_CHECK thea_rc stage_io_add_outlet(struct stage_io *io, struct stage *st, co
 
 /* stage_relink.c: the supervisor's orders about links: replicas of neighbours come and go */
 THEA_CHECK thea_rc stage_io_obey(struct stage_io *io, struct stage *st, struct thea_err *err);
+/* Replicas that leave get eof when they have no stream any more; links that have brought theirs are closed.
+ */
+THEA_CHECK thea_rc stage_io_let_go(struct stage_io *io, struct stage *st, struct thea_err *err);
 
 /* stage_outlets.c: frames leave */
 THEA_CHECK thea_rc stage_send_frames(struct stage *st, struct frame *const *frames, struct thea_err *err);
@@ -95,8 +82,6 @@ THEA_CHECK thea_rc stage_send_frames(struct stage *st, struct frame *const *fram
 bool stage_io_ready(struct stage_io *io, const struct stage *st);
 bool stage_io_stopped(const struct stage_io *io,
                       const struct stage *st); /* nobody wants any output: links that lead back aside */
-/* Eof to replicas that leave and have no stream any more. */
-THEA_CHECK thea_rc stage_io_let_go(struct stage_io *io, struct stage *st, struct thea_err *err);
 
 /* stage_stdio.c */
 /* The inputs that a frame from stdin is for. Errors: THEA_EFRAME with what came, what is accepted, and what

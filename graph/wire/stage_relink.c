@@ -71,9 +71,7 @@ static void drop_out(struct stage_io *io, const char *address, bool gone)
 static void drop_in(struct stage_io *io, const char *address)
 {
     struct stage_inlet *in = find_inlet(io, address);
-    if (in == NULL) return;
-    close_link(&in->ln);
-    in->done = true;
+    if (in != NULL) in->leaving = true;
 }
 
 static thea_rc obey(struct stage_io *io, struct stage *st, const struct json_node *m, struct thea_err *err)
@@ -105,20 +103,29 @@ thea_rc stage_io_obey(struct stage_io *io, struct stage *st, struct thea_err *er
     return rc;
 }
 
+static thea_rc send_eof(struct stage *st, struct stage_outlet *o, struct thea_err *err)
+{
+    struct frame eof = {.kind = FRAME_EOF, .epoch = st->epoch, .port = st->out[o->port].port->name};
+    thea_rc rc = link_send(o->ln, &eof, err);
+    o->left = true;
+    o->left_epoch = st->epoch;
+    stage_tell_link(st, "left", o->address);
+    return rc;
+}
+
 /* A new epoch forgets eofs, so who leaves gets another. */
 thea_rc stage_io_let_go(struct stage_io *io, struct stage *st, struct thea_err *err)
 {
-    for (size_t i = 0; i < io->outlet_count; i++) {
+    thea_rc rc = THEA_OK;
+    for (size_t i = 0; rc == THEA_OK && i < io->outlet_count; i++) {
         struct stage_outlet *o = &io->outlets[i];
         bool told = o->left && o->left_epoch == st->epoch;
         if (o->ln == NULL || told || !stage_route_left(&io->groups[o->group].route, o->member)) continue;
-        if (!link_ready(o->ln, 0)) continue;
-        struct frame eof = {.kind = FRAME_EOF, .epoch = st->epoch, .port = st->out[o->port].port->name};
-        thea_rc rc = link_send(o->ln, &eof, err);
-        if (rc != THEA_OK) return rc;
-        o->left = true;
-        o->left_epoch = st->epoch;
-        stage_tell_link(st, "left", o->address);
+        if (link_ready(o->ln, 0)) rc = send_eof(st, o, err);
     }
-    return THEA_OK;
+    for (size_t i = 0; i < io->inlet_count; i++) {
+        struct stage_inlet *in = &io->inlets[i];
+        if (in->ln != NULL && in->leaving && in->done) close_link(&in->ln);
+    }
+    return rc;
 }
