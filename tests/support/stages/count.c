@@ -59,6 +59,15 @@ static thea_rc count_source(struct stage *st, struct thea_err *err)
     return THEA_OK;
 }
 
+static thea_rc count_seek(struct stage *st, uint64_t index, struct thea_err *err)
+{
+    struct count *c = stage_state(st);
+    (void)err;
+    c->document = (int64_t)index;
+    c->stream = NULL;
+    return THEA_OK;
+}
+
 static const struct stage_option options[] = {{.name = "documents",
                                                .type = VALUE_INT,
                                                .def = "1",
@@ -89,5 +98,6 @@ static const struct stage_ops count_ops = {.kind = "count",
                                            .options = options,
                                            .outputs = outputs,
                                            .state_size = sizeof(struct count),
-                                           .source = count_source};
+                                           .source = count_source,
+                                           .seek = count_seek};
 STAGE_MAIN(count_ops);

@@ -1,5 +1,6 @@
 /* slow: passes numbers on, and may wait, misbehave or die on the way: for tests of back-pressure and of
  * failing stages. */
+#include "graph/fault.h"
 #include "graph/wire/stage.h"
 
 #include <signal.h>
@@ -15,7 +16,7 @@ static const char *const faults[] = {"none",  "exit",   "kill", "abort", "edoc",
                                      "edata", "enough", "hang", "bus",   NULL};
 
 struct slow {
-    int64_t delay, at, seen;
+    int64_t delay, at, seen, poison;
     int fault;
 };
 
@@ -52,7 +53,10 @@ static thea_rc slow_frame(struct stage *st, struct stage_stream *s, int port, co
     struct slow *slow = stage_state(st);
     struct timespec delay = {slow->delay / 1000000000, slow->delay % 1000000000};
     (void)port;
+    thea_fault("slow.frame");
     if (slow->delay > 0) nanosleep(&delay, NULL);
+    if ((int64_t)(stage_stream_id(s) & 0xffffffff) == slow->poison)
+        return thea_fail(err, THEA_EDOC, "document %lld is poison", (long long)slow->poison);
     if (slow->seen++ == slow->at) {
         thea_rc rc = misbehave(st, slow, err);
         if (rc != THEA_OK) return rc;
@@ -67,6 +71,11 @@ static const struct stage_option options[] = {{.name = "delay",
                                                .def = "0",
                                                .meaning = "wait so long in every op",
                                                .offset = offsetof(struct slow, delay)},
+                                              {.name = "poison",
+                                               .type = VALUE_INT,
+                                               .def = "-1",
+                                               .meaning = "document that always fails",
+                                               .offset = offsetof(struct slow, poison)},
                                               {.name = "at",
                                                .type = VALUE_INT,
                                                .def = "0",
