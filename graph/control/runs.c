@@ -294,11 +294,9 @@ thea_rc runs_find(struct runs_entry *out, const char *operand, struct thea_err *
 {
     *out = (struct runs_entry){0};
     if (operand == NULL) return find_only(out, err);
-    if (strchr(operand, '/') != NULL || strcmp(operand, ".") == 0 || strcmp(operand, "..") == 0)
-        return find_directory(out, operand, err);
-    thea_rc rc = find_named(out, operand, err);
-    if (rc != THEA_ESERVICE) return rc;
-    return holds_run(operand) ? find_directory(out, operand, err) : rc;
+    bool path = strchr(operand, '/') != NULL || strcmp(operand, ".") == 0 || strcmp(operand, "..") == 0;
+    if (path || holds_run(operand)) return find_directory(out, operand, err);
+    return find_named(out, operand, err);
 }
 
 thea_rc runs_find_live(struct runs_entry *out, const char *operand, struct thea_err *err)

@@ -136,7 +136,7 @@ Test(sink, a_run_that_died_with_its_sink_is_resumed_from_the_journal)
     run_shell(
         &r, scratch, DEADLINE_S,
         "THEA_FAULT=sink.half_line:9 thea run p.yaml --run-dir run --set write.restart=never; "
-        "test $? -eq 70 && wc -l < out.jsonl && thea run --resume ./run && cmp out.jsonl calm/out.jsonl");
+        "test $? -eq 70 && wc -l < out.jsonl && thea run --resume run && cmp out.jsonl calm/out.jsonl");
     cr_assert_eq(r.status, 0, "%d\n%s%s", r.status, buf_text(&r.out), buf_text(&r.err));
     cr_assert(atoi(buf_text(&r.out)) >= 6 && atoi(buf_text(&r.out)) < DOCUMENTS, "%s", buf_text(&r.out));
     run_result_fini(&r);
@@ -175,7 +175,7 @@ Test(sink, a_full_disk_ends_the_run_with_74_and_room_lets_it_go_on)
         "unshare -m sh -c 'mkdir small && mount -t tmpfs -o size=64k tmpfs small && "
         "head -c 48k /dev/zero > small/ballast && "
         "{ thea run p.yaml --run-dir run -o small/out.jsonl --set write.restart=never; test $? -eq 74; } && "
-        "rm small/ballast && thea run --resume ./run && cmp small/out.jsonl calm/out.jsonl && echo same' || "
+        "rm small/ballast && thea run --resume run && cmp small/out.jsonl calm/out.jsonl && echo same' || "
         "{ unshare -m true || echo same; }");
     cr_assert_not_null(strstr(buf_text(&r.out), "same"), "%d\n%s%s", r.status, buf_text(&r.out),
                        buf_text(&r.err));
