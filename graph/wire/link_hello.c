@@ -6,22 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-/* Boot id and pid namespace: equal on both ends if a pid means the same process to both. */
-static void host_key(char *out, size_t size)
-{
-    char boot[40] = "?";
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (f != NULL) {
-        if (fscanf(f, "%39s", boot) != 1) boot[0] = '?', boot[1] = '\0';
-        fclose(f);
-    }
-    struct stat st;
-    unsigned long long ns = stat("/proc/self/ns/pid", &st) == 0 ? (unsigned long long)st.st_ino : 0;
-    snprintf(out, size, "%s/%llu", boot, ns);
-}
 
 static const char *own_text(const char *text)
 {
@@ -32,15 +17,13 @@ static const char *own_text(const char *text)
 
 void link_hello_make(struct link_message *out, const struct link_options *o, link_role role)
 {
-    char host[80];
-    host_key(host, sizeof host);
     *out = (struct link_message){.kind = LINK_HELLO,
                                  .version = WIRE_VERSION,
                                  .run = o->address.run,
                                  .link = o->address.number,
                                  .port = own_text(o->port),
                                  .pattern = own_text(o->pattern),
-                                 .host = own_text(host),
+                                 .host = own_text(region_host()),
                                  .role = role,
                                  .epoch = o->epoch,
                                  .incarnation = o->incarnation,

@@ -35,7 +35,7 @@ struct region_offer {
     const char *host;
 };
 
-/* Boot id and pid namespace: equal in two processes if a pid means the same process to both. */
+/* Boot id and pid namespace: equal in two processes if a pid means the same process to both. Any thread. */
 const char *region_host(void);
 
 /* --- the sender's process --- */

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,10 +29,10 @@ struct region_maps {
     struct region_map map[REGION_POOLS_MAX]; /* at number % REGION_POOLS_MAX */
 };
 
-const char *region_host(void)
+static char host[80];
+
+static void find_host(void)
 {
-    static char host[80];
-    if (host[0] != '\0') return host;
     char boot[40] = "?";
     FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
     if (f != NULL) {
@@ -41,6 +42,12 @@ const char *region_host(void)
     struct stat st;
     unsigned long long ns = stat("/proc/self/ns/pid", &st) == 0 ? (unsigned long long)st.st_ino : 0;
     snprintf(host, sizeof host, "%s/%llu", boot, ns);
+}
+
+const char *region_host(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_host);
     return host;
 }
 
