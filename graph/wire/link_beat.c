@@ -25,8 +25,8 @@ static void on_beat(void *context)
 {
     struct link_pipe *p = context;
     if (nng_aio_result(p->beat) != 0) return; /* stopped */
-    uint64_t now = status_now_ns();
     pthread_mutex_lock(&p->lock);
+    uint64_t now = status_now_ns(); /* with the lock, or what is compared with it may be later */
     bool late = now > p->beat_ns && now - p->beat_ns > p->silence_ns / 2;
     if (late || (p->conn != NULL && !p->conn->reading)) p->heard_ns = now;
     close_useless(p, now);

@@ -291,7 +291,8 @@ static void *receive_all(void *context)
 {
     struct far *far = context;
     const struct frame *f;
-    for (thea_rc rc; (rc = link_peek(far->e->rx, &f, NULL)) != THEA_DONE;) {
+    struct thea_err err = {0};
+    for (thea_rc rc; (rc = link_peek(far->e->rx, &f, &err)) != THEA_DONE;) {
         if (rc == THEA_OK) {
             cr_assert(f->kind == FRAME_EOF || f->link_seq == far->frames, "in order");
             far->frames++;
@@ -299,7 +300,7 @@ static void *receive_all(void *context)
             if ((int)far->frames == far->stop_after) link_stop(far->e->rx);
             continue;
         }
-        cr_assert_eq(rc, THEA_AGAIN);
+        cr_assert_eq(rc, THEA_AGAIN, "%s", err.message);
         link_flush_credit(far->e->rx);
         ends_poll(far->e->rx_set);
     }
