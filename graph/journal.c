@@ -55,6 +55,7 @@ static thea_rc lock(struct journal *j, struct thea_err *err)
 thea_rc journal_open_output(struct journal *j, struct thea_err *err)
 {
     struct stat at;
+    if (j->spent) return THEA_OK;
     if (j->out_fd < 0) j->out_fd = open(j->name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
     if (j->out_fd < 0)
         return thea_fail(err, THEA_ECREATE, "cannot create '%s': %s", j->name, strerror(errno));
@@ -132,9 +133,8 @@ int journal_output_fd(const struct journal *j)
  * it.) */
 static void take_back(const struct journal *j)
 {
-    int ignored = ftruncate(j->out_fd, (off_t)j->tail);
-    ignored = ftruncate(j->fd, (off_t)j->at);
-    (void)ignored;
+    (void)!ftruncate(j->out_fd, (off_t)j->tail);
+    (void)!ftruncate(j->fd, (off_t)j->at);
 }
 
 /* half: a fault point in the middle. */

@@ -65,7 +65,7 @@ const struct ranges *journal_streams(const struct journal *j); /* committed, set
 unsigned journal_file(const struct journal *j);                /* 0 until journal_rotate */
 uint64_t journal_tail(const struct journal *j);                /* where the next result of that file goes */
 const char *journal_output(const struct journal *j);           /* that file */
-int journal_output_fd(const struct journal *j);                /* to read back what is committed */
+int journal_output_fd(const struct journal *j); /* to read back what is committed; -1: removed */
 
 /* The result of `stream`: `parts` one behind the other. Errors: THEA_EIO (disk full, …): both files are as
  * before, so that one may try again. */

@@ -38,6 +38,7 @@ struct journal {
     struct journal_found found;
     uint64_t interval_ns, synced_ns, unsynced_bytes;
     bool unsynced;  /* lines behind the last sync line */
+    bool spent;     /* the run is done, and the rows, of which the output was made, are gone */
     bool recovered; /* there was a head: this is not the first start */
 };
 

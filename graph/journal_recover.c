@@ -22,6 +22,7 @@ struct survey {
     uint64_t good_end;   /* end of the last line before the first bad one */
     uint64_t bad_line;   /* its number, from 1; 0: none */
     uint64_t bad_lines;  /* it and all after it */
+    bool done;           /* the last line before that says so */
 };
 
 /* --- the first reading --- */
@@ -30,6 +31,7 @@ static void note_line(struct survey *s, const struct journal_line *line, bool ho
 {
     if (holds && s->bad_line == 0) {
         s->good_end = line->end;
+        s->done = line->kind == JOURNAL_DONE;
         if (line->kind == JOURNAL_SYNC) s->synced_end = line->end;
     }
     if (!holds || s->bad_line != 0) s->bad_lines++;
@@ -79,7 +81,7 @@ static uint64_t size_of(int fd)
 static thea_rc check_size(const struct journal *j, struct thea_err *err)
 {
     uint64_t size = size_of(j->out_fd);
-    if (size >= j->tail) return THEA_OK;
+    if (size >= j->tail || j->spent) return THEA_OK;
     return thea_fail(err, THEA_EDATA,
                      "the output '%s' is shorter than what is committed: %s%" PRIu64 " bytes of %" PRIu64 "\n"
                      "  nothing was changed; put the file back as it was, or begin a new run",
@@ -117,7 +119,7 @@ static thea_rc differs(const struct journal *j, const char *what, const char *wa
 }
 
 static thea_rc take_head(struct journal *j, const struct journal_line *line, const struct journal_options *o,
-                         struct thea_err *err)
+                         bool done, struct thea_err *err)
 {
     const char *format = json_text_or(line->json, "format", ""),
                *order = json_text_or(line->json, "order", ""),
@@ -127,6 +129,7 @@ static thea_rc take_head(struct journal *j, const struct journal_line *line, con
     if (strcmp(output, o->output) != 0) return differs(j, "output", output, o->output, err);
     j->base = j->tail = journal_number(line, "base");
     open_existing(j, o->rows != NULL ? o->rows : json_text_or(line->json, "name", ""));
+    j->spent = done && o->rows != NULL && j->out_fd < 0;
     return THEA_OK;
 }
 
@@ -195,7 +198,7 @@ static thea_rc follow(struct journal *j, const struct journal_options *o, const 
         return THEA_EDATA;
     if (number == 1) {
         if (line->kind != JOURNAL_HEAD) return out_of_place(j, number, err);
-        thea_rc rc = take_head(j, line, o, err);
+        thea_rc rc = take_head(j, line, o, s->done, err);
         if (rc != THEA_OK) return rc;
     } else if (!take_line(j, line, synced)) {
         return synced ? out_of_place(j, number, err) : THEA_DONE;

@@ -53,6 +53,8 @@ thea_rc arrays_open(struct arrays *a, int format, const char *output, struct res
     *a = (struct arrays){.format = format, .output = strdup(output), .results = results};
     if (a->output == NULL) abort();
     a->npy.rows.fd = a->npy.ids.fd = -1;
+    a->complete = results != NULL && journal_found(results->journal)->done;
+    if (a->complete) return THEA_OK;
     if (format == FORMAT_NPY)
         rc = npy_open(&a->npy, output, err);
     else if (results == NULL)
@@ -69,6 +71,12 @@ void arrays_close(struct arrays *a)
     npy_close(&a->npy);
     free(a->output);
     *a = (struct arrays){0};
+}
+
+static thea_rc too_late(const struct arrays *a, struct thea_err *err)
+{
+    return thea_fail(err, THEA_EUSAGE, "'%s' was complete, and more is to be written\n  begin a new run",
+                     a->output);
 }
 
 /* --- what one document has put --- */
@@ -112,6 +120,7 @@ thea_rc arrays_take(struct arrays *a, struct arrays_document *d, struct turn *tu
                     struct thea_err *err)
 {
     char *name = NULL;
+    if (a->complete) return too_late(a, err);
     if (asprintf(&name, "%s.%s", turn->id, t->name) < 0) abort();
     thea_rc rc = check(a, d, name, t, err);
     if (rc == THEA_OK)
@@ -185,6 +194,7 @@ static thea_rc put_row(struct arrays *a, struct turn *turn, struct thea_err *err
 
 thea_rc arrays_put(struct arrays *a, struct turn *turn, struct thea_err *err)
 {
+    if (a->complete) return too_late(a, err);
     if (a->format == FORMAT_NPY) return put_row(a, turn, err);
     return a->results != NULL ? commit(a, turn, &turn->data, err) : THEA_OK;
 }
@@ -192,7 +202,7 @@ thea_rc arrays_put(struct arrays *a, struct turn *turn, struct thea_err *err)
 thea_rc arrays_finish(struct arrays *a, struct thea_err *err)
 {
     thea_rc rc = THEA_OK;
-    if (a->results != NULL && journal_found(a->results->journal)->done) return THEA_OK; /* it was made */
+    if (a->complete) return THEA_OK;
     thea_fault("sink.assemble");
     if (a->format == FORMAT_SAFETENSORS) return safetensors_writer_finish(a->tensors, &a->bytes, err);
     if (a->results != NULL) rc = walk_file(a, add_row, err);

@@ -19,6 +19,7 @@ struct arrays {
     struct safetensors_writer *tensors;
     uint64_t width; /* npy: of the rows so far; 0: none */
     uint64_t start; /* while rows are walked: where the first lies in their file */
+    bool complete;  /* an earlier process has made the file */
     uint64_t bytes; /* of the file, once it is made */
 };
 

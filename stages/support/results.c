@@ -158,7 +158,7 @@ static thea_rc open_outlet(struct results *r, const struct results_options *o, s
 
 thea_rc results_open(struct results *r, const struct results_options *o, struct thea_err *err)
 {
-    *r = (struct results){.out = {.fd = -1}, .rotate = (uint64_t)o->rotate};
+    *r = (struct results){.out = {.fd = -1}, .rotate = (uint64_t)o->rotate, .rows = o->rows};
     bool journalled = o->run_dir != NULL && takes_back(o->output);
     return journalled ? open_journal(r, o, err) : open_outlet(r, o, err);
 }
@@ -219,7 +219,10 @@ thea_rc results_put_aside(struct results *r, uint64_t stream, uint32_t tries, co
 thea_rc results_finish(struct results *r, bool whole, struct thea_err *err)
 {
     if (r->journal == NULL) return outlet_commit(&r->out, err);
-    return whole ? journal_done(r->journal, err) : journal_sync(r->journal, err);
+    if (!whole) return journal_sync(r->journal, err);
+    thea_rc rc = journal_done(r->journal, err);
+    if (rc == THEA_OK && r->rows) unlink(journal_output(r->journal));
+    return rc;
 }
 
 /* --- reading back --- */

@@ -25,6 +25,7 @@ struct results {
     char *output;            /* as it was named; with a journal, absolute */
     uint64_t rotate, number; /* of the current file: 0, 1, … */
     uint64_t tail;           /* bytes of the current file */
+    bool rows;               /* as in the options */
 };
 
 /* Errors: THEA_ECREATE, and those of journal_open. */

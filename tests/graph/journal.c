@@ -105,6 +105,28 @@ Test(journal, done_is_remembered_until_more_is_committed)
     journal_close(j);
 }
 
+Test(journal, rows_may_be_gone_once_it_is_done_and_not_before)
+{
+    options.rows = "rows";
+    struct journal *j = open_journal();
+    commit(j, 0, "x");
+    cr_assert_eq(journal_sync(j, NULL), THEA_OK);
+    journal_close(j);
+    cr_assert_eq(rename("rows", "aside"), 0);
+    expect_refused(THEA_EDATA, "'rows' is shorter than what is committed: it is not there");
+    cr_assert_eq(rename("aside", "rows"), 0);
+    j = open_journal();
+    cr_assert_eq(journal_done(j, NULL), THEA_OK);
+    journal_close(j);
+    unlink("rows");
+    j = open_journal();
+    cr_assert(journal_found(j)->done);
+    cr_assert_eq(journal_found(j)->commits, 1);
+    cr_assert_eq(journal_output_fd(j), -1);
+    journal_close(j);
+    cr_assert_neq(access("rows", F_OK), 0, "nothing is made");
+}
+
 Test(journal, rotation_goes_on_in_the_next_file)
 {
     struct journal *j = open_journal();

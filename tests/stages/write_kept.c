@@ -212,6 +212,25 @@ Test(write_kept, several_sources_take_turns_by_index_then_source)
     free(text);
 }
 
+Test(write_kept, a_run_that_was_done_needs_no_rows_and_leaves_its_file_alone)
+{
+    struct harness *h = open_write(KEPT("-o", "v.npy"), "vector");
+    for (uint64_t i = 0; i < 2; i++) feed_document(h, "vector", i);
+    finish(h, "vector");
+    cr_assert_neq(access("journal/write.rows", F_OK), 0, "the rows are gone");
+    put_text_file("v.npy", "moved on");
+    finish(open_write(KEPT("-o", "v.npy"), "vector"), "vector");
+    expect_file("v.npy", "moved on");
+    h = open_write(KEPT("-o", "v.npy"), "vector");
+    struct tensor t = tensor_1d("vector", TENSOR_F32, (const float[]){1, 2, 3, 4}, 4);
+    feed_tensors(h, "vector", 2, "late", 0, &t, 1);
+    struct frame end = {.kind = FRAME_END, .stream = 2, .port = "vector"};
+    struct thea_err err = {0};
+    cr_assert_eq(harness_feed(h, "vector", &end, &err), THEA_EUSAGE);
+    cr_assert_not_null(strstr(err.message, "'v.npy' was complete"), "%s", err.message);
+    harness_close(h);
+}
+
 /* --- documents that are given up --- */
 
 static void feed_error(struct harness *h, uint64_t stream, const char *reason)
