@@ -341,8 +341,8 @@ void stage_replay_aside(struct stage *st, uint64_t stream, uint32_t attempt, int
 THEA_CHECK thea_rc stage_replay_next(struct stage *st, struct thea_err *err);
 void stage_replay_start(struct stage *st, struct stage_stream *s); /* source() has started it */
 void stage_replay_lost(struct stage *st);                          /* source() stands nobody knows where */
-void stage_replay_end(struct stage *st);                           /* source() has nothing more */
-void stage_replay_cancel(struct stage *st, uint64_t stream);       /* it will not be committed in this run */
+THEA_CHECK thea_rc stage_replay_end(struct stage *st, struct thea_err *err); /* source() has nothing more */
+void stage_replay_cancel(struct stage *st, uint64_t stream); /* it will not be committed in this run */
 const struct stage_try *stage_replay_try(const struct stage *st, uint64_t stream); /* NULL: its first */
 
 /* stage_source.c */

@@ -267,6 +267,19 @@ static thea_rc check_links(struct stage_io *io, struct stage *st, struct thea_er
     return rc;
 }
 
+/* Who looks from outside for processes that hang must know that this one only waits. */
+static int poll_idle(struct stage *st, struct pollfd *fds, nfds_t n, _Atomic uint64_t *counter)
+{
+    bool blocked = counter == &st->page->blocked_ns;
+    _Atomic uint32_t *has = blocked ? &st->page->has_credit : &st->page->has_input;
+    uint64_t begin = status_now_ns();
+    atomic_store_explicit(has, 0, memory_order_relaxed);
+    int got = poll(fds, n, WAIT_MS);
+    atomic_store_explicit(has, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(counter, status_now_ns() - begin, memory_order_relaxed);
+    return got;
+}
+
 thea_rc stage_io_wait(struct stage_io *io, struct stage *st, bool for_stdin, _Atomic uint64_t *counter,
                       struct thea_err *err)
 {
@@ -280,9 +293,7 @@ thea_rc stage_io_wait(struct stage_io *io, struct stage *st, bool for_stdin, _At
     if (for_stdin) fds[n++] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
     if (control != NULL)
         fds[n++] = (struct pollfd){.fd = channel_fd(control), .events = channel_events(control)};
-    uint64_t begin = status_now_ns();
-    int got = poll(fds, n, WAIT_MS);
-    atomic_fetch_add_explicit(counter, status_now_ns() - begin, memory_order_relaxed);
+    int got = poll_idle(st, fds, n, counter);
     if (got < 0 && errno != EINTR) return thea_fail(err, THEA_EIO, "poll failed: %s", strerror(errno));
     if (io->set != NULL) link_set_clear(io->set);
     thea_rc rc = stage_control_hear(st, true, err);

@@ -214,16 +214,6 @@ static thea_rc obey(struct loop *l, struct thea_err *err)
 
 /* --- one turn --- */
 
-static thea_rc wait_for(struct loop *l, bool for_stdin, _Atomic uint64_t *counter, struct thea_err *err)
-{
-    struct status_page *page = l->st->page;
-    bool blocked = counter == &page->blocked_ns;
-    atomic_store_explicit(blocked ? &page->has_credit : &page->has_input, 0, memory_order_relaxed);
-    thea_rc rc = stage_io_wait(l->io, l->st, for_stdin, counter, err);
-    atomic_store_explicit(blocked ? &page->has_credit : &page->has_input, 1, memory_order_relaxed);
-    return rc;
-}
-
 static thea_rc turn(struct loop *l, struct thea_err *err)
 {
     struct stage_io *io = l->io;
@@ -233,10 +223,11 @@ static thea_rc turn(struct loop *l, struct thea_err *err)
         thea_rc rc = pick(l, err);
         bool stdin_open = io->reader != NULL && !io->stdin_done && !io->stdin_here;
         if (rc == THEA_AGAIN && (io->set != NULL || !inputs_done(io)))
-            rc = stage_epoch_due(l->st) ? THEA_OK : wait_for(l, stdin_open, &page->starved_ns, err);
+            rc = stage_epoch_due(l->st) ? THEA_OK
+                                        : stage_io_wait(io, l->st, stdin_open, &page->starved_ns, err);
         return rc;
     }
-    if (!stage_io_ready(io, l->st)) return wait_for(l, false, &page->blocked_ns, err);
+    if (!stage_io_ready(io, l->st)) return stage_io_wait(l->io, l->st, false, &page->blocked_ns, err);
     thea_rc rc = stage_step(l->st, err);
     if (rc == THEA_OK) consume(l);
     return rc == THEA_AGAIN ? THEA_OK : rc;
@@ -247,9 +238,9 @@ static thea_rc turn_source(struct loop *l, struct thea_err *err)
     struct status_page *page = l->st->page;
     if (must_stop(l)) stop(l);
     if (l->stopping) return THEA_DONE;
-    if (!stage_io_ready(l->io, l->st)) return wait_for(l, false, &page->blocked_ns, err);
+    if (!stage_io_ready(l->io, l->st)) return stage_io_wait(l->io, l->st, false, &page->blocked_ns, err);
     thea_rc rc = stage_source_step(l->st, err);
-    if (rc == THEA_OK) return wait_for(l, false, &page->blocked_ns, err); /* for commits */
+    if (rc == THEA_OK) return stage_io_wait(l->io, l->st, false, &page->blocked_ns, err); /* for commits */
     return rc == THEA_AGAIN ? THEA_OK : rc;
 }
 
@@ -277,7 +268,9 @@ static thea_rc drain_feedback(struct loop *l, struct thea_err *err)
         if (rc != THEA_AGAIN) return rc;
         open = open || (in->ln != NULL && !in->done);
     }
-    if (open) return stage_epoch_due(l->st) ? THEA_OK : wait_for(l, false, &l->st->page->starved_ns, err);
+    if (open)
+        return stage_epoch_due(l->st) ? THEA_OK
+                                      : stage_io_wait(l->io, l->st, false, &l->st->page->starved_ns, err);
     l->phase = LOOP_RESTING;
     stage_tell_done(l->st);
     return THEA_OK;
@@ -291,7 +284,8 @@ static thea_rc rest(struct loop *l, struct thea_err *err)
         thea_rc rc = peek_link(l, &l->io->inlets[i], &f, err);
         if (rc != THEA_OK && rc != THEA_AGAIN) return rc;
     }
-    return stage_epoch_due(l->st) ? THEA_OK : wait_for(l, false, &l->st->page->starved_ns, err);
+    return stage_epoch_due(l->st) ? THEA_OK
+                                  : stage_io_wait(l->io, l->st, false, &l->st->page->starved_ns, err);
 }
 
 static thea_rc advance(struct loop *l, struct thea_err *err)

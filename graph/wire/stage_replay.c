@@ -185,11 +185,16 @@ void stage_replay_start(struct stage *st, struct stage_stream *s)
     s->aside = t->aside != NULL;
 }
 
-void stage_replay_end(struct stage *st)
+thea_rc stage_replay_end(struct stage *st, struct thea_err *err)
 {
     struct stage_replay *r = &st->replay;
-    r->total = r->aim > r->started ? r->aim : r->started;
     r->at = STAGE_NONE;
+    if (r->aim < r->started && !stage_draining(st))
+        return thea_fail(err, THEA_ESOFTWARE,
+                         "%s has no document %" PRIu64 " any more, of %" PRIu64 " that it sent", st->name,
+                         r->aim, r->started);
+    r->started = r->total = r->aim; /* when it drains, what a pipe has not brought stays for a resume */
+    return THEA_OK;
 }
 
 void stage_replay_cancel(struct stage *st, uint64_t stream)

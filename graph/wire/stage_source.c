@@ -94,7 +94,8 @@ thea_rc stage_source_step(struct stage *st, struct thea_err *err)
     if (rc == THEA_DONE) {
         st->source_done = true;
         break_off(st);
-        if (stage_supervised(st)) stage_replay_end(st);
+        rc = stage_supervised(st) ? stage_replay_end(st, err) : THEA_OK;
+        if (rc != THEA_OK) return rc;
     }
     rc = st->closing != NULL ? stage_close_stream(st, err) : THEA_AGAIN;
     return rc == THEA_OK ? THEA_AGAIN : rc;

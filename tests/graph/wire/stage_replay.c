@@ -7,9 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-/* Streams of two frames each, whose values say which: 10 i, then 10 i + 1. */
+/* With --pipe the next stream ends the source in its middle once it drains, as what comes from a pipe does.
+ * Streams of two frames each, whose values say which: 10 i, then 10 i + 1. */
 struct tale {
     int64_t count, bad;
+    bool pipe;
     uint64_t next, seeks;
     int piece;
     struct stage_stream *s;
@@ -21,6 +23,7 @@ static const struct stage_option options[] = {
      .meaning = "streams",
      .offset = offsetof(struct tale, count)},
     {.name = "bad", .type = VALUE_INT, .def = "-1", .meaning = "fails", .offset = offsetof(struct tale, bad)},
+    {.name = "pipe", .type = VALUE_BOOL, .meaning = "drains at once", .offset = offsetof(struct tale, pipe)},
     {0}};
 static const struct stage_port outputs[] = {
     {.name = "out", .dtype = TENSOR_F32, .shape = "1", .meaning = "it"}, {0}};
@@ -28,7 +31,8 @@ static const struct stage_port outputs[] = {
 static thea_rc tell_source(struct stage *st, struct thea_err *err)
 {
     struct tale *t = stage_state(st);
-    if (t->s == NULL && t->next == (uint64_t)t->count) return THEA_DONE;
+    if (t->s == NULL && t->next >= (uint64_t)t->count) return THEA_DONE;
+    if (t->pipe && stage_draining(st)) return THEA_DONE;
     if (t->s == NULL) {
         char id[32];
         t->s = stage_start(st, t->next++);
@@ -314,6 +318,43 @@ Test(stage_replay, a_drain_starts_nothing_more_and_replays_what_it_started)
     cr_assert_str_eq(goes_on(), "0 0 0E 1 1 1E");
     commit(0, 1);
     cr_assert_str_eq(goes_on(), "$");
+    close_tale();
+}
+
+Test(stage_replay, a_pipe_that_drains_takes_its_open_stream_back)
+{
+    struct thea_err err;
+    open_ops(&tale_ops, "9", "--pipe");
+    for (int i = 0; i < 4; i++) cr_assert_eq(stage_source_step(harness_stage(h), &err), THEA_AGAIN);
+    supervised_say(&other, "{'do': 'drain'}");
+    cr_assert_str_eq(goes_on(), "0 0 0E 1 1X");
+    cr_assert_eq(frame_attr_int(harness_frame(h, "out", seen - 1), "cancelled", 0), 1);
+    cr_assert(supervised_heard(&other, "{'did': 'total', 'streams': 1}"));
+    commit(0, 0);
+    cr_assert_str_eq(goes_on(), "$");
+    close_tale();
+}
+
+Test(stage_replay, a_pipe_that_drains_leaves_what_it_cannot_bring_again)
+{
+    open_ops(&tale_ops, "2", "--pipe");
+    cr_assert_str_eq(goes_on(), "0 0 0E 1 1 1E");
+    commit(0, 0);
+    supervised_say(&other, "{'do': 'drain'}");
+    supervised_say(&other, "{'do': 'epoch', 'epoch': 1}");
+    cr_assert_str_eq(goes_on(), "$");
+    close_tale();
+}
+
+Test(stage_replay, a_source_that_forgot_what_it_sent_is_a_mistake)
+{
+    struct thea_err err;
+    open_tale("2");
+    cr_assert_str_eq(goes_on(), "0 0 0E 1 1 1E");
+    ((struct tale *)stage_state(harness_stage(h)))->count = 0;
+    supervised_say(&other, "{'do': 'epoch', 'epoch': 1}");
+    cr_assert_eq(harness_drain_source(h, &err), THEA_ESOFTWARE);
+    cr_assert_str_eq(err.message, "tale has no document 0 any more, of 2 that it sent");
     close_tale();
 }
 
