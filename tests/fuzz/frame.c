@@ -37,6 +37,7 @@ static struct region_maps *maps_new(void)
     pool->number = 7;
     struct region_offer o = region_pool_offer(pool);
     if (region_maps_add(m, &o, &err) != THEA_OK) abort();
+    region_pool_close(pool); /* what is mapped stays */
     return m;
 }
 

@@ -499,6 +499,12 @@ Test(codec, every_field_of_a_link_message_survives)
                              .stream = 14,
                              .time_ns = 15,
                              .echo_ns = 16,
+                             .pool = 17,
+                             .oldest_pool = 18,
+                             .slots = 19,
+                             .slot_bytes = 1ull << 40,
+                             .fd = -20,
+                             .inode = 1ull << 41,
                              .reason = "r",
                              .expected = "e",
                              .found = "f"};
@@ -512,6 +518,8 @@ Test(codec, every_field_of_a_link_message_survives)
               g.clock_ns == 10 && g.ack_seq == 11);
     cr_assert(g.limit_seq == 12 && g.limit_bytes == 13 && g.stream == 14 && g.time_ns == 15 &&
               g.echo_ns == 16);
+    cr_assert(g.pool == 17 && g.oldest_pool == 18 && g.slots == 19 && g.slot_bytes == 1ull << 40 &&
+              g.fd == -20 && g.inode == 1ull << 41);
     cr_assert(strcmp(g.port, "p") == 0 && strcmp(g.pattern, "f32 [n]") == 0 && strcmp(g.host, "h") == 0 &&
               strcmp(g.token, "t") == 0);
     cr_assert(strcmp(g.reason, "r") == 0 && strcmp(g.expected, "e") == 0 && strcmp(g.found, "f") == 0);
