@@ -229,3 +229,18 @@ Test(plan, its_lines_pasted_into_shells_run_the_pipeline)
     run_result_fini(&planned);
     buf_fini(&script);
 }
+
+Test(tables, doctor_says_whether_tensors_can_be_read_in_place)
+{
+    struct run_result r = thea(0, "thea doctor --json");
+    struct json_node *items = NULL;
+    const char *found = NULL;
+    cr_assert_eq(json_parse(&items, buf_text(&r.out), r.out.len, "doctor", NULL), THEA_OK);
+    for (size_t i = 0; i < json_count(items); i++)
+        if (strcmp(json_text_or(json_item(items, i), "what", ""), "regions") == 0)
+            found = json_text_or(json_item(items, i), "found", "");
+    cr_assert_not_null(found);
+    cr_expect_str_eq(found, "tensors are read in place by the next stage");
+    json_free(items);
+    run_result_fini(&r);
+}
