@@ -41,6 +41,7 @@ struct supervise_options {
     bool resumed;                   /* the directory holds journals of an earlier start */
     const char *label;              /* pipeline's name, for the progress line */
     const char *metrics;            /* listen there for HTTP: the live page, Prometheus; NULL: nowhere */
+    uint64_t backoff_ns;            /* before the first restart of a process; 0: 0.1 s */
     void (*started)(void *context); /* every process has been started; NULL: nobody wants to know */
     void *started_context;
 };

@@ -92,11 +92,12 @@ static void give_up(struct supervisor *s, struct child *c, const char *why)
     supervisor_note_failure(s, c);
 }
 
-static uint64_t backoff_ns(unsigned deaths)
+static uint64_t backoff_ns(const struct supervisor *s, unsigned deaths)
 {
-    uint64_t ms = SUPERVISOR_BACKOFF_MS;
-    while (deaths-- > 0 && ms < SUPERVISOR_BACKOFF_MAX_MS) ms *= 2;
-    return (ms < SUPERVISOR_BACKOFF_MAX_MS ? ms : SUPERVISOR_BACKOFF_MAX_MS) * SUPERVISOR_NS_PER_MS;
+    const uint64_t most = SUPERVISOR_BACKOFF_MAX_MS * SUPERVISOR_NS_PER_MS;
+    uint64_t ns = s->o->backoff_ns > 0 ? s->o->backoff_ns : SUPERVISOR_BACKOFF_MS * SUPERVISOR_NS_PER_MS;
+    while (deaths-- > 0 && ns < most) ns *= 2;
+    return ns < most ? ns : most;
 }
 
 static void tell_restart(struct supervisor *s, const struct child *c)
@@ -132,7 +133,7 @@ static void schedule(struct supervisor *s, uint64_t now_ns)
         if (!c->waits || c->restart_ns != 0) continue;
         if (!supervisor_lost_peer(c)) tell_restart(s, c);
         supervisor_accuse(s, c);
-        c->restart_ns = now_ns + backoff_ns(c->deaths++);
+        c->restart_ns = now_ns + backoff_ns(s, c->deaths++);
         c->control.enough = false;
         s->restarts++;
     }
@@ -178,7 +179,7 @@ static void start_again(struct supervisor *s, struct child *c, uint64_t now_ns)
         if (++s->deaths > SUPERVISOR_DEATHS_MAX)
             give_up(s, c, "it cannot be started");
         else
-            c->restart_ns = now_ns + backoff_ns(c->deaths++);
+            c->restart_ns = now_ns + backoff_ns(s, c->deaths++);
         return;
     }
     c->waits = false;
