@@ -119,6 +119,74 @@ Test(link_lasting, a_cut_pipe_is_made_again_and_nothing_is_lost_or_repeated)
     done(&e);
 }
 
+struct cutter {
+    struct link_pipe *pipe;
+    atomic_bool stop;
+};
+
+/* Cuts at any moment, in the middle of messages too. */
+static void *cut_all_the_time(void *context)
+{
+    struct cutter *c = context;
+    for (unsigned i = 0; !atomic_load(&c->stop); i++) {
+        poll(NULL, 0, 1 + (int)(i * 7 % 5));
+        pthread_mutex_lock(&c->pipe->lock);
+        uint32_t id = c->pipe->session;
+        pthread_mutex_unlock(&c->pipe->lock);
+        link_pipe_drop(c->pipe, id);
+    }
+    return NULL;
+}
+
+struct receiver {
+    struct ends *e;
+    atomic_bool acknowledged;
+};
+
+static void *receive_all(void *context)
+{
+    struct receiver *r = context;
+    struct ends *e = r->e;
+    bool eof = false;
+    for (uint64_t next = 0; !eof; next++) {
+        const struct frame *f = ends_receive(e);
+        eof = f->kind == FRAME_EOF;
+        cr_assert_eq(f->link_seq, next);
+        cr_assert(eof || ((const unsigned char *)f->tensors[0].data)[4999] == (unsigned char)4999);
+        link_consume(e->rx);
+    }
+    while (!atomic_load(&r->acknowledged)) { /* the acknowledgement may be cut off too */
+        struct pollfd p = {.fd = link_set_fd(e->rx_set), .events = POLLIN};
+        link_flush_credit(e->rx);
+        poll(&p, 1, 20);
+        link_set_clear(e->rx_set);
+    }
+    return NULL;
+}
+
+Test(link_lasting, nothing_is_lost_however_often_the_wire_is_cut)
+{
+    enum { FRAMES = 2000 };
+    struct ends e = ends_new((struct ends_options){.lasting = true, .two_sets = true, .tcp = true});
+    ends_listen(&e);
+    ends_dial(&e);
+    struct receiver r = {.e = &e};
+    struct cutter both[2] = {{.pipe = e.tx->pipe}, {.pipe = e.rx->pipe}};
+    pthread_t receiver, cutters[2];
+    cr_assert_eq(pthread_create(&receiver, NULL, receive_all, &r), 0);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pthread_create(&cutters[i], NULL, cut_all_the_time, &both[i]), 0);
+    for (uint64_t i = 0; i < FRAMES; i++) ends_send(&e, i, 5000);
+    send_kind(&e, (struct frame){.kind = FRAME_EOF});
+    for (int i = 0; i < 2; i++) atomic_store(&both[i].stop, true), pthread_join(cutters[i], NULL);
+    while (e.tx->ack_seq < e.tx->seq) ends_poll(e.set);
+    atomic_store(&r.acknowledged, true);
+    pthread_join(receiver, NULL);
+    cr_assert_eq(e.tx_status->frames, FRAMES + 1);
+    cr_assert_eq(e.rx_status->frames, FRAMES + 1);
+    ends_free(&e);
+}
+
 Test(link_lasting, a_frame_that_was_peeked_stays_through_a_cut)
 {
     struct ends e = lasting((struct ends_options){0});

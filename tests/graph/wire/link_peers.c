@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 TestSuite(link_peers, .timeout = 60);
 
@@ -386,6 +387,42 @@ Test(link_peers, nobody_comes_in_time)
     ends_dial(&e);
     wait_tx(&e, THEA_ETIMEOUT, "no receiver came within 0.1 s");
     cr_assert(link_ready(e.tx, 0), "a failed link lets its user on to the error");
+    ends_free(&e);
+}
+
+/* Another user connects, waits until it is shown out, and says by its exit status that it was. Before nng has
+ * threads: a fork takes none along. */
+static pid_t connect_as_another(const struct ends *e, int go)
+{
+    struct sockaddr_un a;
+    socklen_t len;
+    int fd = peer_socket(e, &a, &len);
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid > 0) {
+        close(fd);
+        return pid;
+    }
+    char byte;
+    alarm(20);
+    if (setuid(65534) != 0 || read(go, &byte, 1) != 1 || connect(fd, (struct sockaddr *)&a, len) != 0)
+        _exit(2);
+    while (recv(fd, &byte, 1, 0) > 0) continue;
+    _exit(0);
+}
+
+Test(link_peers, another_user_is_turned_away_and_named_if_nobody_else_comes)
+{
+    if (geteuid() != 0) cr_skip_test("needs root, to be another user");
+    struct ends e = ends_new((struct ends_options){.reconnect_ms = 1000});
+    int go[2], status;
+    cr_assert_eq(pipe(go), 0);
+    pid_t pid = connect_as_another(&e, go[0]);
+    ends_listen(&e);
+    cr_assert_eq(write(go[1], "!", 1), 1);
+    wait_rx(&e, THEA_ETIMEOUT, "turned away: 1 of another user");
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert_eq(status, 0, "its connection was closed");
     ends_free(&e);
 }
 
