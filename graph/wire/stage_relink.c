@@ -23,6 +23,15 @@ static struct stage_inlet *find_inlet(const struct stage_io *io, const char *add
     return NULL;
 }
 
+/* With one member any rule chooses the same, so what was one reader may become replicas under another rule.
+ */
+static void set_rule(struct stage_route *route, const char *rule)
+{
+    if (strcmp(rule, "load") == 0) route->rule = ROUTE_BY_LOAD;
+    if (strcmp(rule, "hash") == 0) route->rule = ROUTE_BY_HASH;
+    if (strcmp(rule, "origin") == 0) route->rule = ROUTE_BY_ORIGIN;
+}
+
 static thea_rc add_out(struct stage_io *io, struct stage *st, const struct json_node *m, const char *address,
                        struct thea_err *err)
 {
@@ -32,6 +41,7 @@ static thea_rc add_out(struct stage_io *io, struct stage *st, const struct json_
         return thea_fail(err, THEA_EFRAME, "the supervisor adds the link %s beside %s, which is not there",
                          address, beside != NULL ? beside : "none");
     struct stage_endpoint e = {.port = other->port, .address = kept};
+    set_rule(&io->groups[other->group].route, json_text_or(m, "rule", ""));
     return stage_io_add_outlet(io, st, &e, other->group, true, err);
 }
 
