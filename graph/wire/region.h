@@ -46,7 +46,7 @@ struct region_link;
 /* The pools of one output port; none exists before the first region_port_buffer, and none ever with
  * THEA_REGIONS=off in the environment. name: of the port, for messages; copied. Aborts without memory. */
 struct region_port *region_port_new(const char *name);
-/* Readers keep what they have mapped. All its links must be closed. NULL is fine. */
+/* Readers keep what they have mapped. All its links must be closed, or never be used again. NULL is fine. */
 void region_port_free(struct region_port *p);
 
 /* 64-byte aligned shared memory for one tensor of the frame that is being made, or NULL: it is too small, no
