@@ -46,7 +46,11 @@ static uint64_t own_bytes(const struct child *c)
 static void check_memory(struct supervisor *s, struct child *c)
 {
     int64_t limit = supervisor_stage(s, c)->memory_bytes;
-    if (limit > 0 && own_bytes(c) > (uint64_t)limit) supervisor_kill(c, SUPERVISOR_TOO_BIG);
+    uint64_t own = limit > 0 ? own_bytes(c) : 0;
+    if (limit <= 0 || own <= (uint64_t)limit) return;
+    c->health.too_many_bytes = own;
+    c->health.limit_bytes = (uint64_t)limit;
+    supervisor_kill(c, SUPERVISOR_TOO_BIG);
 }
 
 static void tell_stopped(struct supervisor *s, struct child *c, uint64_t deadline_ns)

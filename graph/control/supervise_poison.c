@@ -124,9 +124,20 @@ static void stop_run(struct supervisor *s, struct child *c)
     supervisor_note_failure(s, c);
 }
 
-/* One try more. true: the stream is given up. */
+static void tell_aside(struct supervisor *s, const struct supervisor_trouble *t, const char *document)
+{
+    struct buf text = {0};
+    if (s->o->quiet) return;
+    buf_printf(&text, "thea: warning: %s: set aside after %u %s: %s",
+               document[0] != '\0' ? document : "a document", t->tries, t->tries == 1 ? "try" : "tries",
+               t->reason);
+    supervisor_tell(s, text.data);
+    buf_fini(&text);
+}
+
+/* One try more. true: the stream is given up. document: its name, and how far it came. */
 static bool count_try(struct supervisor *s, struct supervisor_trouble *t, const struct child *c,
-                      const char *reason)
+                      const char *document, const char *reason)
 {
     const struct spec_stage *stage = supervisor_stage(s, c);
     t->tries++;
@@ -134,6 +145,7 @@ static bool count_try(struct supervisor *s, struct supervisor_trouble *t, const 
     t->aside = stage->on_error == SPEC_ON_ERROR_SKIP ||
                (stage->on_error == SPEC_ON_ERROR_RETRY && t->tries >= (unsigned)stage->tries);
     record(s, t, c->process->name);
+    if (t->aside) tell_aside(s, t, document);
     return t->aside;
 }
 
@@ -173,7 +185,8 @@ void supervisor_failed(struct supervisor *s, const struct json_node *message)
     if (t->aside || (attempt < t->attempt && t->epoch == s->epoch))
         return; /* another sink's word of that try */
     supervisor_cleared(s, stream, status_now_ns());
-    bool aside = count_try(s, t, c, json_text_or(message, "reason", "it failed"));
+    bool aside =
+        count_try(s, t, c, json_text_or(message, "id", ""), json_text_or(message, "reason", "it failed"));
     if (supervisor_stage(s, c)->on_error == SPEC_ON_ERROR_STOP) {
         s->bad_document = print_document(message);
         stop_run(s, c);
@@ -234,11 +247,13 @@ static void forget_suspect(struct supervisor *s, uint64_t stream)
 static void convict(struct supervisor *s, struct child *c, uint64_t stream)
 {
     struct buf reason = {0};
+    char work[sizeof c->page->work];
     struct supervisor_trouble *t = trouble_of(s, stream);
     if (t->aside) return;
+    status_get_work(c->page, work, sizeof work);
     buf_printf(&reason, "stage %s ", c->process->name);
     supervisor_print_death(c, &reason);
-    bool aside = count_try(s, t, c, reason.data);
+    bool aside = count_try(s, t, c, work, reason.data);
     buf_fini(&reason);
     struct child *source = supervisor_source_of(s, stream);
     if (supervisor_stage(s, c)->on_error == SPEC_ON_ERROR_STOP) {

@@ -77,12 +77,20 @@ void supervisor_note_failure(struct supervisor *s, struct child *c)
         supervisor_enter(s, SUPERVISOR_FAILING, s->failed_ns + SUPERVISOR_GRACE_MS * SUPERVISOR_NS_PER_MS);
 }
 
+static void print_too_big(const struct child *c, struct buf *out)
+{
+    char has[16], may[16];
+    buf_printf(out, "was killed for its memory: %s of its own, its limit is %s",
+               value_format_bytes(has, c->health.too_many_bytes),
+               value_format_bytes(may, c->health.limit_bytes));
+}
+
 void supervisor_print_death(const struct child *c, struct buf *out)
 {
     if (c->killed_for == SUPERVISOR_HUNG)
         buf_add_text(out, "made no progress for its deadline and was killed");
     else if (c->killed_for == SUPERVISOR_TOO_BIG)
-        buf_add_text(out, "grew over its limit of memory and was killed");
+        print_too_big(c, out);
     else if (c->killed_for == SUPERVISOR_OURS && c->health.stopped_ns != 0)
         buf_add_text(out, "was stopped by a signal for its deadline and was killed");
     else if (c->signal != 0)

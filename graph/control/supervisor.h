@@ -54,8 +54,9 @@ struct child_control {
 
 /* Is it alive in more than name? */
 struct child_health {
-    uint64_t progress, moved_ns; /* the counter, and when it last changed or had no reason to */
-    uint64_t stopped_ns;         /* since when a SIGSTOP holds it; 0: it runs */
+    uint64_t progress, moved_ns;          /* the counter, and when it last changed or had no reason to */
+    uint64_t too_many_bytes, limit_bytes; /* what it had when it was killed for its memory */
+    uint64_t stopped_ns;                  /* since when a SIGSTOP holds it; 0: it runs */
     bool stop_told;
 };
 

@@ -249,7 +249,10 @@ thea_rc stage_step(struct stage *st, struct thea_err *err)
     stage_outputs_reset(st);
     thea_rc rc = run_op(st, s, err);
     stage_op_end(st, begin_ns, s, st->current.frame);
-    if (rc != THEA_OK && rc != THEA_AGAIN) return rc;
+    if (rc != THEA_OK && rc != THEA_AGAIN) {
+        stage_note_stream(st, s); /* the stage ends of it: the document is accused */
+        return rc;
+    }
     if (st->closing != NULL)
         return stage_close_stream(st, err); /* whatever was left of its frame is dropped */
     if (rc == THEA_OK && stage_carry_add(st, err) != THEA_OK) {

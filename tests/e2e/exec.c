@@ -76,3 +76,23 @@ Test(exec, a_killed_run_leaves_no_command_behind)
     run_result_fini(&r);
     free(dir);
 }
+
+/* The document that every start of the command dies of is set aside after three tries; the others are done.
+ */
+Test(exec, a_document_on_which_the_command_always_dies_is_set_aside)
+{
+    struct run_result r;
+    char *dir = make_pipeline(
+        "per: run, reads: json, prints: json, command: 'while read -r l; do case $l in *two*) kill "
+        "-SEGV $$$$;; esac; echo {}; done'");
+    run_shell(&r, dir, 60,
+              "sed -i 's/restart: never, //; s/format: jsonl/output: out.jsonl/' p.yaml; thea run p.yaml "
+              "--run-dir run; s=$?; cat out.jsonl; cat run/tries; exit $s");
+    cr_expect_eq(r.status, 1, "%d: %s", r.status, buf_text(&r.err));
+    cr_expect(strstr(buf_text(&r.out), "{\"id\": \"a.txt\"}\n{\"id\": \"c.txt\"}\n") != NULL, "%s",
+              buf_text(&r.out));
+    cr_expect(strstr(buf_text(&r.out), "\"tries\": 3") != NULL, "%s", buf_text(&r.out));
+    cr_expect(strstr(buf_text(&r.err), "b.txt") != NULL, "%s", buf_text(&r.err));
+    run_result_fini(&r);
+    free(dir);
+}
