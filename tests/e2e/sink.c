@@ -133,10 +133,9 @@ Test(sink, a_run_that_died_with_its_sink_is_resumed_from_the_journal)
 {
     struct run_result r;
     run_calm("output: out.jsonl");
-    run_shell(
-        &r, scratch, DEADLINE_S,
-        "THEA_FAULT=sink.half_line:9 thea run p.yaml --run-dir run --set write.restart=never; "
-        "test $? -eq 70 && wc -l < out.jsonl && thea run --resume run && cmp out.jsonl calm/out.jsonl");
+    run_shell(&r, scratch, DEADLINE_S,
+              "THEA_FAULT=sink.half_line:9 thea run p.yaml --run-dir run --set write.restart=never; "
+              "test $? -eq 70 && wc -l < out.jsonl && thea run --resume run && cmp out.jsonl calm/out.jsonl");
     cr_assert_eq(r.status, 0, "%d\n%s%s", r.status, buf_text(&r.out), buf_text(&r.err));
     cr_assert(atoi(buf_text(&r.out)) >= 6 && atoi(buf_text(&r.out)) < DOCUMENTS, "%s", buf_text(&r.out));
     run_result_fini(&r);
