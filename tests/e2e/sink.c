@@ -141,6 +141,31 @@ Test(sink, a_run_that_died_with_its_sink_is_resumed_from_the_journal)
     run_result_fini(&r);
 }
 
+/* Behind the last sync line, journal and output lose any part. */
+Test(sink, a_power_cut_costs_work_and_nothing_else)
+{
+    struct run_result r;
+    run_calm("output: out.jsonl");
+    for (int journal = 0; journal <= 3; journal++) {
+        for (int out = 0; out <= 3; out++) {
+            run_shell(
+                &r, scratch, DEADLINE_S,
+                "rm -rf run; THEA_FAULT=sink.half_line:18 thea run -q p.yaml --run-dir run --set "
+                "write.restart=never; test $? -eq 70 || exit 9; "
+                "s=$(awk '{n += length($0) + 1} /\"sync\"/ {s = n} END {print s}' run/journal/write) "
+                "z=$(sed -n 's/.*\"sync\".*\"size\": \\([0-9]*\\)}/\\1/p' run/journal/write | tail -n 1) "
+                "j=$(stat -c %%s run/journal/write) o=$(stat -c %%s out.jsonl); "
+                "truncate -s $((s + (j - s) * %d / 3)) run/journal/write; "
+                "truncate -s $((z + (o - z) * %d / 3)) out.jsonl; "
+                "thea run -q --resume run && cmp out.jsonl calm/out.jsonl",
+                journal, out);
+            cr_assert_eq(r.status, 0, "%d/3 of the journal, %d/3 of the output: %d\n%s%s", journal, out,
+                         r.status, buf_text(&r.out), buf_text(&r.err));
+            run_result_fini(&r);
+        }
+    }
+}
+
 Test(sink, results_of_several_sources_take_turns)
 {
     struct run_result r;
