@@ -3,6 +3,7 @@
  * Invariant: a file's text is checked to its end before the stream's first frame, so that a document is
  * either whole or left out by name. Only what cannot be read twice (a pipe) is checked as it passes; there a
  * bad byte ends the stage. How it is made: stages/support/load_impl.h. */
+#include "graph/status.h"
 #include "stages/support/load_impl.h"
 
 #include <stdlib.h>
@@ -106,16 +107,24 @@ static thea_rc load_open(struct stage *st, struct thea_err *err)
     return rc == THEA_OK && l->listen != NULL ? load_listen_open(st, l, err) : rc;
 }
 
-static thea_rc load_source(struct stage *st, struct thea_err *err)
+static thea_rc next(struct stage *st, struct load *l, struct thea_err *err)
 {
-    struct load *l = stage_state(st);
-    load_feed_trim(st, l);
     for (;;) {
         thea_rc rc = load_emit(st, l, err);
         if (rc != THEA_DONE || stage_draining(st)) return rc;
         rc = load_number(st, l, err);
         if (rc != THEA_OK) return rc;
     }
+}
+
+static thea_rc load_source(struct stage *st, struct thea_err *err)
+{
+    struct load *l = stage_state(st);
+    uint64_t begin_ns = status_now_ns();
+    load_feed_trim(st, l);
+    thea_rc rc = next(st, l, err);
+    if (rc == THEA_AGAIN) stage_waited(st, status_now_ns() - begin_ns); /* nothing was there */
+    return rc;
 }
 
 static thea_rc load_seek(struct stage *st, uint64_t index, struct thea_err *err)

@@ -221,7 +221,8 @@ void stage_skipped(struct stage *st, const char *name,
 void stage_expect(struct stage *st, uint64_t documents); /* a source knows how many will come */
 void stage_count_tokens(struct stage *st, uint64_t n);   /* positions that passed; tokenize or layers */
 void stage_count_bytes(struct stage *st, uint64_t n);
-void stage_progress(struct stage *st); /* inside a long op, once per block: "not hung" */
+void stage_waited(struct stage *st, uint64_t ns); /* a source's op waited so long for its input: not busy */
+void stage_progress(struct stage *st);            /* inside a long op, once per block: "not hung" */
 void stage_working_on(struct stage *st, const char *fmt, ...)
     THEA_PRINTF(2, 3); /* for crash reports; the runtime sets "<id>, positions p-q" itself */
 

@@ -245,6 +245,7 @@ struct stage {
     struct status_page *page; /* never NULL once open */
     struct stage_skip *skips;
     size_t skip_count;
+    uint64_t waited_ns;              /* of the running op, for input */
     int trace_fd;                    /* THEA_TRACE, or -1 */
     volatile sig_atomic_t *draining; /* NULL: never */
 };

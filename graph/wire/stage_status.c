@@ -24,6 +24,11 @@ void stage_count_bytes(struct stage *st, uint64_t n)
     count(&st->page->bytes, n);
 }
 
+void stage_waited(struct stage *st, uint64_t ns)
+{
+    st->waited_ns += ns;
+}
+
 void stage_progress(struct stage *st)
 {
     count(&st->page->progress, 1);
@@ -116,7 +121,10 @@ void stage_op_end(struct stage *st, uint64_t begin_ns, const struct stage_stream
 {
     uint64_t end_ns = status_now_ns();
     stage_note_stream(st, NULL);
-    count(&st->page->busy_ns, end_ns - begin_ns);
+    uint64_t waited_ns = st->waited_ns < end_ns - begin_ns ? st->waited_ns : end_ns - begin_ns;
+    count(&st->page->busy_ns, end_ns - begin_ns - waited_ns);
+    count(&st->page->starved_ns, waited_ns);
+    st->waited_ns = 0;
     status_count_op(st->page, end_ns - begin_ns);
     if (st->trace_fd >= 0) trace(st, begin_ns, end_ns, s, in);
 }
