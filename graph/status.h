@@ -32,7 +32,7 @@ struct status_link {
     _Atomic uint64_t bytes;
     _Atomic uint64_t copied_bytes;  /* sender: tensor bytes copied into messages ... */
     _Atomic uint64_t inlined_bytes; /* ... and those of tensors so small that this is faster (region.h) */
-    _Atomic uint32_t queue;         /* receiver: frames waiting now */
+    _Atomic uint32_t queue;         /* receiver: frames waiting now; sender: sent and not consumed yet */
     _Atomic uint32_t window;        /* window in frames */
 };
 

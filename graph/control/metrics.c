@@ -49,6 +49,8 @@ static const struct metric link_metrics[] = {
     {"thea_link_frames_total", "counter", "Frames sent.", "frames", NULL},
     {"thea_link_bytes_total", "counter", "Tensor bytes sent.", "bytes", NULL},
     {"thea_link_copied_bytes_total", "counter", "Tensor bytes copied on the way.", "copied_bytes", NULL},
+    {"thea_link_inlined_bytes_total", "counter", "Tensor bytes so few that they rode in the message.",
+     "inlined_bytes", NULL},
     {"thea_link_stale_frames_total", "counter", "Frames of an older epoch that were dropped.", "stale", NULL},
     {"thea_link_unwanted_frames_total", "counter", "Frames dropped after the receiver had enough.",
      "unwanted", NULL},

@@ -135,19 +135,17 @@ static struct json_node *link_node(const struct supervisor *s, const struct plan
     const struct status_link *sent = find_row(from, ln->number, true);
     const struct status_link *received = find_row(to, ln->number, false);
     struct json_node *out = json_new_map();
-    /* What was delivered is read first: so it is never more than what was sent. */
-    uint64_t delivered = received != NULL ? get(&received->frames) : 0;
-    uint64_t frames = sent != NULL ? get(&sent->frames) : 0;
     put_count(out, "number", ln->number);
     put_text(out, "from", from->process->name);
     put_text(out, "from_port", ln->from_port);
     put_text(out, "to", to->process->name);
     put_text(out, "to_port", ln->to_port);
     json_put(out, "feedback", json_new_bool(ln->feedback));
-    put_count(out, "frames", frames);
+    put_count(out, "frames", sent != NULL ? get(&sent->frames) : 0);
     put_count(out, "bytes", sent != NULL ? get(&sent->bytes) : 0);
-    put_count(out, "in_flight", frames > delivered ? frames - delivered : 0);
+    put_count(out, "in_flight", sent != NULL ? atomic_load(&sent->queue) : 0);
     put_count(out, "queue", received != NULL ? atomic_load(&received->queue) : 0);
+    put_count(out, "inlined_bytes", sent != NULL ? get(&sent->inlined_bytes) : 0);
     put_count(out, "window", received != NULL ? atomic_load(&received->window) : 0);
     put_count(out, "unwanted", received != NULL ? get(&received->unwanted) : 0);
     put_count(out, "stale", received != NULL ? get(&received->stale) : 0);

@@ -54,6 +54,14 @@ static void resume(struct link *ln)
     for (size_t i = 0; i < ln->kept.count; i++) put(ln, copy_of(link_kept_at(&ln->kept, i)->msg));
 }
 
+/* How much of the window is taken, for people. */
+static void show_in_flight(struct link *ln)
+{
+    uint64_t taken = ln->window == 0 ? ln->kept.count : ln->seq + ln->window - ln->limit_seq;
+    if (ln->o.status != NULL)
+        atomic_store_explicit(&ln->o.status->queue, (uint32_t)taken, memory_order_relaxed);
+}
+
 void link_open_sender(struct link *ln)
 {
     ln->resuming = true;
@@ -69,6 +77,7 @@ void link_reset_sender(struct link *ln, uint64_t epoch)
     ln->stopped = false;
     ln->eof = false;
     link_pool_reset_sender(ln);
+    show_in_flight(ln);
 }
 
 void link_retire(struct link *ln)
@@ -92,6 +101,7 @@ void link_credit(struct link *ln, const struct link_message *m)
     ln->limit_seq = m->limit_seq;
     ln->limit_bytes = m->limit_bytes;
     ln->ack_seq = m->ack_seq;
+    show_in_flight(ln);
     if (is_first) link_pool_window(ln);
     link_pool_release(ln);
     link_kept_acknowledge(&ln->kept, m->ack_seq);
@@ -130,6 +140,7 @@ static thea_rc send_now(struct link *ln, const struct frame *f, uint64_t bytes, 
     ln->bytes += bytes;
     ln->eof = f->kind == FRAME_EOF && !ln->o.lasting;
     if (ln->o.status == NULL) return THEA_OK;
+    show_in_flight(ln);
     link_count(&ln->o.status->frames, 1);
     link_count(&ln->o.status->bytes, bytes);
     return THEA_OK;

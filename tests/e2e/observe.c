@@ -133,6 +133,45 @@ Test(observe, ps_and_top_show_what_a_run_does)
     teardown(&s);
 }
 
+static bool has_restarted(void *context)
+{
+    struct run_result r = {0};
+    run_shell(
+        &r, ((struct scene *)context)->dir, 10,
+        "export THEA_RUNS=$PWD/runs; thea top --once --interval 20ms | grep '^layers/0 .* restarted 1'");
+    bool yes = r.status == 0;
+    run_result_fini(&r);
+    return yes;
+}
+
+Test(observe, a_process_that_was_killed_is_shown_as_restarted_and_its_tap_goes_on)
+{
+    struct scene s;
+    setup(&s, "");
+    struct run_child tap;
+    run_start(&tap, s.dir, "export THEA_RUNS=$PWD/runs; exec thea tap layers/0 --limit 100000");
+    struct run_result r = thea(&s, 0, "top --once --json --interval 20ms");
+    struct json_node *top = json_of(&r.out);
+    kill((pid_t)json_int_or(process(top, "layers/0"), "pid", 0), SIGKILL);
+    json_free(top);
+    run_result_fini(&r);
+    cr_assert(run_until(has_restarted, &s, 30), "it was not");
+    r = thea(&s, 0, "top --once --json --interval 20ms");
+    top = json_of(&r.out);
+    cr_expect_eq(json_int_or(top, "epoch", 0), 2);
+    const struct json_node *layers = process(top, "layers/0");
+    cr_expect_leq(json_int_or(layers, "in_flight", 99), json_int_or(layers, "window", 0));
+    json_free(top);
+    run_result_fini(&r);
+    r = thea(&s, 0, "tap layers/0 --limit 2"); /* of the new process */
+    run_result_fini(&r);
+    end_run(&s);
+    cr_expect_eq(run_wait(&tap, 30, &r), 0, "%s", buf_text(&r.err));
+    cr_expect_not_null(strstr(buf_text(&r.out), "layers/0 ->  "), "nothing was tapped");
+    run_result_fini(&r);
+    free(s.dir);
+}
+
 Test(observe, a_run_is_found_wherever_its_directory_is)
 {
     struct scene s;
