@@ -271,13 +271,14 @@ void supervisor_hear(struct supervisor *s, struct child *c)
         json_free(m);
     }
     if (rc == THEA_OK || rc == THEA_AGAIN) return;
+    if (rc != THEA_DONE) { /* killed before its channel is closed, so that this is what it dies of */
+        struct buf text = {0};
+        buf_printf(&text, "thea: warning: stage %s is ended: %s", c->process->name, thea_err_message(&err));
+        supervisor_tell(s, text.data);
+        buf_fini(&text);
+        supervisor_kill(c, SUPERVISOR_OURS);
+    }
     supervisor_control_close(c);
-    if (rc == THEA_DONE) return; /* it is dying, and SIGCHLD will tell; or it has no more to say */
-    struct buf text = {0};
-    buf_printf(&text, "thea: warning: stage %s is ended: %s", c->process->name, thea_err_message(&err));
-    supervisor_tell(s, text.data);
-    buf_fini(&text);
-    supervisor_kill(c, SUPERVISOR_OURS);
 }
 
 void supervisor_hear_all(struct supervisor *s)

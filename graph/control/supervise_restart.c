@@ -24,7 +24,6 @@ const struct spec_stage *supervisor_stage(const struct supervisor *s, const stru
 static bool is_permanent(const struct child *c)
 {
     if (c->signal != 0) return false;
-    if (!c->control.speaks && c->exit_status != 0) return true; /* it did not even get ready */
     switch (c->exit_status) {
     case THEA_EUSAGE:
     case THEA_ENOINPUT:
@@ -41,9 +40,17 @@ bool supervisor_restarts(const struct supervisor *s, const struct child *c)
     if (s->phase > SUPERVISOR_DRAINING || c->stopped_by_us || c->control.final) return false;
     if (c->asked && c->signal == SIGTERM) return false; /* it ended because we asked it to */
     spec_restart wanted = supervisor_stage(s, c)->restart;
-    if (wanted == SPEC_RESTART_NEVER || is_permanent(c)) return false;
-    return wanted == SPEC_RESTART_ALWAYS ? c->control.speaks || supervisor_child_failed(c)
-                                         : supervisor_child_failed(c);
+    if (wanted == SPEC_RESTART_NEVER) return false;
+    if (wanted == SPEC_RESTART_ON_FAILURE && is_permanent(c)) return false;
+    if (!c->control.speaks)
+        return c->signal != 0 && supervisor_child_failed(c); /* it did not even get ready */
+    return supervisor_child_failed(c) || supervisor_left_early(s, c);
+}
+
+/* One that speaks stays until FINISH: without it there is no replay, and its neighbours wait for ever. */
+bool supervisor_left_early(const struct supervisor *s, const struct child *c)
+{
+    return c->control.speaks && c->signal == 0 && s->phase < SUPERVISOR_FINISHING;
 }
 
 /* Somebody runs without having said that it knows what an epoch is. */

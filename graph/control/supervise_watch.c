@@ -96,6 +96,8 @@ void supervisor_print_death(const struct child *c, struct buf *out)
     else if (c->signal != 0)
         buf_printf(out, "was killed by SIG%s",
                    sigabbrev_np(c->signal) != NULL ? sigabbrev_np(c->signal) : "?");
+    else if (c->exit_status == 0)
+        buf_add_text(out, "ended before it was told to");
     else
         buf_printf(out, "failed with status %d", c->exit_status);
 }
@@ -123,7 +125,7 @@ static void judge_end(struct supervisor *s, struct child *c)
         supervisor_mourn(s, c, c->ended_ns);
     else if (s->phase == SUPERVISOR_FINISHING && supervisor_child_failed(c))
         die_finished(s, c);
-    else if (supervisor_child_failed(c))
+    else if (supervisor_child_failed(c) || supervisor_left_early(s, c))
         supervisor_note_failure(s, c);
     else if (c->asked && c->signal == SIGTERM)
         give_up_draining(s, c->ended_ns);

@@ -206,6 +206,7 @@ void supervisor_finish(struct supervisor *s, uint64_t now_ns);              /* i
 const struct spec_stage *supervisor_stage(const struct supervisor *s, const struct child *c); /* never NULL */
 bool supervisor_restarts(const struct supervisor *s,
                          const struct child *c); /* it ended: is it to come again? */
+bool supervisor_left_early(const struct supervisor *s, const struct child *c);
 void supervisor_mourn(struct supervisor *s, struct child *c, uint64_t now_ns); /* it is */
 void supervisor_recover(struct supervisor *s,
                         uint64_t now_ns); /* when deaths are collected, and when one is due */

@@ -228,6 +228,32 @@ Test(supervise_restart, is_not_tried_with_a_process_that_failed_before_it_was_re
     fini_fixture(&f);
 }
 
+Test(supervise_restart, is_done_with_a_process_that_ends_before_it_is_told_to)
+{
+    struct fixture f;
+    init_fixture(&f);
+    add(&f, "load", SOURCE, LISTENS);
+    add(&f, "layers", MIDDLE, "say '\"ready\"'; first && exit 0; obey");
+    add(&f, "write", SINK, DONE_IN("2"));
+    run(&f);
+    cr_expect_eq(f.result.exit_status, 0, "%s", f.result.report);
+    cr_expect_eq(f.result.processes[1].incarnation, 2);
+    fini_fixture(&f);
+}
+
+Test(supervise_restart, that_may_not_be_ends_the_run_at_a_process_that_leaves_too_early)
+{
+    struct fixture f;
+    init_fixture(&f);
+    add(&f, "load", SOURCE, LISTENS);
+    add(&f, "layers", MIDDLE, "say '\"ready\"'; exit 0")->restart = SPEC_RESTART_NEVER;
+    add(&f, "write", SINK, LISTENS);
+    run(&f);
+    cr_expect_eq(f.result.exit_status, 70);
+    expect_holds(f.result.report, "ended before it was told to");
+    fini_fixture(&f);
+}
+
 Test(supervise_restart, of_a_sink_that_cannot_take_back_ends_the_run)
 {
     struct fixture f;
@@ -602,6 +628,7 @@ Test(supervise_restart, kills_what_grows_over_its_limit_of_memory)
     add(&f, "write", SINK, DONE_IN("2"));
     run(&f);
     cr_expect_eq(f.result.exit_status, 0, "%s", f.result.report);
-    expect_holds(read_of_run(&f, "tries"), "stage layers grew over its limit of memory and was killed");
+    expect_holds(read_of_run(&f, "tries"),
+                 "stage layers was killed for its memory: 1.0 TiB of its own, its limit is 1.0 GiB");
     fini_fixture(&f);
 }
