@@ -206,8 +206,6 @@ static thea_rc write_failed(struct stage *st, struct stage_stream *s, const stru
     d->turn->aside = strdup(reason);
     if (d->turn->aside == NULL) abort();
     d->turn->tries = (uint32_t)stage_stream_int(s, "tries", 1);
-    thea_warning("%s: set aside after %u %s: %s", d->turn->id, d->turn->tries,
-                 d->turn->tries == 1 ? "try" : "tries", reason);
     d->turn->done = d->turn->failed = true;
     d->turn = NULL;
     return write_flush(st, w, err);
