@@ -2,18 +2,29 @@
 #include "graph/control/supervise_metrics.h"
 
 #include "graph/control/metrics.h"
+#include "graph/control/run_history.h"
 #include "graph/control/supervisor.h"
 #include "page.inc"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 enum {
     LOG_FIRST_BYTES = 16 << 10, /* of a log's end, for someone who just came */
     LOG_PIECE_BYTES = 64 << 10
+};
+
+struct supervise_metrics {
+    struct supervisor *s;
+    struct http *http;
+    struct run_history history;
+    int timer, epoll; /* when the next sample is due; that and http behind one descriptor */
 };
 
 static void send_file(struct http_reply *reply, const char *type, const void *bytes, size_t n)
@@ -49,7 +60,7 @@ static void get_icon(void *context, const struct http_request *request, struct h
 
 static void get_metrics(void *context, const struct http_request *request, struct http_reply *reply)
 {
-    struct json_node *status = supervise_status(context);
+    struct json_node *status = supervise_status(((struct supervise_metrics *)context)->s);
     (void)request;
     reply->type = METRICS_TYPE;
     metrics_print(status, &reply->body);
@@ -68,7 +79,13 @@ static void send_json(struct http_reply *reply, struct json_node *node)
 static void get_status(void *context, const struct http_request *request, struct http_reply *reply)
 {
     (void)request;
-    send_json(reply, supervise_status(context));
+    send_json(reply, supervise_status(((struct supervise_metrics *)context)->s));
+}
+
+static void get_history(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    (void)request;
+    send_json(reply, run_history_json(&((struct supervise_metrics *)context)->history));
 }
 
 /* --- logs --- */
@@ -106,7 +123,7 @@ static int64_t read_log(const char *path, int64_t from, struct buf *out)
 
 static void get_logs(void *context, const struct http_request *request, struct http_reply *reply)
 {
-    struct supervisor *s = context;
+    struct supervisor *s = ((struct supervise_metrics *)context)->s;
     const char *process = http_query(request, "process"), *from = http_query(request, "from");
     if (process == NULL || !is_process(s, process)) {
         reply->status = 404;
@@ -126,16 +143,80 @@ static void get_logs(void *context, const struct http_request *request, struct h
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/", get_page},           {"GET", "/page.js", get_script},
-    {"GET", "/page.css", get_style},  {"GET", "/favicon.ico", get_icon},
-    {"GET", "/metrics", get_metrics}, {"GET", "/api/status", get_status},
-    {"GET", "/api/logs", get_logs},   {0},
+    {"GET", "/", get_page},
+    {"GET", "/page.js", get_script},
+    {"GET", "/page.css", get_style},
+    {"GET", "/favicon.ico", get_icon},
+    {"GET", "/metrics", get_metrics},
+    {"GET", "/api/status", get_status},
+    {"GET", "/api/history", get_history},
+    {"GET", "/api/logs", get_logs},
+    {0},
 };
 
-thea_rc supervise_metrics_open(struct http **out, struct supervisor *s, const char *address,
+/* --- life --- */
+
+static bool add_fd(int epoll, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    return fd >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static thea_rc open_polling(struct supervise_metrics *m, struct thea_err *err)
+{
+    struct itimerspec tick = {{RUN_HISTORY_S, 0}, {RUN_HISTORY_S, 0}};
+    m->epoll = epoll_create1(EPOLL_CLOEXEC);
+    m->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (m->epoll >= 0 && m->timer >= 0 && timerfd_settime(m->timer, 0, &tick, NULL) == 0 &&
+        add_fd(m->epoll, m->timer) && add_fd(m->epoll, http_fd(m->http)))
+        return THEA_OK;
+    return thea_fail(err, THEA_EOS, "cannot poll the HTTP server: %s", strerror(errno));
+}
+
+thea_rc supervise_metrics_open(struct supervise_metrics **out, struct supervisor *s, const char *address,
                                struct thea_err *err)
 {
-    struct http_options o = {.address = address, .routes = routes, .context = s};
-    thea_rc rc = http_open(out, &o, err);
-    return rc == THEA_OK ? THEA_OK : thea_fail_prefix(err, "--metrics");
+    struct supervise_metrics *m = calloc(1, sizeof *m);
+    if (m == NULL) abort();
+    m->s = s;
+    m->timer = m->epoll = -1;
+    struct http_options o = {.address = address, .routes = routes, .context = m};
+    thea_rc rc = http_open(&m->http, &o, err);
+    if (rc == THEA_OK) rc = open_polling(m, err);
+    if (rc != THEA_OK) {
+        supervise_metrics_close(m);
+        return thea_fail_prefix(err, "--metrics");
+    }
+    *out = m;
+    return THEA_OK;
+}
+
+const char *supervise_metrics_url(const struct supervise_metrics *m)
+{
+    return http_url(m->http);
+}
+
+int supervise_metrics_fd(const struct supervise_metrics *m)
+{
+    return m->epoll;
+}
+
+void supervise_metrics_handle(struct supervise_metrics *m)
+{
+    uint64_t ticks;
+    if (read(m->timer, &ticks, sizeof ticks) == (ssize_t)sizeof ticks) {
+        struct json_node *status = supervise_status(m->s);
+        run_history_add(&m->history, status);
+        json_free(status);
+    }
+    http_handle(m->http);
+}
+
+void supervise_metrics_close(struct supervise_metrics *m)
+{
+    if (m == NULL) return;
+    http_close(m->http);
+    if (m->timer >= 0) close(m->timer);
+    if (m->epoll >= 0) close(m->epoll);
+    free(m);
 }

@@ -28,8 +28,8 @@ struct supervise_socket {
     struct tap *taps;
     size_t tap_count;
     struct run_socket *socket;
-    struct http *http; /* NULL: nobody asked for it */
-    int epoll;         /* both behind one descriptor */
+    struct supervise_metrics *metrics; /* NULL: nobody asked for it */
+    int epoll;                         /* both behind one descriptor */
 };
 
 /* --- answers --- */
@@ -207,7 +207,8 @@ static thea_rc join_polls(struct supervise_socket *k, struct thea_err *err)
     struct epoll_event event = {.events = EPOLLIN};
     k->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (k->epoll >= 0 && epoll_ctl(k->epoll, EPOLL_CTL_ADD, run_socket_fd(k->socket), &event) == 0 &&
-        (k->http == NULL || epoll_ctl(k->epoll, EPOLL_CTL_ADD, http_fd(k->http), &event) == 0))
+        (k->metrics == NULL ||
+         epoll_ctl(k->epoll, EPOLL_CTL_ADD, supervise_metrics_fd(k->metrics), &event) == 0))
         return THEA_OK;
     return thea_fail(err, THEA_EOS, "cannot poll the run's sockets: %s", strerror(errno));
 }
@@ -216,11 +217,11 @@ static thea_rc open_metrics(struct supervise_socket *k, struct thea_err *err)
 {
     struct supervisor *s = k->s;
     if (s->o->metrics == NULL) return THEA_OK;
-    thea_rc rc = supervise_metrics_open(&k->http, s, s->o->metrics, err);
+    thea_rc rc = supervise_metrics_open(&k->metrics, s, s->o->metrics, err);
     if (rc != THEA_OK || s->o->quiet) return rc;
     char line[256];
-    snprintf(line, sizeof line, "thea: watch this run at %s/ (Prometheus: %s/metrics)", http_url(k->http),
-             http_url(k->http));
+    const char *url = supervise_metrics_url(k->metrics);
+    snprintf(line, sizeof line, "thea: watch this run at %s/ (Prometheus: %s/metrics)", url, url);
     supervisor_tell(s, line);
     return THEA_OK;
 }
@@ -253,7 +254,7 @@ void supervise_socket_handle(struct supervise_socket *k)
 {
     if (k == NULL) return;
     run_socket_handle(k->socket);
-    if (k->http != NULL) http_handle(k->http);
+    if (k->metrics != NULL) supervise_metrics_handle(k->metrics);
 }
 
 void supervise_socket_close(struct supervise_socket *k)
@@ -262,7 +263,7 @@ void supervise_socket_close(struct supervise_socket *k)
     while (k->tap_count > 0) remove_tap(k, k->tap_count - 1);
     free(k->taps);
     if (k->epoll >= 0) close(k->epoll);
-    http_close(k->http);
+    supervise_metrics_close(k->metrics);
     run_socket_close(k->socket);
     unlinkat(k->s->o->run->fd, "socket", 0);
     free(k);

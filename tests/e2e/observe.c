@@ -412,6 +412,9 @@ Test(observe, the_live_page_and_what_it_asks_for_are_served)
     run_result_fini(&r);
     r = get(&s, "/api/logs?process=../run", "404");
     run_result_fini(&r);
+    r = get(&s, "/api/history", "200");
+    cr_expect_eq(buf_text(&r.out)[0], '[');
+    run_result_fini(&r);
     r = get(&s, "/api/nothing", "404");
     run_result_fini(&r);
     teardown(&s);

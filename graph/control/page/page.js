@@ -1,7 +1,7 @@
 // The live page: asks /api/status every second and draws what happened between two answers. No library, no network but this server.
 "use strict";
 
-const INTERVAL_MS = 1000, POINTS = 600, LOG_CHARACTERS = 200000;
+const INTERVAL_MS = 1000, POINTS = 3600, LOG_CHARACTERS = 200000;
 const $ = (id) => document.getElementById(id);
 
 // --- figures: the same rules as graph/control/run_rates.c ---
@@ -151,7 +151,18 @@ const drawGraph = (figures) => {
 
 // --- charts ---
 
-const history = []; // {t, tokens, documents, queue, rss}
+const history = []; // {t: seconds since the run's start, tokens, documents, queue, rss}
+
+// What was before this page was opened: the server keeps the newest half hour, as counters.
+const recall = async () => {
+  const answer = await fetch("/api/history");
+  if (!answer.ok) return;
+  const samples = await answer.json();
+  for (let i = 1; i < samples.length; i++) {
+    const [t0, tokens0, documents0] = samples[i - 1], [t, tokens, documents, queue, rss] = samples[i];
+    history.push({t, tokens: Math.max(tokens - tokens0, 0) / (t - t0), documents: Math.max(documents - documents0, 0) / (t - t0), queue, rss});
+  }
+};
 
 const charts = [
   {key: "tokens", title: "tokens a second", format: rate},
@@ -162,7 +173,7 @@ const charts = [
 
 const remember = (now, figures) => {
   const sum = (key) => figures.processes.reduce((total, p) => total + p[key], 0);
-  history.push({t: now.now_ns / 1e9, tokens: figures.tokens_per_s, documents: figures.documents_per_s, queue: sum("queue"), rss: sum("rss_bytes") + now.rss_bytes});
+  history.push({t: now.up_s, tokens: figures.tokens_per_s, documents: figures.documents_per_s, queue: sum("queue"), rss: sum("rss_bytes") + now.rss_bytes});
   if (history.length > POINTS) history.shift();
 };
 
@@ -277,4 +288,4 @@ const tick = async () => {
 };
 
 $("log-process").addEventListener("change", showLogs);
-tick();
+recall().catch(console.warn).finally(tick);
