@@ -154,7 +154,7 @@ static void step(struct glob_walk *w, char *path, char *const *parts, entry_kind
  * or in any directory below. */
 static void match(struct glob_walk *w, const char *dir, char *const *parts)
 {
-    assert(parts[0] != NULL);
+    assert(parts != NULL && parts[0] != NULL);
     if (w->entered != NULL) w->entered(w->context, dir);
     char *const every[] = {(char *)(uintptr_t) "*", NULL};
     bool deep = strcmp(parts[0], "**") == 0;

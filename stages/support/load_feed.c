@@ -10,6 +10,7 @@
 
 /* Sinks sync once a second; so much later what was committed is on disk. */
 #define TRIM_AFTER_NS UINT64_C(10000000000)
+#define TRIM_EVERY_NS UINT64_C(500000000)
 
 static thea_rc open_feed(struct stage *st, struct load *l, struct feed *f, size_t item, struct thea_err *err)
 {
@@ -125,13 +126,12 @@ static uint64_t offset_of(const struct load *l, const struct feed *f, uint64_t f
     return m->items[f->item].reached;
 }
 
+/* Called with the feed's lock. */
 static void trim(struct load *l, struct feed *f, uint64_t now_ns)
 {
-    if (!f->open || f->spool.count < 2) return;
+    if (f->spool.count < 2) return;
     if (f->trim_at > 0 && now_ns >= f->trim_ns) {
-        pthread_mutex_lock(&f->lock);
         spool_trim(&f->spool, f->trim_at);
-        pthread_mutex_unlock(&f->lock);
         f->trim_at = 0;
     }
     if (f->trim_at > 0) return;
@@ -141,12 +141,21 @@ static void trim(struct load *l, struct feed *f, uint64_t now_ns)
     f->trim_ns = l->manifest.fd >= 0 ? now_ns + TRIM_AFTER_NS : now_ns;
 }
 
+static void trim_feed(struct load *l, struct feed *f, uint64_t now_ns)
+{
+    if (!f->open) return;
+    pthread_mutex_lock(&f->lock);
+    trim(l, f, now_ns);
+    pthread_mutex_unlock(&f->lock);
+}
+
 void load_feed_trim(struct stage *st, struct load *l)
 {
-    if (l->id_base == UINT64_MAX || (l->in.spool.count < 2 && l->net.spool.count < 2)) return;
+    uint64_t now_ns = status_now_ns();
+    if (l->id_base == UINT64_MAX || now_ns < l->trim_next_ns || (!l->in.open && !l->net.open)) return;
+    l->trim_next_ns = now_ns + TRIM_EVERY_NS;
     if (l->manifest.fd < 0) l->safe = l->next; /* by hand nothing is sent again */
     while (l->safe < l->manifest.streams && stage_committed(st, l->id_base + l->safe)) l->safe++;
-    uint64_t now_ns = status_now_ns();
-    trim(l, &l->in, now_ns);
-    trim(l, &l->net, now_ns);
+    trim_feed(l, &l->in, now_ns);
+    trim_feed(l, &l->net, now_ns);
 }

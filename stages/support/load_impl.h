@@ -55,6 +55,7 @@ struct load {
     struct feed in, net; /* standard input; the network */
     uint64_t id_base;    /* a stream's id less its index; UINT64_MAX until one was started */
     uint64_t safe;       /* streams before it are committed */
+    uint64_t trim_next_ns;
 
     /* Live. */
     struct follow *follower;

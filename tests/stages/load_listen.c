@@ -247,3 +247,34 @@ Test(load_listen, a_full_spool_is_said_so_and_takes_more_when_it_was_emptied)
     expect(h, "2 listen:3: z");
     harness_close(h);
 }
+
+static bool is_trimmed(struct harness *h)
+{
+    struct thea_err err = {0};
+    struct load *l = load_of(h);
+    cr_assert_eq(stage_source_step(harness_stage(h), &err), THEA_AGAIN, "%s", err.message);
+    return l->net.spool.begin > 0 && l->net.spool.count <= 2;
+}
+
+Test(load_listen, what_was_sent_by_hand_is_trimmed)
+{
+    struct harness *h;
+    struct thea_err err = {0};
+    cr_assert_eq(harness_open(&h, &load_ops, ARGS("--listen", "tcp://127.0.0.1:0"), ARGS("docs"), &err),
+                 THEA_OK, "%s", err.message);
+    load_of(h)->net.spool.segment_bytes = 64;
+    int fd = call_up(listen_port(load_of(h)->listener));
+    for (int i = 0; i < 50; i++) {
+        char line[32], document[64];
+        snprintf(line, sizeof line, "line %d\n", i);
+        say(fd, line);
+        snprintf(document, sizeof document, "%d listen:%d: line %d", i, i + 1, i);
+        expect(h, document);
+    }
+    uint64_t begin_ns = status_now_ns();
+    while (!is_trimmed(h)) cr_assert(status_now_ns() - begin_ns < UINT64_C(10000000000));
+    say(fd, "after\n");
+    expect(h, "50 listen:51: after");
+    close(fd);
+    harness_close(h);
+}
