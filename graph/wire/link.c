@@ -216,6 +216,7 @@ static void destroy(struct link *ln)
     free((char *)(uintptr_t)ln->o.port);
     free((char *)(uintptr_t)ln->o.pattern);
     free((char *)(uintptr_t)ln->o.stage);
+    link_token_free(ln->token);
     link_set_wake(ln->set); /* what was read here on behalf of other links may be news to the caller */
     free(ln);
 }
@@ -274,10 +275,14 @@ static thea_rc link_open(struct link **out, struct link_set *set, const struct l
     init_status(ln);
     link_set_add(set, ln);
     size_t in_max = (role == LINK_RECEIVER ? ln->o.window_frames : 0) + QUEUE_SLACK;
-    struct link_message hello;
-    link_hello_make(&hello, &ln->o, role);
-    thea_rc rc = link_pipe_open(&ln->pipe, set, o->address.url, role == LINK_SENDER, &hello, in_max,
-                                ln->o.silence_ms, err);
+    char *token;
+    thea_rc rc = link_token_read(&token, &ln->o, err);
+    ln->token = token;
+    if (rc == THEA_OK) {
+        struct link_message hello;
+        link_hello_make(&hello, &ln->o, role, role == LINK_SENDER ? token : NULL);
+        rc = link_pipe_open(&ln->pipe, set, &ln->o, role == LINK_SENDER, &hello, in_max, err);
+    }
     if (rc == THEA_OK)
         *out = ln;
     else

@@ -29,11 +29,12 @@ enum {
 #define LINK_WINDOW_BYTES ((uint64_t)64 << 20)
 
 /* abstract://thea-<run: 16 hex>-<link number>, ipc://PATH, tcp://127.0.0.1:PORT[#<run>-<link>] (loopback
- * only). */
+ * only), tls+tcp://HOST:PORT[#<run>-<link>] (with the files of link_tls.c). */
 struct link_address {
     char url[160];
     uint64_t run;
     uint32_t number;
+    bool tls;
 };
 /* Errors: THEA_EUSAGE with what is accepted; an ipc path over 107 bytes and a tcp host that is not loopback
  * have their own messages. */
@@ -51,6 +52,7 @@ struct link_options {
     bool lasting;           /* somebody restarts processes and retires old frames by epochs: see above */
     int reconnect_ms;       /* how long to wait for a peer, at the start and again; 0: LINK_RECONNECT_MS */
     int silence_ms;         /* a peer that says nothing for so long is cut off; 0: LINK_SILENCE_MS */
+    const char *tls_dir;    /* for tls+tcp: the directory of certificates and token; NULL: THEA_TLS_DIR */
     struct region_port
         *regions;               /* sender: tensors in its pools are read in place where that works; or NULL */
     struct status_link *status; /* counters, or NULL */
@@ -65,7 +67,8 @@ int link_set_fd(const struct link_set *set); /* readable when any link of the se
 void link_set_clear(struct link_set *set);   /* consume the wake-up, before looking at the links */
 
 /* Listen, or start to dial. Does not wait for the peer. Options are copied.
- * Errors: THEA_EOS, THEA_EPERM, THEA_EBUSY (address in use, after a second of retries). */
+ * Errors: THEA_EOS, THEA_EPERM, THEA_EBUSY (address in use, after a second of retries); tls+tcp without what
+ * it needs: THEA_EUSAGE, THEA_EPERM (a secret that others may read). */
 THEA_CHECK thea_rc link_listen(struct link **out, struct link_set *set, const struct link_options *o,
                                struct thea_err *err);
 THEA_CHECK thea_rc link_dial(struct link **out, struct link_set *set, const struct link_options *o,

@@ -9,7 +9,8 @@
 
 enum { IPC_PATH_MAX = 107, RUN_DIGITS = 16 };
 #define ACCEPTED                                                                                             \
-    "accepted are abstract://thea-<run: 16 hex digits>-<link number>, ipc://PATH and tcp://127.0.0.1:PORT"
+    "accepted are abstract://thea-<run: 16 hex digits>-<link number>, ipc://PATH, tcp://127.0.0.1:PORT and " \
+    "tls+tcp://HOST:PORT"
 
 /* "<run: 16 hex>-<number>" and nothing after it. */
 static bool parse_identity(struct link_address *out, const char *text)
@@ -26,13 +27,15 @@ static bool parse_identity(struct link_address *out, const char *text)
     return true;
 }
 
-static thea_rc check_tcp(const char *text, const char *host, struct thea_err *err)
+static thea_rc check_tcp(const char *text, const char *host, bool tls, struct thea_err *err)
 {
     const char *colon = strrchr(host, ':');
     if (colon == NULL || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
         strtol(colon + 1, NULL, 10) > 65535 || strtol(colon + 1, NULL, 10) == 0)
         return thea_fail(err, THEA_EUSAGE, "address '%s': no port from 1 to 65535; " ACCEPTED, text);
     size_t n = (size_t)(colon - host);
+    if (tls && n == 0) return thea_fail(err, THEA_EUSAGE, "address '%s': no host; " ACCEPTED, text);
+    if (tls) return THEA_OK;
     bool loopback = (n == 9 && strncmp(host, "localhost", n) == 0) ||
                     (n == 5 && strncmp(host, "[::1]", n) == 0) ||
                     (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == n);
@@ -40,8 +43,8 @@ static thea_rc check_tcp(const char *text, const char *host, struct thea_err *er
         return thea_fail(err, THEA_EUSAGE,
                          "address '%s': '%.*s' is not this machine; tcp links are for loopback only "
                          "(127.0.0.1, ::1, localhost), because nothing "
-                         "protects them on a network",
-                         text, (int)n, host);
+                         "protects them on a network; try tls+tcp://%.*s",
+                         text, (int)n, host, (int)strcspn(host, "#"), host);
     return THEA_OK;
 }
 
@@ -85,6 +88,8 @@ thea_rc link_address_parse(struct link_address *out, const char *text, struct th
         return rc;
     }
     if (strncmp(out->url, "ipc://", 6) == 0) return check_ipc(text, out->url + 6, err);
-    if (strncmp(out->url, "tcp://", 6) == 0) return check_tcp(text, out->url + 6, err);
+    if (strncmp(out->url, "tcp://", 6) == 0) return check_tcp(text, out->url + 6, false, err);
+    out->tls = strncmp(out->url, "tls+tcp://", 10) == 0;
+    if (out->tls) return check_tcp(text, out->url + 10, true, err);
     return thea_fail(err, THEA_EUSAGE, "address '%s': unknown form; " ACCEPTED, text);
 }

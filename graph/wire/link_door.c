@@ -77,15 +77,31 @@ static int listen_patiently(nng_stream_listener *listener)
     return rv;
 }
 
-thea_rc link_door_open(struct link_pipe *p, const char *url, bool dial, struct thea_err *err)
+/* Certificates, for what goes from machine to machine. */
+static thea_rc use_tls(struct link_pipe *p, const struct link_options *o, struct thea_err *err)
 {
+    nng_tls_config *config = NULL;
+    if (!o->address.tls) return THEA_OK;
+    thea_rc rc = link_tls_config(&config, o, p->dialer != NULL, err);
+    if (rc != THEA_OK) return rc;
+    int rv = p->dialer != NULL ? nng_stream_dialer_set_ptr(p->dialer, NNG_OPT_TLS_CONFIG, config)
+                               : nng_stream_listener_set_ptr(p->listener, NNG_OPT_TLS_CONFIG, config);
+    nng_tls_config_free(config); /* the door holds it */
+    return rv == 0 ? THEA_OK : failure(err, o->address.url, "cannot use TLS", rv);
+}
+
+thea_rc link_door_open(struct link_pipe *p, const struct link_options *o, bool dial, struct thea_err *err)
+{
+    const char *url = o->address.url, *what = dial ? "cannot dial" : "cannot listen";
     bool unix_socket = strncmp(url, "ipc://", 6) == 0 || strncmp(url, "abstract://", 11) == 0;
     p->head_size = unix_socket ? LINK_HEAD_MAX : LINK_HEAD_MAX - 1;
     int rv = nng_aio_alloc(&p->door, on_door, p);
     if (rv == 0)
         rv = dial ? nng_stream_dialer_alloc(&p->dialer, url) : nng_stream_listener_alloc(&p->listener, url);
-    if (rv == 0 && !dial) rv = listen_patiently(p->listener);
-    if (rv != 0) return failure(err, url, dial ? "cannot dial" : "cannot listen", rv);
+    if (rv != 0) return failure(err, url, what, rv);
+    thea_rc rc = use_tls(p, o, err);
+    if (rc != THEA_OK) return rc;
+    if (!dial && (rv = listen_patiently(p->listener)) != 0) return failure(err, url, what, rv);
     pthread_mutex_lock(&p->lock);
     if (dial) {
         p->door_busy = true;

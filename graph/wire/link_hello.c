@@ -15,7 +15,8 @@ static const char *own_text(const char *text)
     return copy;
 }
 
-void link_hello_make(struct link_message *out, const struct link_options *o, link_role role)
+void link_hello_make(struct link_message *out, const struct link_options *o, link_role role,
+                     const char *token)
 {
     *out = (struct link_message){.kind = LINK_HELLO,
                                  .version = WIRE_VERSION,
@@ -24,6 +25,7 @@ void link_hello_make(struct link_message *out, const struct link_options *o, lin
                                  .port = own_text(o->port),
                                  .pattern = own_text(o->pattern),
                                  .host = own_text(region_host()),
+                                 .token = own_text(token),
                                  .role = role,
                                  .epoch = o->epoch,
                                  .incarnation = o->incarnation,
@@ -35,6 +37,7 @@ void link_hello_fini(struct link_message *hello)
     free((char *)(uintptr_t)hello->port);
     free((char *)(uintptr_t)hello->pattern);
     free((char *)(uintptr_t)hello->host);
+    link_token_free(hello->token);
     *hello = (struct link_message){0};
 }
 
@@ -117,13 +120,20 @@ static void name_end(char *out, size_t size, uint64_t run, uint32_t link, link_r
              role == LINK_SENDER ? "sender" : "receiver", link, run);
 }
 
-hello_verdict link_hello_check(const struct link_options *o, link_role role, const struct link_message *hello,
+hello_verdict link_hello_check(const struct link *ln, const struct link_message *hello,
                                struct hello_difference *d)
 {
+    const struct link_options *o = &ln->o;
+    link_role role = ln->role;
     link_role other = role == LINK_SENDER ? LINK_RECEIVER : LINK_SENDER;
     if (hello->run != o->address.run || hello->link != o->address.number || hello->role != other) {
         name_end(d->expected, sizeof d->expected, o->address.run, o->address.number, other);
         name_end(d->found, sizeof d->found, hello->run, hello->link, hello->role);
+        return HELLO_STRANGER;
+    }
+    if (ln->token != NULL && role == LINK_RECEIVER && !link_token_equal(ln->token, hello->token)) {
+        snprintf(d->expected, sizeof d->expected, "the token of this run");
+        snprintf(d->found, sizeof d->found, "%s", hello->token[0] != '\0' ? "another" : "none");
         return HELLO_STRANGER;
     }
     if (hello->version != WIRE_VERSION) {

@@ -4,6 +4,7 @@
  *   - link_pipe.c: the two queues between nng's threads and the stage's thread, and whom they serve
  *   - link_conn.c: one connection, messages in and out
  *   - link_door.c: listening, dialling and dialling again
+ *   - link_tls.c: certificates and the token, for links between machines
  *   - link_beat.c: keep a connection alive, cut off one that says nothing
  *   - link_queue.c: queues of messages, encoding into messages
  *
@@ -27,6 +28,7 @@
 #include "graph/wire/region.h"
 
 #include <nng/nng.h>
+#include <nng/supplemental/tls/tls.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -119,8 +121,8 @@ struct link_news {
 };
 
 /* *out is set also on failure, to be closed. Takes over hello's texts. */
-thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char *url, bool dial,
-                       const struct link_message *hello, size_t in_max, int silence_ms, struct thea_err *err);
+thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const struct link_options *o, bool dial,
+                       const struct link_message *hello, size_t in_max, struct thea_err *err);
 void link_pipe_close(struct link_pipe *p); /* close all, free all. NULL is fine */
 void link_pipe_take(struct link_pipe *p, struct link_queue *in, struct link_news *news);
 void link_pipe_shut(
@@ -148,10 +150,18 @@ void link_conn_write(struct link_conn *c);                   /* start the next w
 struct link_conn *link_conn_take_closed(struct link_pipe *p); /* one that can be freed, off the list; NULL */
 void link_conn_free(struct link_conn *c);                     /* lock not held; waits for its callbacks */
 /* link_door.c */
-THEA_CHECK thea_rc link_door_open(struct link_pipe *p, const char *url, bool dial, struct thea_err *err);
+THEA_CHECK thea_rc link_door_open(struct link_pipe *p, const struct link_options *o, bool dial,
+                                  struct thea_err *err);
 void link_door_next(struct link_pipe *p);  /* accept or dial, if there is room */
 void link_door_close(struct link_pipe *p); /* lock not held */
 
+/* link_tls.c */
+/* *out NULL if the address needs none. Errors: THEA_EUSAGE, THEA_EPERM (others may read it). */
+THEA_CHECK thea_rc link_token_read(char **out, const struct link_options *o, struct thea_err *err);
+bool link_token_equal(const char *ours, const char *theirs); /* in time that tells nothing but the length */
+void link_token_free(const char *token);                     /* and overwrite it */
+THEA_CHECK thea_rc link_tls_config(nng_tls_config **out, const struct link_options *o, bool dial,
+                                   struct thea_err *err);
 /* link_beat.c */
 int link_beat_start(struct link_pipe *p, int silence_ms);   /* an nng error */
 bool link_beat_took(struct link_pipe *p, const nng_msg *m); /* lock held: was it a PING or PONG? */
@@ -163,7 +173,9 @@ thea_rc link_encode_message(nng_msg **out, const struct link_message *m, struct 
 
 /* --- who is at the other end --- */
 
-void link_hello_make(struct link_message *out, const struct link_options *o, link_role role);
+/* token: what a sender says over TLS; NULL: nothing */
+void link_hello_make(struct link_message *out, const struct link_options *o, link_role role,
+                     const char *token);
 void link_hello_fini(struct link_message *hello);
 typedef enum {
     HELLO_FITS,
@@ -174,7 +186,7 @@ typedef enum {
 struct hello_difference {
     char expected[256], found[256];
 };
-hello_verdict link_hello_check(const struct link_options *o, link_role role, const struct link_message *hello,
+hello_verdict link_hello_check(const struct link *ln, const struct link_message *hello,
                                struct hello_difference *d);
 /* Can what a sender's port makes go into a receiver's? "f32 [n, 128]": dtype and rank equal, fixed sizes
  * equal; "" and shape [*] fit all. */
@@ -224,6 +236,7 @@ struct link {
     struct link *next; /* in the set */
     struct link_set *set;
     struct link_options o; /* its texts are ours; epoch: the own one now */
+    const char *token;     /* that both ends must have; NULL: none is needed */
     link_role role;
     link_state state;
     struct link_pipe *pipe;

@@ -109,8 +109,8 @@ void link_pipe_queue(struct link_pipe *p, const struct link_message *m)
 
 /* --- the stage's thread --- */
 
-thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char *url, bool dials,
-                       const struct link_message *hello, size_t in_max, int silence_ms, struct thea_err *err)
+thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const struct link_options *o, bool dials,
+                       const struct link_message *hello, size_t in_max, struct thea_err *err)
 {
     struct link_pipe *p = calloc(1, sizeof *p);
     if (p == NULL) abort();
@@ -119,9 +119,9 @@ thea_rc link_pipe_open(struct link_pipe **out, struct link_set *set, const char 
     p->hello = *hello;
     p->in_max = in_max;
     pthread_mutex_init(&p->lock, NULL);
-    int rv = link_beat_start(p, silence_ms);
-    if (rv != 0) return thea_fail(err, THEA_EOS, "%s: nng: %s", url, nng_strerror(rv));
-    return link_door_open(p, url, dials, err);
+    int rv = link_beat_start(p, o->silence_ms);
+    if (rv != 0) return thea_fail(err, THEA_EOS, "%s: nng: %s", o->address.url, nng_strerror(rv));
+    return link_door_open(p, o, dials, err);
 }
 
 static void free_closed(struct link_pipe *p)

@@ -111,7 +111,7 @@ static void open_session(struct link *ln, const struct link_message *hello, cons
 static void judge_hello(struct link *ln, const struct link_message *hello, const struct link_news *news)
 {
     struct hello_difference d;
-    hello_verdict verdict = link_hello_check(&ln->o, ln->role, hello, &d);
+    hello_verdict verdict = link_hello_check(ln, hello, &d);
     if (verdict == HELLO_FITS) verdict = check_process(ln, hello, &d);
     if (verdict == HELLO_FITS) {
         open_session(ln, hello, news);

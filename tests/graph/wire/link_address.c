@@ -23,6 +23,7 @@ ParameterizedTestParameters(link_address, is_cut_into_url_run_and_number)
         {"tcp://127.0.0.1:9000", "tcp://127.0.0.1:9000", 0, 0},
         {"tcp://127.1.2.3:65535#0000000000000001-2", "tcp://127.1.2.3:65535", 1, 2},
         {"tcp://localhost:1", "tcp://localhost:1", 0, 0},
+        {"tls+tcp://node-3.example.org:9000#0000000000000002-5", "tls+tcp://node-3.example.org:9000", 2, 5},
         {"tcp://[::1]:80#0000000000000001-4294967295", "tcp://[::1]:80", 1, UINT32_MAX},
     };
     return cr_make_param_array(struct good, cases, sizeof cases / sizeof *cases);
@@ -36,6 +37,7 @@ ParameterizedTest(struct good *c, link_address, is_cut_into_url_run_and_number)
     cr_assert_str_eq(a.url, c->url);
     cr_assert_eq(a.run, c->run);
     cr_assert_eq(a.number, c->number);
+    cr_assert_eq(a.tls, strncmp(c->text, "tls+", 4) == 0);
 }
 
 struct bad {
@@ -63,6 +65,10 @@ ParameterizedTestParameters(link_address, that_is_wrong_is_refused_with_what_is_
         {"tcp://127.0.0.1:65536", "no port from 1 to 65535"},
         {"tcp://127.0.0.1:80x", "no port from 1 to 65535"},
         {"tcp://10.0.0.1:80", "'10.0.0.1' is not this machine"},
+        {"tcp://10.0.0.1:80#00-3", "is not #<run: 16"},
+        {"tcp://10.0.0.2:80", "because nothing protects them on a network; try tls+tcp://10.0.0.2:80"},
+        {"tls+tcp://:80", "no host"},
+        {"tls+tcp://node", "no port from 1 to 65535"},
         {"tcp://127.0.0.1.example.org:80", "'127.0.0.1.example.org' is not this machine"},
         {"tcp://localhost.example.org:80", "is not this machine"},
         {"tcp://0.0.0.0:80", "is not this machine"},
