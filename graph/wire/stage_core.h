@@ -341,7 +341,8 @@ void stage_replay_aside(struct stage *st, uint64_t stream, uint32_t attempt, int
  * started now; DONE: all is committed and nothing more will come. */
 THEA_CHECK thea_rc stage_replay_next(struct stage *st, struct thea_err *err);
 void stage_replay_start(struct stage *st, struct stage_stream *s); /* source() has started it */
-void stage_replay_lost(struct stage *st);                          /* source() stands nobody knows where */
+uint64_t stage_replay_aim(const struct stage *st); /* id of the stream that source() is to start */
+void stage_replay_lost(struct stage *st);          /* source() stands nobody knows where */
 THEA_CHECK thea_rc stage_replay_end(struct stage *st, struct thea_err *err); /* source() has nothing more */
 void stage_replay_cancel(struct stage *st, uint64_t stream); /* it will not be committed in this run */
 const struct stage_try *stage_replay_try(const struct stage *st, uint64_t stream); /* NULL: its first */
@@ -419,8 +420,7 @@ THEA_CHECK thea_rc stage_close_stream(struct stage *st, struct thea_err *err);
 /* stage_status.c */
 void stage_trace_open(struct stage *st);
 uint64_t stage_op_begin(struct stage *st);
-void stage_note_stream(struct stage *st,
-                       const struct stage_stream *s); /* the op works on it; NULL: on none */
+void stage_note_stream(struct stage *st, uint64_t id); /* the op works on it; STAGE_NONE: on none */
 void stage_op_end(struct stage *st, uint64_t begin_ns, const struct stage_stream *s, const struct frame *in);
 
 #endif

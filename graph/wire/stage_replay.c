@@ -170,6 +170,11 @@ thea_rc stage_replay_next(struct stage *st, struct thea_err *err)
     return seek(st, next, err);
 }
 
+uint64_t stage_replay_aim(const struct stage *st)
+{
+    return base_of(st) + st->replay.aim;
+}
+
 /* --- what the source did --- */
 
 void stage_replay_start(struct stage *st, struct stage_stream *s)

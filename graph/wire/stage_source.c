@@ -16,7 +16,7 @@ struct stage_stream *stage_start(struct stage *st, uint64_t index)
     s->trace_id = (s->id + 1) * UINT64_C(0x9E3779B97F4A7C15);
     s->begun = true;
     st->source_stream = s;
-    stage_note_stream(st, s); /* its op is running */
+    stage_note_stream(st, s->id); /* its op is running */
     if (stage_supervised(st)) stage_replay_start(st, s);
     return s;
 }
@@ -57,6 +57,7 @@ static thea_rc run_source(struct stage *st, struct thea_err *err)
 {
     if (st->source_stream != NULL) st->source_stream->created_ns = status_now_ns();
     uint64_t begin_ns = stage_op_begin(st);
+    if (st->source_stream == NULL && stage_supervised(st)) stage_note_stream(st, stage_replay_aim(st));
     stage_outputs_reset(st);
     thea_rc rc = st->ops->source(st, err);
     struct stage_stream *s = st->source_stream;
@@ -67,6 +68,8 @@ static thea_rc run_source(struct stage *st, struct thea_err *err)
     }
     rc = stage_after_op(st, s, rc, err);
     stage_op_end(st, begin_ns, s, NULL);
+    bool ends = rc != THEA_OK && rc != THEA_AGAIN && rc != THEA_DONE;
+    if (ends && stage_supervised(st)) stage_note_stream(st, stage_replay_aim(st)); /* it is accused */
     return rc;
 }
 

@@ -94,14 +94,13 @@ void stage_trace_open(struct stage *st)
 uint64_t stage_op_begin(struct stage *st)
 {
     const struct stage_stream *s = st->current.stream != NULL ? st->current.stream : st->source_stream;
-    stage_note_stream(st, s);
+    stage_note_stream(st, s != NULL ? s->id : STAGE_NONE);
     return status_now_ns();
 }
 
-void stage_note_stream(struct stage *st, const struct stage_stream *s)
+void stage_note_stream(struct stage *st, uint64_t id)
 {
-    uint64_t id = s != NULL ? s->id + 1 : 0;
-    atomic_store_explicit(&st->page->work_streams[0], id, memory_order_relaxed);
+    atomic_store_explicit(&st->page->work_streams[0], id + 1, memory_order_relaxed); /* NONE + 1: 0, none */
 }
 
 static void trace(struct stage *st, uint64_t begin_ns, uint64_t end_ns, const struct stage_stream *s,
@@ -120,7 +119,7 @@ static void trace(struct stage *st, uint64_t begin_ns, uint64_t end_ns, const st
 void stage_op_end(struct stage *st, uint64_t begin_ns, const struct stage_stream *s, const struct frame *in)
 {
     uint64_t end_ns = status_now_ns();
-    stage_note_stream(st, NULL);
+    stage_note_stream(st, STAGE_NONE);
     uint64_t waited_ns = st->waited_ns < end_ns - begin_ns ? st->waited_ns : end_ns - begin_ns;
     count(&st->page->busy_ns, end_ns - begin_ns - waited_ns);
     count(&st->page->starved_ns, waited_ns);

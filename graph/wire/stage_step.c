@@ -250,7 +250,7 @@ thea_rc stage_step(struct stage *st, struct thea_err *err)
     thea_rc rc = run_op(st, s, err);
     stage_op_end(st, begin_ns, s, st->current.frame);
     if (rc != THEA_OK && rc != THEA_AGAIN) {
-        stage_note_stream(st, s); /* the stage ends of it: the document is accused */
+        stage_note_stream(st, s->id); /* the stage ends of it: the document is accused */
         return rc;
     }
     if (st->closing != NULL)

@@ -358,6 +358,28 @@ Test(stage_replay, a_source_that_forgot_what_it_sent_is_a_mistake)
     close_tale();
 }
 
+static uint64_t accused;
+
+static thea_rc accused_source(struct stage *st, struct thea_err *err)
+{
+    accused = st->page->work_streams[0];
+    return tell_source(st, err);
+}
+
+Test(stage_replay, the_stream_that_a_source_is_about_to_start_is_on_its_status_page)
+{
+    struct stage_ops ops = tale_ops;
+    ops.source = accused_source;
+    struct thea_err err;
+    open_ops(&ops, "9", NULL);
+    commit(0, 2);
+    cr_assert_eq(harness_hear(h, &err), THEA_OK);
+    cr_assert_eq(stage_source_step(harness_stage(h), &err), THEA_AGAIN);
+    cr_assert_eq(accused, id(3) + 1);
+    cr_assert_eq(harness_page(h)->work_streams[0], 0, "between two ops there is none");
+    close_tale();
+}
+
 Test(stage_replay, a_stream_that_fails_in_the_source_names_it)
 {
     open_ops(&tale_ops, "9", "--bad=1");
