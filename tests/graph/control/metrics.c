@@ -92,6 +92,8 @@ Test(metrics, of_a_status_that_has_nothing_are_well_formed)
     buf_fini(&text);
 }
 
+#define HISTOGRAM(lines) ("# HELP a A.\n# TYPE a histogram\n" lines)
+
 Test(metrics, the_parser_refuses_what_prometheus_would)
 {
     static const char *const wrong[] = {
@@ -107,8 +109,7 @@ Test(metrics, the_parser_refuses_what_prometheus_would)
         "# HELP a A.\n# TYPE a gauge\na nothing\n",                             /* number */
         "# HELP a A.\n# TYPE a gauge\n# HELP b B.\n# TYPE b gauge\nb 1\na 1\n", /* apart */
         "# HELP a A.\n# TYPE a thing\na 1\n",                                   /* type */
-        "# HELP a A.\n# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count "
-        "1\n",
+        HISTOGRAM("a_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count 1\n"),
         "# HELP a A.\n# TYPE a histogram\na_bucket{le=\"1\"} 2\na_sum 1\na_count 2\n", /* no +Inf */
         "# HELP a A.\n# TYPE a histogram\na_bucket{le=\"+Inf\"} 2\na_sum 1\na_count 3\n",
     };
