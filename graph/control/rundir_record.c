@@ -218,13 +218,15 @@ thea_rc rundir_record_again(struct rundir *r, const struct plan *plan, struct js
     return write_record(r, record, err);
 }
 
+/* run.json last: a directory that has it has all that resume needs. */
 thea_rc rundir_record(struct rundir *r, const struct plan *plan, int argc, char **argv, struct thea_err *err)
 {
-    thea_rc rc = write_record(r, record_node(r, plan, argc, argv), err);
-    if (rc != THEA_OK || plan->spec == NULL) return rc;
-    struct buf yaml = {0};
-    spec_print(plan->spec, &yaml);
-    rc = rundir_write(r, "pipeline.yaml", buf_text(&yaml), yaml.len, err);
-    buf_fini(&yaml);
-    return rc;
+    thea_rc rc = THEA_OK;
+    if (plan->spec != NULL) {
+        struct buf yaml = {0};
+        spec_print(plan->spec, &yaml);
+        rc = rundir_write(r, "pipeline.yaml", buf_text(&yaml), yaml.len, err);
+        buf_fini(&yaml);
+    }
+    return rc == THEA_OK ? write_record(r, record_node(r, plan, argc, argv), err) : rc;
 }
