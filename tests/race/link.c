@@ -1,7 +1,7 @@
 /* For ThreadSanitizer: two ends of a link in two threads, with nng's threads between them, over and over:
- * streaming, a stop in mid-stream, a peer that vanishes. Plain program; fails by exit status (TSan's own is
- * 66). */
-#include "graph/wire/link.h"
+ * streaming, a stop in mid-stream, a peer that vanishes, a wire that is cut all the time. Plain program;
+ * fails by exit status (TSan's own is 66). */
+#include "graph/wire/link_impl.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { ROUNDS = 30, FRAMES = 400 };
-typedef enum { TO_THE_END, STOP_HALFWAY, VANISH } receiver_way;
+typedef enum { TO_THE_END, STOP_HALFWAY, VANISH, CUT, WAYS } receiver_way;
 
 struct end {
     struct link_options o;
@@ -18,6 +18,7 @@ struct end {
     struct link *ln;
     struct status_link status;
     receiver_way way;
+    atomic_bool over; /* CUT: all is acknowledged */
 };
 
 static void check(bool ok, const char *what, const struct thea_err *err)
@@ -32,6 +33,54 @@ static void wait_news(struct end *e)
     struct pollfd p = {.fd = link_set_fd(e->set), .events = POLLIN};
     check(poll(&p, 1, 60000) > 0, "nothing happened for 60 s", NULL);
     link_set_clear(e->set);
+}
+
+/* The receiver of a lasting link goes on until its sender knows that all has come: what says so may be cut
+ * off too. */
+static void wait_until_over(struct end *e)
+{
+    while (!atomic_load(&e->over)) {
+        struct pollfd p = {.fd = link_set_fd(e->set), .events = POLLIN};
+        link_flush_credit(e->ln);
+        poll(&p, 1, 20);
+        link_set_clear(e->set);
+    }
+}
+
+static void *receive_lasting(void *context)
+{
+    struct end *e = context;
+    struct thea_err err = {0};
+    const struct frame *f;
+    bool eof = false;
+    for (uint64_t next = 0; !eof;) {
+        thea_rc rc = link_peek(e->ln, &f, &err);
+        if (rc == THEA_AGAIN) {
+            link_flush_credit(e->ln);
+            wait_news(e);
+            continue;
+        }
+        check(rc == THEA_OK, "peek", &err);
+        check(f->link_seq == next++, "order", NULL);
+        eof = f->kind == FRAME_EOF;
+        link_consume(e->ln);
+    }
+    wait_until_over(e);
+    link_abort(e->ln);
+    return NULL;
+}
+
+static void *cut_all_the_time(void *context)
+{
+    struct end *e = context;
+    for (int i = 0; !atomic_load(&e->over); i++) {
+        poll(NULL, 0, 1 + i % 4);
+        pthread_mutex_lock(&e->ln->pipe->lock);
+        uint32_t id = e->ln->pipe->session;
+        pthread_mutex_unlock(&e->ln->pipe->lock);
+        link_pipe_drop(e->ln->pipe, id);
+    }
+    return NULL;
 }
 
 static void *receive(void *context)
@@ -77,19 +126,46 @@ static thea_rc send_all(struct end *e, struct thea_err *err)
     return THEA_OK;
 }
 
+static void open_both(struct end *rx, struct end *tx, int round)
+{
+    struct thea_err err = {0};
+    char url[64];
+    snprintf(url, sizeof url, "abstract://thea-%016llx-%d", (unsigned long long)status_now_ns(), round);
+    check(link_address_parse(&rx->o.address, url, &err) == THEA_OK, "address", &err);
+    tx->o.address = rx->o.address;
+    rx->o.status = &rx->status;
+    tx->o.status = &tx->status;
+    rx->o.lasting = tx->o.lasting = rx->way == CUT;
+    check(link_set_new(&rx->set, &err) == THEA_OK && link_set_new(&tx->set, &err) == THEA_OK, "sets", &err);
+    check(link_listen(&rx->ln, rx->set, &rx->o, &err) == THEA_OK, "listen", &err);
+    check(link_dial(&tx->ln, tx->set, &tx->o, &err) == THEA_OK, "dial", &err);
+}
+
+static void run_cut(int round)
+{
+    struct thea_err err = {0};
+    struct end rx = {.way = CUT, .o = {.port = "in"}}, tx = {.way = CUT, .o = {.port = "out"}};
+    pthread_t receiver, cutter;
+    open_both(&rx, &tx, round);
+    pthread_create(&receiver, NULL, receive_lasting, &rx);
+    pthread_create(&cutter, NULL, cut_all_the_time, &tx);
+    check(send_all(&tx, &err) == THEA_OK, "send", &err);
+    atomic_store(&tx.over, true);
+    pthread_join(cutter, NULL);
+    while (tx.ln->ack_seq < tx.ln->seq) wait_news(&tx);
+    atomic_store(&rx.over, true);
+    pthread_join(receiver, NULL);
+    check(rx.status.frames == tx.status.frames, "sent is not received", NULL);
+    link_abort(tx.ln);
+    link_set_free(rx.set);
+    link_set_free(tx.set);
+}
+
 static void run(int round, receiver_way way)
 {
     struct thea_err err = {0};
     struct end rx = {.way = way, .o = {.port = "in"}}, tx = {.o = {.port = "out"}};
-    char url[64];
-    snprintf(url, sizeof url, "abstract://thea-%016llx-%d", (unsigned long long)status_now_ns(), round);
-    check(link_address_parse(&rx.o.address, url, &err) == THEA_OK, "address", &err);
-    tx.o.address = rx.o.address;
-    rx.o.status = &rx.status;
-    tx.o.status = &tx.status;
-    check(link_set_new(&rx.set, &err) == THEA_OK && link_set_new(&tx.set, &err) == THEA_OK, "sets", &err);
-    check(link_listen(&rx.ln, rx.set, &rx.o, &err) == THEA_OK, "listen", &err);
-    check(link_dial(&tx.ln, tx.set, &tx.o, &err) == THEA_OK, "dial", &err);
+    open_both(&rx, &tx, round);
     pthread_t thread;
     pthread_create(&thread, NULL, receive, &rx);
     thea_rc rc = send_all(&tx, &err);
@@ -106,7 +182,12 @@ static void run(int round, receiver_way way)
 
 int main(void)
 {
-    for (int i = 0; i < ROUNDS; i++) run(i, (receiver_way)(i % 3));
+    for (int i = 0; i < ROUNDS; i++) {
+        if (i % WAYS == CUT)
+            run_cut(i);
+        else
+            run(i, (receiver_way)(i % WAYS));
+    }
     printf("race-link: %d rounds of %d frames\n", ROUNDS, FRAMES);
     return 0;
 }
