@@ -5,21 +5,29 @@
 #include "graph/control/supervisor.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
 enum { LATE_MS = 5000 }; /* so late are we only if we were stopped ourselves */
 
-uint64_t supervisor_oom_kills(void)
+/* The number behind `key` in a file of /proc with a key on each line; 0: there is none. */
+static uint64_t read_number(const char *path, const char *key)
 {
-    char key[64];
-    unsigned long long value, found = 0;
-    FILE *f = fopen("/proc/vmstat", "re");
+    char line[256];
+    uint64_t found = 0;
+    size_t n = strlen(key);
+    FILE *f = fopen(path, "re");
     if (f == NULL) return 0;
-    while (fscanf(f, "%63s %llu", key, &value) == 2)
-        if (strcmp(key, "oom_kill") == 0) found = value;
+    while (fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, key, n) == 0) found = strtoull(line + n, NULL, 10);
     fclose(f);
     return found;
+}
+
+uint64_t supervisor_oom_kills(void)
+{
+    return read_number("/proc/vmstat", "oom_kill ");
 }
 
 void supervisor_kill(struct child *c, supervisor_cause cause)
@@ -29,18 +37,12 @@ void supervisor_kill(struct child *c, supervisor_cause cause)
     kill(-c->pid, SIGKILL);
 }
 
-/* Its own memory: not the weights it has mapped, nor the regions of others. 0: not known. */
+/* Its own memory: not the weights it has mapped, nor the regions of others. */
 static uint64_t own_bytes(const struct child *c)
 {
-    char path[64], line[256];
-    unsigned long long kib = 0;
+    char path[64];
     snprintf(path, sizeof path, "/proc/%d/status", (int)c->pid);
-    FILE *f = fopen(path, "re");
-    if (f == NULL) return 0;
-    while (fgets(line, sizeof line, f) != NULL)
-        if (sscanf(line, "RssAnon: %llu kB", &kib) == 1) break;
-    fclose(f);
-    return (uint64_t)kib * 1024 + atomic_load(&c->page->pool_bytes);
+    return read_number(path, "RssAnon:") * 1024 + atomic_load(&c->page->pool_bytes);
 }
 
 static void check_memory(struct supervisor *s, struct child *c)

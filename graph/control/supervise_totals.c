@@ -47,6 +47,7 @@ struct supervisor_totals supervisor_total(const struct plan *plan, const struct 
     bool all_know = true;
     for (size_t i = 0; i < plan->process_count; i++) {
         const struct status_page *page = pages[i];
+        if (page == NULL) continue; /* not started yet */
         uint64_t failed = atomic_load(&page->failed);
         if (plan->processes[i].source) add_source(&t, page, &all_know);
         t.tokens = max(t.tokens, part_tokens(plan, pages, i)); /* several stages count the same ones */
