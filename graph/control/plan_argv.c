@@ -76,7 +76,7 @@ static void add_out(const struct plan *p, size_t first, struct words *w)
             buf_printf(&addresses, "%s%s", n++ > 0 ? "," : "", p->links[i].address);
     add_word(w, "--out");
     add_word(w, "%s=%s%s", link->feedback ? "feedback" : link->from_port,
-             n > 1 && plan_link_choice(p, link) == PLAN_BY_HASH ? "hash:" : "", buf_text(&addresses));
+             plan_link_choice(p, link) == PLAN_BY_HASH ? "hash:" : "", buf_text(&addresses));
     buf_fini(&addresses);
 }
 
@@ -149,6 +149,7 @@ static void add_common(const struct plan *p, size_t index, struct words *w)
     if (st->source && source_number(p->spec, p->spec->stage_count) > 1)
         add_number(w, "--source", source_number(p->spec, process->stage));
     if (st->sink && source_number(p->spec, p->spec->stage_count) > 1) add_sources(p->spec, process->stage, w);
+    if (st->source && st->in_flight != SPEC_IN_FLIGHT) add_number(w, "--in-flight", (size_t)st->in_flight);
     if (process->replica > 0 && heads_loop(p, index)) add_number(w, "--replica", process->replica);
 }
 

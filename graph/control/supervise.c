@@ -67,7 +67,8 @@ static thea_rc init(struct supervisor *s, const struct plan *plan, const struct 
                              .failed = SUPERVISOR_NONE,
                              .pump = {.from = -1, .to = -1, .given = -1},
                              .started_ns = status_now_ns()};
-    s->children = calloc(s->count + SUPERVISOR_SPARE, sizeof *s->children);
+    s->room = s->count + SUPERVISOR_SPARE;
+    s->children = calloc(s->room, sizeof *s->children);
     if (s->children == NULL) abort();
     for (size_t i = 0; i < s->count; i++) supervisor_init_child(&s->children[i], &plan->processes[i]);
     fill_standard_descriptors();
@@ -92,6 +93,7 @@ static void fini(struct supervisor *s)
     ranges_fini(&s->committed);
     ranges_fini(&s->aside);
     supervisor_poison_fini(s);
+    supervisor_scale_fini(s);
     supervisor_unwatch_signals(s);
     if (s->adopts) prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
@@ -171,6 +173,7 @@ static int poll_timeout_ms(const struct supervisor *s, uint64_t now_ns)
     sooner(&due, s->deadline_ns);
     sooner(&due, supervisor_recover_due(s));
     sooner(&due, supervisor_health_due(s));
+    sooner(&due, supervisor_scale_due(s));
     if (due == 0) return -1;
     if (due <= now_ns) return 0;
     uint64_t ms = (due - now_ns + SUPERVISOR_NS_PER_MS - 1) / SUPERVISOR_NS_PER_MS;
@@ -210,7 +213,7 @@ static void serve(struct supervisor *s, const struct pollfd *polls, size_t count
 
 static void watch(struct supervisor *s)
 {
-    struct pollfd *polls = calloc(FIXED_POLLS + 2 * (s->count + SUPERVISOR_SPARE), sizeof *polls);
+    struct pollfd *polls = calloc(FIXED_POLLS + 2 * s->room, sizeof *polls);
     if (polls == NULL) abort();
     while (s->alive > 0 || supervisor_any_waits(s)) {
         size_t count = s->count;
@@ -220,6 +223,7 @@ static void watch(struct supervisor *s)
         uint64_t now_ns = status_now_ns();
         supervisor_deadline(s, now_ns);
         supervisor_recover(s, now_ns);
+        supervisor_scale_step(s, now_ns);
         supervisor_health(s, now_ns);
         supervisor_tell_commits(s);
         supervisor_finish(s, now_ns);

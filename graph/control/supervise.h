@@ -21,6 +21,7 @@ struct supervise_result {
     size_t first_failed; /* index; SIZE_MAX: none */
     struct supervise_process *processes;
     size_t process_count;
+    struct plan *plan; /* as it was at the end, where the number of replicas changed; else NULL */
     double seconds;
     char *report;              /* crash report or link mismatch as text, "" if all is well */
     char *resume;              /* "go on: thea run --resume NAME", where that is to be done; NULL */

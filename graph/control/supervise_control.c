@@ -12,7 +12,7 @@ thea_rc supervisor_control_open(struct child *c, int *theirs, struct thea_err *e
 {
     supervisor_control_close(c);
     c->control.ready = c->control.enough = false;
-    c->control.done_epoch = 0;
+    c->control.done_epoch = c->control.passed_epoch = 0;
     return channel_pair(&c->control.channel, theirs, err);
 }
 
@@ -202,6 +202,22 @@ static bool hear_done(struct supervisor *s, struct child *c, const struct json_n
     return true;
 }
 
+static bool hear_passed(struct supervisor *s, struct child *c, const struct json_node *m)
+{
+    (void)s;
+    uint64_t epoch = number_of(m, "epoch");
+    if (c->process->sink || epoch == UINT64_MAX) return false;
+    c->control.passed_epoch = epoch;
+    return true;
+}
+
+/* Eof was sent to a replica that goes; that it arrived is heard from there. */
+static bool hear_left(struct supervisor *s, struct child *c, const struct json_node *m)
+{
+    (void)s, (void)c;
+    return json_member(m, "address") != NULL;
+}
+
 static bool hear_enough(struct supervisor *s, struct child *c, const struct json_node *m)
 {
     (void)m;
@@ -231,20 +247,21 @@ static bool hear_link_down(struct supervisor *s, struct child *c, const struct j
     return true;
 }
 
-/* Words about links that come and go, and about the eof behind them: for whoever scales. */
-static bool hear_other(struct supervisor *s, struct child *c, const struct json_node *m)
-{
-    (void)s, (void)c, (void)m;
-    return true;
-}
-
 static const struct {
     const char *word;
     bool (*hear)(struct supervisor *s, struct child *c, const struct json_node *m); /* false: nonsense */
-} words[] = {{"ready", hear_ready},  {"commit", hear_commit}, {"aside", hear_aside},
-             {"held", hear_held},    {"failed", hear_failed}, {"total", hear_total},
-             {"done", hear_done},    {"enough", hear_enough}, {"link_down", hear_link_down},
-             {"passed", hear_other}, {"linked", hear_other},  {"left", hear_other}};
+} words[] = {{"ready", hear_ready},
+             {"commit", hear_commit},
+             {"aside", hear_aside},
+             {"held", hear_held},
+             {"failed", hear_failed},
+             {"total", hear_total},
+             {"done", hear_done},
+             {"enough", hear_enough},
+             {"link_down", hear_link_down},
+             {"passed", hear_passed},
+             {"linked", supervisor_hear_linked},
+             {"left", hear_left}};
 
 static void take(struct supervisor *s, struct child *c, const struct json_node *m)
 {

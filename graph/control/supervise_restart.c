@@ -50,7 +50,7 @@ bool supervisor_restarts(const struct supervisor *s, const struct child *c)
 /* One that speaks stays until FINISH: without it there is no replay, and its neighbours wait for ever. */
 bool supervisor_left_early(const struct supervisor *s, const struct child *c)
 {
-    return c->control.speaks && c->signal == 0 && s->phase < SUPERVISOR_FINISHING;
+    return c->control.speaks && c->signal == 0 && s->phase < SUPERVISOR_FINISHING && !c->stopped_by_us;
 }
 
 /* Somebody runs without having said that it knows what an epoch is. */
@@ -118,7 +118,7 @@ static void tell_restart(struct supervisor *s, const struct child *c)
     buf_fini(&text);
 }
 
-static bool raise_epoch(struct supervisor *s)
+bool supervisor_raise_epoch(struct supervisor *s)
 {
     struct thea_err err;
     if (rundir_write_epoch(s->o->run, s->epoch + 1, &err) != THEA_OK) {
@@ -170,7 +170,7 @@ static void recover(struct supervisor *s, uint64_t now_ns)
         give_up(s, first, NULL);
     else if (s->deaths > SUPERVISOR_DEATHS_MAX)
         give_up(s, first, "too many deaths without a document done in between");
-    else if (!raise_epoch(s))
+    else if (!supervisor_raise_epoch(s))
         give_up(s, first, "the new epoch could not be written down");
     else {
         schedule(s, now_ns);

@@ -41,7 +41,7 @@ static int failed_status(const struct supervisor *s)
                                                                                              : THEA_ESOFTWARE;
 }
 
-void supervisor_conclude(struct supervise_result *out, const struct supervisor *s)
+void supervisor_conclude(struct supervise_result *out, struct supervisor *s)
 {
     struct buf report = {0};
     *out = (struct supervise_result){.first_failed = s->failed,
@@ -52,10 +52,12 @@ void supervisor_conclude(struct supervise_result *out, const struct supervisor *
                                      .epoch = s->epoch,
                                      .restarts = s->restarts};
     copy_processes(out, s);
+    const struct plan *plan = s->plan;
+    out->plan = supervisor_scale_take_plan(s);
     if (s->failed != SUPERVISOR_NONE) {
         out->exit_status = failed_status(s);
         supervisor_report_crash(s, &report);
-    } else if (s->interrupted == 0 && supervisor_reconcile(out, s->plan, &report) > 0) {
+    } else if (s->interrupted == 0 && supervisor_reconcile(out, plan, &report) > 0) {
         out->exit_status = THEA_ESOFTWARE;
     } else if (any_document_failed(s)) {
         out->exit_status = 1;
@@ -76,5 +78,6 @@ void supervise_result_fini(struct supervise_result *r)
     free(r->processes);
     free(r->report);
     free(r->resume);
+    plan_free(r->plan);
     *r = (struct supervise_result){.first_failed = SUPERVISOR_NONE};
 }

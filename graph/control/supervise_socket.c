@@ -81,6 +81,15 @@ static struct json_node *pause_or_go(struct supervise_socket *k, bool pause)
     return done();
 }
 
+static struct json_node *scale(struct supervise_socket *k, const struct json_node *question)
+{
+    struct thea_err err;
+    int64_t replicas = json_int_or(question, "replicas", 0);
+    if (replicas < 0 || replicas > INT32_MAX) replicas = 0;
+    thea_rc rc = supervisor_scale(k->s, json_text_or(question, "stage", ""), (int)replicas, &err);
+    return rc == THEA_OK ? done() : run_socket_refusal(rc, thea_err_message(&err));
+}
+
 /* --- taps --- */
 
 /* "layers*", "layers/1", and "layers" for all of a stage. */
@@ -182,6 +191,7 @@ static struct json_node *answer(void *context, uint64_t id, const struct json_no
     if (strcmp(ask, "pause") == 0) return pause_or_go(k, true);
     if (strcmp(ask, "resume") == 0) return pause_or_go(k, false);
     if (strcmp(ask, "tap") == 0) return tap(k, id, question);
+    if (strcmp(ask, "scale") == 0) return scale(k, question);
     char reason[128];
     snprintf(reason, sizeof reason, "this run (of thea " THEA_VERSION ") does not know how to '%.40s'", ask);
     return run_socket_refusal(THEA_EUSAGE, reason);

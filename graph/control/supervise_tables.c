@@ -20,6 +20,11 @@ static struct supervisor_totals totals_of(const struct supervise_result *r, cons
     return t;
 }
 
+static const struct plan *last_plan(const struct supervise_result *r, const struct plan *given)
+{
+    return r->plan != NULL ? r->plan : given;
+}
+
 /* --- where the time went --- */
 
 struct row {
@@ -67,6 +72,7 @@ static void print_row(const struct row *row, int width, const char *note, struct
 
 void supervise_print_times(const struct supervise_result *r, const struct plan *plan, struct buf *out)
 {
+    plan = last_plan(r, plan);
     struct row row;
     const struct plan_process *bottleneck = NULL;
     double most = 0;
@@ -112,6 +118,7 @@ static void add_reasons(struct buf *out, const struct supervisor_totals *t)
 
 void supervise_print_summary(const struct supervise_result *r, const struct plan *plan, struct buf *out)
 {
+    plan = last_plan(r, plan);
     struct supervisor_totals t = totals_of(r, plan);
     char rate[16];
     const char *name = plan->spec != NULL ? plan->spec->name : "run";
@@ -207,6 +214,7 @@ static struct json_node *links_node(const struct supervise_result *r, const stru
 
 struct json_node *supervise_report_json(const struct supervise_result *r, const struct plan *plan)
 {
+    plan = last_plan(r, plan);
     struct supervisor_totals t = totals_of(r, plan);
     struct json_node *out = json_new_map(), *processes = json_new_list();
     json_put(out, "exit_status", json_new_int(r->exit_status));

@@ -6,6 +6,7 @@
 #ifndef GRAPH_CONTROL_SUPERVISOR_H
 #define GRAPH_CONTROL_SUPERVISOR_H
 
+#include "graph/control/plan_scale.h"
 #include "graph/control/supervise.h"
 #include "graph/channel.h"
 #include "graph/control/supervise_socket.h"
@@ -46,6 +47,7 @@ struct child_control {
     bool final;              /* a sink: cannot be started again */
     bool enough;             /* a sink: wants nothing more */
     uint64_t done_epoch;     /* a sink: of this epoch all is written; 0: none */
+    uint64_t passed_epoch;   /* others: of this epoch they have passed eof on; 0: none */
     struct ranges committed; /* by this sink, ever */
     struct ranges owed;      /* a source: commits that it has not been told */
     uint64_t source;         /* a source: its number */
@@ -118,11 +120,34 @@ struct supervisor_suspects {
     uint64_t since_ns; /* they do */
 };
 
+/* A change of how many replicas a stage has. */
+struct supervisor_heard {
+    uint32_t incarnation; /* that it was said to */
+    bool obeyed;
+};
+struct supervisor_wish {
+    char *stage;
+    int replicas;
+};
+struct supervisor_scale {
+    const struct plan *old, *new; /* new NULL: nothing changes now */
+    size_t stage;
+    plan_step step;
+    struct plan_messages said;      /* in this step */
+    struct supervisor_heard *heard; /* one for each of them */
+    bool raised;                    /* the epoch, as a join needs it */
+    uint64_t deadline_ns;           /* for those that leave to end */
+    struct supervisor_wish *wishes; /* that wait for their turn */
+    size_t wish_count;
+    struct plan **plans; /* all that were made */
+    size_t plan_count;
+};
+
 struct supervisor {
     const struct plan *plan;
     const struct supervise_options *o;
     struct child *children; /* count of them, with room for SUPERVISOR_SPARE more */
-    size_t count, alive;
+    size_t count, alive, room;
     int signal_fd;
     bool adopts; /* orphans below us are ours to end */
     struct sigaction old_actions[SUPERVISOR_SIGNALS];
@@ -144,6 +169,7 @@ struct supervisor {
     struct supervisor_trouble *troubles;
     size_t trouble_count;
     struct supervisor_suspects suspects;
+    struct supervisor_scale scale;
     bool paused;                     /* by a command */
     bool holding;                    /* sources wait until every sink has read its journal */
     uint64_t oom_kills;              /* as the kernel counted when we last looked */
@@ -165,7 +191,7 @@ bool supervisor_reads_stdin(const struct plan_process *process);
 void supervisor_init_child(struct child *c, const struct plan_process *process);
 
 /* supervise_result.c */
-void supervisor_conclude(struct supervise_result *out, const struct supervisor *s);
+void supervisor_conclude(struct supervise_result *out, struct supervisor *s);
 
 /* supervise_watch.c: who ended, and who is to blame. */
 void supervisor_reap(struct supervisor *s);         /* all that have ended, with their groups; also strays */
@@ -211,6 +237,7 @@ void supervisor_mourn(struct supervisor *s, struct child *c, uint64_t now_ns); /
 void supervisor_recover(struct supervisor *s,
                         uint64_t now_ns); /* when deaths are collected, and when one is due */
 uint64_t supervisor_recover_due(const struct supervisor *s); /* 0: never */
+bool supervisor_raise_epoch(struct supervisor *s);           /* on disk, then to all; false: not on disk */
 bool supervisor_any_waits(const struct supervisor *s);
 
 /* supervise_poison.c: streams that fail, and those that processes die on. */
@@ -223,6 +250,17 @@ void supervisor_tell_troubles(struct supervisor *s, struct child *source);
 THEA_CHECK thea_rc supervisor_read_tries(struct supervisor *s,
                                          struct thea_err *err); /* of an earlier start */
 void supervisor_poison_fini(struct supervisor *s);
+
+/* supervise_scale.c: more or fewer replicas while the run goes on. */
+/* For commands; it is done step by step. Errors: THEA_EUSAGE, THEA_ECONFIG (plan_scale.h), THEA_EBUSY. */
+THEA_CHECK thea_rc supervisor_scale(struct supervisor *s, const char *stage, int replicas,
+                                    struct thea_err *err);
+void supervisor_scale_step(struct supervisor *s, uint64_t now_ns); /* what can be done now */
+uint64_t supervisor_scale_due(const struct supervisor *s);         /* 0: never */
+bool supervisor_hear_linked(struct supervisor *s, struct child *c, const struct json_node *m);
+/* The plan in force, to keep; NULL: it is the one that supervise_run was given. */
+struct plan *supervisor_scale_take_plan(struct supervisor *s);
+void supervisor_scale_fini(struct supervisor *s);
 
 /* supervise_health.c: what hangs, stands still or grows. */
 void supervisor_health(struct supervisor *s, uint64_t now_ns); /* looks when it is due */

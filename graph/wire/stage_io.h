@@ -23,8 +23,10 @@ struct stage_outlet {
     uint32_t number;
     int port;
     size_t group, member;
-    bool left;           /* its replica goes: it got eof for itself, ... */
-    uint64_t left_epoch; /* ... in this epoch */
+    bool left;            /* its replica goes: it got eof for itself, ... */
+    uint64_t left_epoch;  /* ... in this epoch */
+    bool ended;           /* it got eof as all others did, ... */
+    uint64_t ended_epoch; /* ... in this epoch */
     bool missed;
 };
 /* What one --out names: the readers that share a port's streams. */

@@ -59,9 +59,13 @@ static thea_rc send_to_all(struct stage_io *io, struct stage *st, size_t group, 
                            struct thea_err *err)
 {
     thea_rc rc = THEA_OK;
-    for (size_t i = 0; rc == THEA_OK && i < io->outlet_count; i++)
-        if (io->outlets[i].ln != NULL && io->outlets[i].group == group)
-            rc = send_on(io, st, &io->outlets[i], f, 0, err);
+    for (size_t i = 0; rc == THEA_OK && i < io->outlet_count; i++) {
+        struct stage_outlet *o = &io->outlets[i];
+        if (o->ln == NULL || o->group != group) continue;
+        rc = send_on(io, st, o, f, 0, err);
+        o->ended = true;
+        o->ended_epoch = st->epoch;
+    }
     return rc;
 }
 

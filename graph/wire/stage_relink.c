@@ -113,13 +113,43 @@ thea_rc stage_io_obey(struct stage_io *io, struct stage *st, struct thea_err *er
     return rc;
 }
 
+static bool has_ended(const struct stage *st, const struct stage_outlet *o)
+{
+    return o->ended && o->ended_epoch == st->epoch;
+}
+
+/* Eof has gone out on the port: who came since needs it, too. */
+static bool port_has_ended(const struct stage_io *io, const struct stage *st, int port)
+{
+    for (size_t i = 0; i < io->outlet_count; i++)
+        if (io->outlets[i].ln != NULL && io->outlets[i].port == port && has_ended(st, &io->outlets[i]))
+            return true;
+    return false;
+}
+
 static thea_rc send_eof(struct stage *st, struct stage_outlet *o, struct thea_err *err)
 {
     struct frame eof = {.kind = FRAME_EOF, .epoch = st->epoch, .port = st->out[o->port].port->name};
-    thea_rc rc = link_send(o->ln, &eof, err);
-    o->left = true;
-    o->left_epoch = st->epoch;
-    stage_tell_link(st, "left", o->address);
+    return link_send(o->ln, &eof, err);
+}
+
+static thea_rc let_go(struct stage_io *io, struct stage *st, struct stage_outlet *o, struct thea_err *err)
+{
+    bool told = o->left && o->left_epoch == st->epoch, ended = has_ended(st, o);
+    bool leaves = !told && stage_route_left(&io->groups[o->group].route, o->member),
+         late = !told && !ended && port_has_ended(io, st, o->port);
+    thea_rc rc = THEA_OK;
+    if (!leaves && !late) return THEA_OK;
+    if (!ended && !link_ready(o->ln, 0)) return THEA_OK; /* later */
+    if (!ended) rc = send_eof(st, o, err);
+    if (leaves) {
+        o->left = true;
+        o->left_epoch = st->epoch;
+        stage_tell_link(st, "left", o->address);
+    } else {
+        o->ended = true;
+        o->ended_epoch = st->epoch;
+    }
     return rc;
 }
 
@@ -127,12 +157,8 @@ static thea_rc send_eof(struct stage *st, struct stage_outlet *o, struct thea_er
 thea_rc stage_io_let_go(struct stage_io *io, struct stage *st, struct thea_err *err)
 {
     thea_rc rc = THEA_OK;
-    for (size_t i = 0; rc == THEA_OK && i < io->outlet_count; i++) {
-        struct stage_outlet *o = &io->outlets[i];
-        bool told = o->left && o->left_epoch == st->epoch;
-        if (o->ln == NULL || told || !stage_route_left(&io->groups[o->group].route, o->member)) continue;
-        if (link_ready(o->ln, 0)) rc = send_eof(st, o, err);
-    }
+    for (size_t i = 0; rc == THEA_OK && i < io->outlet_count; i++)
+        if (io->outlets[i].ln != NULL) rc = let_go(io, st, &io->outlets[i], err);
     for (size_t i = 0; i < io->inlet_count; i++) {
         struct stage_inlet *in = &io->inlets[i];
         if (in->ln != NULL && in->leaving && in->done) close_link(&in->ln);

@@ -153,6 +153,14 @@ Test(plan, feedback_leads_from_the_sampler_to_the_first_part)
     drop(&m);
 }
 
+Test(plan, a_source_is_told_how_many_documents_may_be_under_way_if_it_is_not_the_usual)
+{
+    struct made m = make("stages:\n  a: {kind: load, in_flight: 3}\n  b: {kind: load, in_flight: 16}\n");
+    expect_line(m.plan, "a", "--name a --source 0 --in-flight 3");
+    expect_line(m.plan, "b", "--name b --source 1");
+    drop(&m);
+}
+
 /* --- replicas --- */
 
 static const char replicas_file[] = "name: score\nmodel: mini\nstages:\n"

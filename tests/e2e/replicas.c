@@ -1,0 +1,208 @@
+/* Stages in several replicas: the same bytes come out, however the documents are shared out, and while their
+ * number changes. Real processes, real links. */
+#include "tests/support/run.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LIMIT_S = 120, DOCUMENTS = 40 };
+
+static char *dir;
+static struct run_result r;
+
+#define SHELL(...) run_shell(&r, dir, LIMIT_S, __VA_ARGS__)
+
+static void expect_status(int status)
+{
+    cr_assert_eq(r.status, status, "status %d, expected %d\n%s%s", r.status, status, buf_text(&r.out),
+                 buf_text(&r.err));
+}
+
+/* Documents of different lengths, from one line to some thousand tokens, and what is said of them by one
+ * process a stage: want.jsonl. */
+static void enter(void)
+{
+    dir = run_temp_dir();
+    SHELL("mkdir in && i=0; while [ $i -lt %d ]; do n=$((i * 37 %% 11 * 13 + 1)); "
+          "tail -n +$((i * 7 + 1)) '%s/docs/architecture.md' | head -n $n > in/$(printf %%03d $i).md; i=$((i "
+          "+ 1)); done; "
+          "thea run score -q in -o want.jsonl --set layers.split=1",
+          DOCUMENTS, run_source_dir());
+    expect_status(0);
+    run_result_fini(&r);
+}
+
+static void leave(void)
+{
+    run_result_fini(&r);
+    free(dir);
+}
+
+TestSuite(replicas, .init = enter, .fini = leave, .timeout = 300);
+
+static void expect_same_file(void)
+{
+    struct run_result same;
+    run_shell(&same, dir, 20, "wc -l < want.jsonl; cmp want.jsonl got.jsonl");
+    cr_expect_eq(same.status, 0, "%s%s%s", buf_text(&same.out), buf_text(&same.err), buf_text(&r.err));
+    cr_expect_eq(strtol(buf_text(&same.out), NULL, 10), DOCUMENTS);
+    run_result_fini(&same);
+}
+
+Test(replicas, of_every_inner_stage_give_the_same_file)
+{
+    SHELL("thea run score -q in -o got.jsonl --set layers.split=1 --set defaults.replicas=3");
+    expect_status(0);
+    expect_same_file();
+}
+
+Test(replicas, of_each_part_of_a_split_stage_give_the_same_file)
+{
+    SHELL("thea run score -q in -o got.jsonl --set layers.split=2 --set layers.replicas=2 --set "
+          "tokenize.replicas=2 --report=json --run-dir run 2> report.json; cat report.json; ls run/logs");
+    expect_status(0);
+    expect_same_file();
+    cr_expect_not_null(strstr(buf_text(&r.out), "layers.p1.r1.log"), "%s", buf_text(&r.out));
+}
+
+Test(replicas, typed_by_hand_from_the_plan_give_the_same_file)
+{
+    SHELL(
+        "thea plan score in -o got.jsonl --set layers.split=2 --set layers.replicas=2 --set score.replicas=2 "
+        "--set write.order=completion > plan.sh && "
+        "{ sed -e ':a' -e '/\\\\$/N; s/\\\\\\n//; ta' -e 's/$/ \\&/' plan.sh; echo wait; } > all.sh && "
+        "sh all.sh && sort -o got.jsonl got.jsonl && sort -o want.jsonl want.jsonl");
+    expect_status(0);
+    cr_expect_eq(r.err.len, 0, "%s", buf_text(&r.err));
+    expect_same_file();
+}
+
+Test(replicas, in_a_loop_each_get_back_the_tokens_of_their_own_documents)
+{
+    static const char *const sets[] = {"--set layers.replicas=3", "--set sample.replicas=2",
+                                       "--set layers.replicas=2 --set layers.split=2 --set sample.replicas=2 "
+                                       "--set detokenize.replicas=2 --set "
+                                       "tokenize.replicas=2"};
+    const char *run =
+        "thea run generate -q --set load.text='[\"# One\", \"The link\", \"A frame\", \"int main\", "
+        "\"static\", \"No stage\", \"| a |\", \"So\"]' --set sample.greedy=true --set "
+        "sample.max_tokens=12 --set write.format=jsonl";
+    SHELL("%s > want.jsonl && wc -l < want.jsonl", run);
+    expect_status(0);
+    cr_assert_eq(strtol(buf_text(&r.out), NULL, 10), 8);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        run_result_fini(&r);
+        SHELL("%s %s > got.jsonl && sort want.jsonl > want.sorted && sort got.jsonl | diff want.sorted -",
+              run, sets[i]);
+        expect_status(0);
+    }
+}
+
+/* --- while they run --- */
+
+static size_t count_lines(void)
+{
+    char path[512];
+    size_t n = 0;
+    snprintf(path, sizeof path, "%s/got.jsonl", dir);
+    FILE *f = fopen(path, "r");
+    for (int c; f != NULL && (c = getc(f)) != EOF;) n += c == '\n';
+    if (f != NULL) fclose(f);
+    return n;
+}
+
+static bool has_lines(void *context)
+{
+    return count_lines() >= *(size_t *)context;
+}
+
+static void wait_lines(size_t n)
+{
+    cr_assert(run_until(has_lines, &n, LIMIT_S), "%zu lines after %d s, not %zu", count_lines(), LIMIT_S, n);
+}
+
+static void start(struct run_child *child)
+{
+    run_start(child, dir,
+              "thea run score in -o got.jsonl --run-dir run --set layers.split=2 --set load.in_flight=4");
+    wait_lines(1);
+}
+
+static void finish(struct run_child *child)
+{
+    run_result_fini(&r);
+    cr_expect_eq(run_wait(child, LIMIT_S, &r), 0, "%s", buf_text(&r.err));
+    expect_same_file();
+}
+
+static void expect_told(const char *part)
+{
+    cr_expect_not_null(strstr(buf_text(&r.err), part), "'%s' is not in:\n%s", part, buf_text(&r.err));
+}
+
+Test(replicas, can_come_and_go_while_the_run_goes_on)
+{
+    struct run_child child;
+    start(&child);
+    SHELL("thea scale run layers=3 tokenize=2");
+    expect_status(0);
+    wait_lines(4);
+    run_result_fini(&r);
+    SHELL("thea scale run layers=1");
+    expect_status(0);
+    wait_lines(10);
+    run_result_fini(&r);
+    SHELL("thea scale run tokenize=1 score=2 layers=2");
+    expect_status(0);
+    finish(&child);
+    expect_told("stage layers has 3 replicas now\n");
+    expect_told("stage tokenize has 2 replicas now\n");
+    expect_told("stage layers has 1 replica now\n");
+    expect_told("stage score has 2 replicas now\n");
+}
+
+Test(replicas, that_cannot_be_are_refused_and_the_run_goes_on)
+{
+    static const struct {
+        const char *change, *message;
+        int status;
+    } cases[] = {{"write=2", "stage 'write' is a sink: it has one replica", 64},
+                 {"load=2", "stage 'load' is a source: it has one replica", 64},
+                 {"layer=2", "no stage 'layer' (did you mean 'layers'?)", 64},
+                 {"layers=0", "out of range", 64},
+                 {"layers=40", "links", 78}};
+    struct run_child child;
+    start(&child);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        run_result_fini(&r);
+        SHELL("thea scale run %s", cases[i].change);
+        expect_status(cases[i].status);
+        expect_told(cases[i].message);
+    }
+    finish(&child);
+    cr_expect_null(strstr(buf_text(&r.err), " now\n"), "%s", buf_text(&r.err));
+}
+
+Test(replicas, one_that_is_killed_comes_again_and_the_file_is_the_same)
+{
+    struct run_child child;
+    start(&child);
+    SHELL("thea scale run layers=2 tokenize=2");
+    expect_status(0);
+    wait_lines(4);
+    run_result_fini(&r);
+    SHELL("p=$(thea top run --once --json | grep -o '\"name\": *\"layers/0:1\"[^}]*' | grep -o '\"pid\": "
+          "*[0-9]*' | "
+          "grep -o '[0-9]*$') && kill -9 $p");
+    expect_status(0);
+    wait_lines(10);
+    run_result_fini(&r);
+    SHELL("thea scale run layers=1");
+    expect_status(0);
+    finish(&child);
+    expect_told("stage layers/0:1");
+    expect_told("killed by SIGKILL");
+}
