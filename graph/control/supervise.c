@@ -174,6 +174,7 @@ static int poll_timeout_ms(const struct supervisor *s, uint64_t now_ns)
     sooner(&due, supervisor_recover_due(s));
     sooner(&due, supervisor_health_due(s));
     sooner(&due, supervisor_scale_due(s));
+    sooner(&due, supervisor_news_due(s));
     if (due == 0) return -1;
     if (due <= now_ns) return 0;
     uint64_t ms = (due - now_ns + SUPERVISOR_NS_PER_MS - 1) / SUPERVISOR_NS_PER_MS;
@@ -222,6 +223,7 @@ static void watch(struct supervisor *s)
         if (ready > 0) serve(s, polls, count);
         uint64_t now_ns = status_now_ns();
         supervisor_deadline(s, now_ns);
+        supervisor_news(s, now_ns);
         supervisor_recover(s, now_ns);
         supervisor_scale_step(s, now_ns);
         supervisor_health(s, now_ns);

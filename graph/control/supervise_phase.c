@@ -3,6 +3,7 @@
 #include "graph/control/supervisor.h"
 
 #include <signal.h>
+#include <stdio.h>
 
 void supervisor_enter(struct supervisor *s, supervisor_phase phase, uint64_t deadline_ns)
 {
@@ -36,6 +37,7 @@ static void drain(struct supervisor *s, uint64_t now_ns)
         kill(-c->pid, SIGTERM);
     }
     supervisor_close_stdin(s);
+    s->news_ns = now_ns + SUPERVISOR_NEWS_MS * SUPERVISOR_NS_PER_MS;
     supervisor_enter(s, SUPERVISOR_DRAINING, now_ns + s->o->drain_timeout_ns);
 }
 
@@ -50,14 +52,21 @@ void supervisor_interrupt(struct supervisor *s, int sig, uint64_t now_ns)
         terminate(s, now_ns, SUPERVISOR_ABORT_MS);
 }
 
-static void tell_busy(struct supervisor *s)
+static bool is_busy(const struct child *c)
+{
+    uint64_t streams[STATUS_WORK_MAX];
+    if (c->ended) return false;
+    return !c->control.speaks || atomic_load(&c->page->has_input) != 0 ||
+           status_get_streams(c->page, streams) > 0;
+}
+
+static void tell_busy(struct supervisor *s, const char *headline)
 {
     struct buf text = {0};
     char work[256];
-    buf_printf(&text, "thea: warning: not drained after %g s, ending what is still busy:",
-               (double)s->o->drain_timeout_ns / 1e9);
+    buf_add_text(&text, headline);
     for (size_t i = 0; i < s->count; i++) {
-        if (s->children[i].ended) continue;
+        if (!is_busy(&s->children[i])) continue;
         status_get_work(s->children[i].page, work, sizeof work);
         buf_printf(&text, "\n  %s (%s)", s->children[i].process->name,
                    work[0] != '\0' ? work : "no document");
@@ -66,15 +75,34 @@ static void tell_busy(struct supervisor *s)
     buf_fini(&text);
 }
 
+static void give_up_draining(struct supervisor *s, uint64_t now_ns)
+{
+    char headline[96];
+    snprintf(headline, sizeof headline, "thea: warning: not drained after %g s, ending what is still busy:",
+             (double)s->o->drain_timeout_ns / 1e9);
+    tell_busy(s, headline);
+    terminate(s, now_ns, SUPERVISOR_ABORT_MS);
+}
+
+uint64_t supervisor_news_due(const struct supervisor *s)
+{
+    return s->phase == SUPERVISOR_DRAINING && !s->o->quiet ? s->news_ns : 0;
+}
+
+void supervisor_news(struct supervisor *s, uint64_t now_ns)
+{
+    uint64_t due = supervisor_news_due(s);
+    if (due == 0 || now_ns < due) return;
+    s->news_ns = now_ns + SUPERVISOR_NEWS_MS * SUPERVISOR_NS_PER_MS;
+    tell_busy(s, "thea: ending: still busy are");
+}
+
 void supervisor_deadline(struct supervisor *s, uint64_t now_ns)
 {
     if (s->deadline_ns == 0 || now_ns < s->deadline_ns) return;
     switch (s->phase) {
     case SUPERVISOR_RUNNING: break;
-    case SUPERVISOR_DRAINING:
-        tell_busy(s);
-        terminate(s, now_ns, SUPERVISOR_ABORT_MS);
-        break;
+    case SUPERVISOR_DRAINING: give_up_draining(s, now_ns); break;
     case SUPERVISOR_FINISHING: /* nothing is lost: who does not close in order is not waited for */
     case SUPERVISOR_FAILING: terminate(s, now_ns, SUPERVISOR_TERM_MS); break;
     case SUPERVISOR_TERMINATING:

@@ -27,6 +27,7 @@ enum {
     SUPERVISOR_BACKOFF_MAX_MS = 10000,
     SUPERVISOR_DEATHS_MAX = 10,   /* without a commit in between; one more ends the run */
     SUPERVISOR_HEALTH_MS = 500,   /* between two looks for what hangs or grows */
+    SUPERVISOR_NEWS_MS = 5000,    /* while it drains: who is still busy */
     SUPERVISOR_STATUS_FD = 3,     /* where a child finds its status page */
     SUPERVISOR_CONTROL_FD = 4,    /* and its end of the control channel */
     SUPERVISOR_SOURCE_SHIFT = 40, /* a stream's id is source << 40 | index */
@@ -175,6 +176,7 @@ struct supervisor {
     uint64_t oom_kills;              /* as the kernel counted when we last looked */
     uint64_t checked_ns;             /* when health was last looked at */
     uint64_t finished_ns;            /* FINISH was said; 0: not yet */
+    uint64_t news_ns;                /* when to tell next who is still busy */
     const char *why;                 /* more about the failure, for the report; NULL */
     char *bad_document;              /* what failed where on_error is stop; NULL */
     uint64_t drawn_ns;               /* when progress was last shown */
@@ -279,6 +281,8 @@ void supervisor_enter(struct supervisor *s, supervisor_phase phase, uint64_t dea
 void supervisor_interrupt(struct supervisor *s, int sig,
                           uint64_t now_ns);                      /* the first drains, the second aborts */
 void supervisor_deadline(struct supervisor *s, uint64_t now_ns); /* if it has passed */
+void supervisor_news(struct supervisor *s, uint64_t now_ns);     /* of a drain that takes long */
+uint64_t supervisor_news_due(const struct supervisor *s);        /* 0: never */
 void supervisor_stop(struct supervisor *s); /* SIGTSTP: all, then ourselves, until SIGCONT */
 
 /* supervise_pump.c: bytes between children and the outside. */

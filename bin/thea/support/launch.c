@@ -96,7 +96,7 @@ static void print_end(const struct launch *l, const struct supervise_result *r, 
 {
     struct buf text = {0};
     if (r->report[0] != '\0') thea_error("%s", r->report);
-    if (l->report || (l->summary && !l->quiet && isatty(STDERR_FILENO) == 1 && r->exit_status <= 1))
+    if (l->report || (l->summary && !l->quiet && isatty(STDERR_FILENO) == 1))
         supervise_print_times(r, plan, &text);
     if (l->report_json) buf_printf(&text, "%s\n", json);
     if (l->summary && !l->quiet && r->first_failed == SIZE_MAX) { /* else the report has told it */

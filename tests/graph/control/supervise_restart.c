@@ -632,3 +632,56 @@ Test(supervise_restart, kills_what_grows_over_its_limit_of_memory)
                  "stage layers was killed for its memory: 1.0 TiB of its own, its limit is 1.0 GiB");
     fini_fixture(&f);
 }
+
+/* --- an early end --- */
+
+Test(supervise_restart, names_who_is_still_busy_when_it_has_drained_long_enough)
+{
+    struct fixture f;
+    init_fixture(&f);
+    char path[128];
+    struct status_page page = page_working_on(7, UINT64_MAX);
+    strcpy(page.work, "a.md, positions 0-511 of 9102");
+    write_page(&f, "page", &page);
+    f.options.quiet = false;
+    f.options.drain_timeout_ns = 50000000;
+    add(&f, "load", SOURCE, "trap '' TERM; touch ready; " LISTENS);
+    add(&f, "layers", MIDDLE, PUT_PAGE "say '\"ready\"'; touch busy; obey");
+    add(&f, "write", SINK,
+        "say '\"ready\"'; say '\"commit\", \"stream\": 0'; while ! [ -e busy -a -e ready ]; do sleep 0.01; "
+        "done; "
+        "kill -TERM $PPID; obey");
+    snprintf(path, sizeof path, "%s/stderr", f.dir);
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), old = dup(STDERR_FILENO);
+    dup2(file, STDERR_FILENO);
+    thea_rc rc = supervise_run(&f.result, &f.plan, &f.options, &f.err);
+    dup2(old, STDERR_FILENO);
+    cr_assert_eq(rc, THEA_OK);
+    cr_expect_eq(f.result.exit_status, 143);
+    cr_expect_str_eq(f.result.end, "drained");
+    char *text = read_file(path);
+    expect_holds(
+        text,
+        "not drained after 0.05 s, ending what is still busy:\n  layers (a.md, positions 0-511 of 9102)\n");
+    cr_expect_null(strstr(text, "  write ("), "%s", text);
+    expect_holds(f.result.resume, "go on: thea run --resume small-");
+    close(file);
+    close(old);
+    fini_fixture(&f);
+}
+
+Test(supervise_restart, ends_in_order_when_it_drains)
+{
+    struct fixture f;
+    init_fixture(&f);
+    add(&f, "load", SOURCE, "trap '' TERM; touch ready; " LISTENS);
+    add(&f, "write", SINK,
+        "on() { case \"$1\" in *drain*) say '\"done\", \"epoch\": 1';; esac; }; say '\"ready\"'; "
+        "while ! [ -e ready ]; do sleep 0.01; done; kill -TERM $PPID; obey");
+    run(&f);
+    cr_expect_eq(f.result.exit_status, 143);
+    cr_expect_str_eq(f.result.end, "drained");
+    cr_expect_eq(f.result.processes[0].signal, 0);
+    expect_holds(read_log(&f, "load"), "{\"do\": \"drain\"}\n{\"do\": \"finish\"}\n");
+    fini_fixture(&f);
+}
