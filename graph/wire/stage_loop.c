@@ -253,7 +253,9 @@ static thea_rc leave(struct loop *l, struct thea_err *err)
     if (st->ops->finish != NULL && !l->stopping && !l->finished) rc = st->ops->finish(st, err);
     l->finished = true;
     l->phase = LOOP_LEAVING;
-    return rc == THEA_OK ? stage_outputs_send_eof(st, err) : rc;
+    if (rc == THEA_OK) rc = stage_outputs_send_eof(st, err);
+    if (rc == THEA_OK && st->ops->outputs != NULL) stage_tell_done(st);
+    return rc;
 }
 
 /* What the loop's tail sent before its eof, of streams that are gone. */
@@ -272,7 +274,7 @@ static thea_rc drain_feedback(struct loop *l, struct thea_err *err)
         return stage_epoch_due(l->st) ? THEA_OK
                                       : stage_io_wait(l->io, l->st, false, &l->st->page->starved_ns, err);
     l->phase = LOOP_RESTING;
-    stage_tell_done(l->st);
+    if (l->st->ops->outputs == NULL) stage_tell_done(l->st);
     return THEA_OK;
 }
 

@@ -65,54 +65,6 @@ static void close_link(struct link **ln)
     *ln = NULL;
 }
 
-static void drop_out(struct stage_io *io, const char *address, bool gone)
-{
-    struct stage_outlet *o = find_outlet(io, address);
-    if (o == NULL) return;
-    struct stage_route *route = &io->groups[o->group].route;
-    if (!gone) {
-        stage_route_leave(route, o->member);
-        return;
-    }
-    close_link(&o->ln);
-    stage_route_drop(route, o->member);
-}
-
-static void drop_in(struct stage_io *io, const char *address)
-{
-    struct stage_inlet *in = find_inlet(io, address);
-    if (in != NULL) in->leaving = true;
-}
-
-static thea_rc obey(struct stage_io *io, struct stage *st, const struct json_node *m, struct thea_err *err)
-{
-    const char *word = json_text_or(m, "do", ""), *address = json_text_or(m, "address", "");
-    bool out = strcmp(json_text_or(m, "side", ""), "out") == 0, gone = json_bool_or(m, "gone", false);
-    thea_rc rc = THEA_OK;
-    if (strcmp(word, "link_add") == 0)
-        rc = out ? add_out(io, st, m, address, err) : add_in(io, st, m, address, err);
-    else if (strcmp(word, "link_drop") != 0)
-        return THEA_OK;
-    else if (out)
-        drop_out(io, address, gone);
-    else
-        drop_in(io, address);
-    if (rc == THEA_OK) stage_tell_link(st, "linked", address);
-    return rc;
-}
-
-thea_rc stage_io_obey(struct stage_io *io, struct stage *st, struct thea_err *err)
-{
-    struct stage_control *c = &st->control;
-    thea_rc rc = THEA_OK;
-    for (size_t i = 0; i < c->order_count; i++) {
-        if (rc == THEA_OK) rc = obey(io, st, c->orders[i], err);
-        json_free(c->orders[i]);
-    }
-    c->order_count = 0;
-    return rc;
-}
-
 static bool has_ended(const struct stage *st, const struct stage_outlet *o)
 {
     return o->ended && o->ended_epoch == st->epoch;
@@ -131,6 +83,62 @@ static thea_rc send_eof(struct stage *st, struct stage_outlet *o, struct thea_er
 {
     struct frame eof = {.kind = FRAME_EOF, .epoch = st->epoch, .port = st->out[o->port].port->name};
     return link_send(o->ln, &eof, err);
+}
+
+/* Nobody is at the other end any more, or will be soon. What leads back to the head of a loop has had no eof
+ * yet: that goes last, for the head needs all that comes back. */
+static thea_rc drop_out(struct stage_io *io, struct stage *st, const char *address, bool gone,
+                        struct thea_err *err)
+{
+    struct stage_outlet *o = find_outlet(io, address);
+    if (o == NULL) return THEA_OK;
+    struct stage_route *route = &io->groups[o->group].route;
+    bool told = has_ended(st, o) || (o->left && o->left_epoch == st->epoch);
+    thea_rc rc = THEA_OK;
+    if (!gone) {
+        stage_route_leave(route, o->member);
+        return THEA_OK;
+    }
+    if (!told && link_ready(o->ln, 0)) rc = send_eof(st, o, err);
+    close_link(&o->ln);
+    stage_route_leave(route, o->member);
+    stage_route_drop(route, o->member);
+    return rc;
+}
+
+static void drop_in(struct stage_io *io, const char *address)
+{
+    struct stage_inlet *in = find_inlet(io, address);
+    if (in != NULL) in->leaving = true;
+}
+
+static thea_rc obey(struct stage_io *io, struct stage *st, const struct json_node *m, struct thea_err *err)
+{
+    const char *word = json_text_or(m, "do", ""), *address = json_text_or(m, "address", "");
+    bool out = strcmp(json_text_or(m, "side", ""), "out") == 0, gone = json_bool_or(m, "gone", false);
+    thea_rc rc = THEA_OK;
+    if (strcmp(word, "link_add") == 0)
+        rc = out ? add_out(io, st, m, address, err) : add_in(io, st, m, address, err);
+    else if (strcmp(word, "link_drop") != 0)
+        return THEA_OK;
+    else if (out)
+        rc = drop_out(io, st, address, gone, err);
+    else
+        drop_in(io, address);
+    if (rc == THEA_OK) stage_tell_link(st, "linked", address);
+    return rc;
+}
+
+thea_rc stage_io_obey(struct stage_io *io, struct stage *st, struct thea_err *err)
+{
+    struct stage_control *c = &st->control;
+    thea_rc rc = THEA_OK;
+    for (size_t i = 0; i < c->order_count; i++) {
+        if (rc == THEA_OK) rc = obey(io, st, c->orders[i], err);
+        json_free(c->orders[i]);
+    }
+    c->order_count = 0;
+    return rc;
 }
 
 static thea_rc let_go(struct stage_io *io, struct stage *st, struct stage_outlet *o, struct thea_err *err)

@@ -138,9 +138,14 @@ static void finish(struct run_child *child)
     expect_same_file();
 }
 
+static void expect_told_in(const char *text, const char *part)
+{
+    cr_expect_not_null(strstr(text, part), "'%s' is not in:\n%s", part, text);
+}
+
 static void expect_told(const char *part)
 {
-    cr_expect_not_null(strstr(buf_text(&r.err), part), "'%s' is not in:\n%s", part, buf_text(&r.err));
+    expect_told_in(buf_text(&r.err), part);
 }
 
 Test(replicas, can_come_and_go_while_the_run_goes_on)
@@ -162,6 +167,33 @@ Test(replicas, can_come_and_go_while_the_run_goes_on)
     expect_told("stage tokenize has 2 replicas now\n");
     expect_told("stage layers has 1 replica now\n");
     expect_told("stage score has 2 replicas now\n");
+}
+
+Test(replicas, of_a_loop_can_come_and_go_while_it_generates)
+{
+    struct run_child child;
+    const char *run =
+        "thea run generate --set load.text='[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t]' "
+        "--set sample.greedy=true --set sample.max_tokens=80 --set load.in_flight=4 --set "
+        "write.format=jsonl";
+    SHELL("%s -q -o want.jsonl", run);
+    expect_status(0);
+    run_start(&child, dir, "%s -o got.jsonl --run-dir run", run);
+    wait_lines(1);
+    run_result_fini(&r);
+    SHELL("thea scale run layers=3 sample=2");
+    expect_status(0);
+    wait_lines(6);
+    run_result_fini(&r);
+    SHELL("thea scale run layers=1 sample=1");
+    expect_status(0);
+    run_result_fini(&r);
+    cr_expect_eq(run_wait(&child, LIMIT_S, &r), 0, "%s", buf_text(&r.err));
+    expect_told_in(buf_text(&r.err), "stage layers has 1 replica now\n");
+    run_result_fini(&r);
+    SHELL("cmp want.jsonl got.jsonl && wc -l < got.jsonl");
+    expect_status(0);
+    cr_expect_eq(strtol(buf_text(&r.out), NULL, 10), 20);
 }
 
 Test(replicas, that_cannot_be_are_refused_and_the_run_goes_on)
