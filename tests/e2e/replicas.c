@@ -196,6 +196,37 @@ Test(replicas, of_a_loop_can_come_and_go_while_it_generates)
     cr_expect_eq(strtol(buf_text(&r.out), NULL, 10), 20);
 }
 
+Test(replicas, of_a_join_get_all_that_belongs_to_a_document_also_when_their_number_changes)
+{
+    struct run_child child;
+    SHELL("{ echo 'model: %s/models/thea-mini'; echo 'stages:'; echo '  load: {kind: load, paths: [in], "
+          "in_flight: 4}'; "
+          "echo '  tokenize: {kind: tokenize, from: load}'; echo '  layers: {kind: layers, from: tokenize}'; "
+          "echo '  pool: {kind: pool, from: layers}'; echo '  center: {kind: %s/tests/thea-center, from: "
+          "{final: layers.final, vector: pool.vector}}'; echo '  again: {kind: pool, from: {final: "
+          "center.centered}}'; "
+          "echo '  write: {kind: write, from: again, output: got.jsonl}'; } > join.yaml && "
+          "thea run -q join.yaml && mv got.jsonl want.jsonl && thea run -q join.yaml --set center.replicas=3 "
+          "--set "
+          "pool.replicas=2 --set layers.replicas=2",
+          run_source_dir(), run_bin_dir());
+    expect_status(0);
+    expect_same_file();
+    run_result_fini(&r);
+    SHELL("rm got.jsonl");
+    run_start(&child, dir, "thea run join.yaml --run-dir run");
+    wait_lines(1);
+    run_result_fini(&r);
+    SHELL("thea scale run center=3");
+    expect_status(0);
+    wait_lines(8);
+    run_result_fini(&r);
+    SHELL("thea scale run pool=2 center=1");
+    expect_status(0);
+    finish(&child);
+    expect_told("stage center has 1 replica now\n");
+}
+
 Test(replicas, that_cannot_be_are_refused_and_the_run_goes_on)
 {
     static const struct {
