@@ -25,7 +25,6 @@ enum {
     LINK_BYE_MS = 2000,
     LINK_SILENCE_MS = 10000
 };
-#define LINK_LASTS        1 /* links can last, see below */
 #define LINK_WINDOW_BYTES ((uint64_t)64 << 20)
 
 /* abstract://thea-<run: 16 hex>-<link number>, ipc://PATH, tcp://127.0.0.1:PORT[#<run>-<link>] (loopback

@@ -92,9 +92,8 @@ static thea_rc run(struct stage *st, struct status_page *page, struct thea_err *
         atomic_store(&page->state, STATUS_RUNNING);
         rc = stage_loop(st, &io, err);
     }
-    /* After a failure the links are left to the end of the process: nng 1.5.2 now and then waits for ever in
-     * nng_close when a peer dies at the same moment. Nothing is lost by it: peers see the sockets close all
-     * the same. */
+    /* After a failure the links end with the process: peers see them close all the same, and nobody is waited
+     * for. */
     if (rc == THEA_OK) stage_io_abort(&io);
     return rc;
 }
