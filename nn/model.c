@@ -1,10 +1,7 @@
 /* A part of a model: its sublayers in order, with embedding and head where it owns them. See model.h.
  * Workspaces are reserved once; a call of model_forward allocates nothing. */
-#include "nn/model.h"
+#include "nn/model_impl.h"
 
-#include "graph/buf.h"
-#include "nn/families/family.h"
-#include "nn/head.h"
 #include "nn/kv.h"
 
 #include <assert.h>
@@ -12,36 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-
-enum { ROWS_MAX = 1024 }; /* of one pass through a sublayer: bounds the workspace, whatever the chunk */
-
-struct sublayer {
-    const struct sublayer_kind *kind;
-    void *self;
-    size_t state_at; /* offset of its state */
-};
-
-struct model {
-    struct model_config *config;
-    struct weights *weights;
-    struct loader loader;
-    struct workers *workers;
-    const struct kernels *kernels;
-    size_t first, last;
-    struct sublayer *sublayers; /* [2 * blocks] */
-    size_t sublayer_count;
-    const struct weight *embedding;
-    struct head head;
-    size_t state_bytes;
-    float *inv; /* [D/2] */
-    float *workspace;
-    size_t workspace_bytes;
-    float *cos, *sin;
-    size_t table_position, table_rows; /* what cos and sin hold */
-    struct run run;
-    void (*on_block)(void *context);
-    void *on_block_context;
-};
 
 struct model_state {
     struct model *model;
@@ -91,14 +58,15 @@ static thea_rc load_sublayer(struct model *m, size_t block, const struct sublaye
                              const char *const *names, struct thea_err *err)
 {
     struct sublayer *s = &m->sublayers[m->sublayer_count++];
-    char prefix[128];
-    snprintf(prefix, sizeof prefix, "%s%zu.", m->config->prefix, block);
+    snprintf(s->prefix, sizeof s->prefix, "%s%zu.", m->config->prefix, block);
+    s->names = names;
     s->kind = kind;
     s->self = calloc(1, kind->self_size);
     if (s->self == NULL) return thea_fail(err, THEA_EOS, "out of memory");
-    kind->load(s->self, &m->loader, m->config, prefix, names);
+    kind->load(s->self, &m->loader, m->config, s->prefix, names);
     s->state_at = m->state_bytes;
-    m->state_bytes += (kind->state_bytes(m->config, m->config->info.context) + 4095) / 4096 * 4096;
+    if (kind->state_bytes != NULL)
+        m->state_bytes += (kind->state_bytes(m->config, m->config->info.context) + 4095) / 4096 * 4096;
     return THEA_OK;
 }
 
@@ -117,36 +85,55 @@ static thea_rc load_blocks(struct model *m, struct thea_err *err)
 
 static thea_rc load_weights(struct model *m, const char *dir, struct thea_err *err)
 {
-    const struct model_info *info = &m->config->info;
+    bool causal = m->config->info.causal;
     thea_rc rc = weights_open(&m->weights, dir, err);
     if (rc == THEA_OK) rc = loader_init(&m->loader, m->weights, m->kernels, err);
     if (rc != THEA_OK) return rc;
-    if (model_has_embedding(m)) {
-        m->embedding = loader_raw(&m->loader, m->config->embedding_name,
-                                  (const uint64_t[]){info->vocab, info->hidden, 0});
-    }
+    if (model_has_embedding(m)) embedding_load(&m->embedding, &m->loader, m->config);
     rc = load_blocks(m, err);
-    if (rc == THEA_OK && model_has_head(m)) rc = head_load(&m->head, &m->loader, m->config, m->workers, err);
+    if (rc == THEA_OK && causal && model_has_head(m))
+        rc = head_load(&m->head, &m->loader, m->config, m->workers, err);
     return rc == THEA_OK ? loader_check(&m->loader, dir, err) : rc;
 }
 
-/* One reservation, touched as far as the rows of a call reach: norm [n,C], wide [n,width], cos and sin
- * [n,D/2], scratch a worker. */
+size_t model_width(const struct model *m, bool whole)
+{
+    size_t widest = 0;
+    for (size_t i = 0; i < m->sublayer_count; i++) {
+        const struct sublayer_kind *kind = m->sublayers[i].kind;
+        size_t width = kind->whole == whole ? kind->width(m->config) : 0;
+        widest = width > widest ? width : widest;
+    }
+    return widest;
+}
+
+static size_t scratch_floats(const struct model *m)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < m->sublayer_count; i++) {
+        const struct sublayer_kind *kind = m->sublayers[i].kind;
+        size_t floats = kind->scratch != NULL ? kind->scratch(m->config, m->kernels) : 0;
+        most = floats > most ? floats : most;
+    }
+    return (most + 15) / 16 * 16;
+}
+
+static size_t at_least(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* One reservation, touched as far as the rows of a call reach: scratch a worker, norm [n,C], cos and sin
+ * [n,D/2] (rotary positions are the decoders'), wide [n,width]. */
 static thea_rc make_workspace(struct model *m, struct thea_err *err)
 {
     const struct model_info *info = &m->config->info;
-    size_t width = 0, scratch = 0, half = info->head_size / 2;
-    for (size_t i = 0; i < m->sublayer_count; i++) {
-        const struct sublayer_kind *kind = m->sublayers[i].kind;
-        size_t w = kind->width(m->config),
-               s = kind->scratch != NULL ? kind->scratch(m->config, m->kernels) : 0;
-        width = w > width ? w : width;
-        scratch = s > scratch ? s : scratch;
-    }
-    scratch = (scratch + 15) / 16 * 16;
-    size_t rows = ROWS_MAX, per_row = info->hidden + width + 2 * half,
-           workers = (size_t)workers_count(m->workers);
-    m->workspace_bytes = (rows * per_row + scratch * workers + 4 * 16) * sizeof(float);
+    size_t half = info->causal ? info->head_size / 2 : 0, scratch = scratch_floats(m);
+    m->batch_rows = info->causal ? ROWS_MAX : at_least(info->context, BATCH_ROWS_MIN);
+    size_t rows = m->batch_rows, workers = (size_t)workers_count(m->workers);
+    size_t wide = at_least(rows * model_width(m, true), ROWS_MAX * model_width(m, false));
+    size_t floats = scratch * workers + rows * info->hidden + 2 * ROWS_MAX * half + wide;
+    m->workspace_bytes = (floats + 4 * 16) * sizeof(float);
     void *memory;
     thea_rc rc = kv_reserve(&memory, m->workspace_bytes, err);
     if (rc != THEA_OK) return rc;
@@ -155,9 +142,10 @@ static thea_rc make_workspace(struct model *m, struct thea_err *err)
         .kernels = m->kernels, .workers = m->workers, .scratch_floats = scratch, .context = info->context};
     m->run.scratch = at, at += scratch * workers;
     m->run.norm = at, at += rows * info->hidden;
-    m->cos = at, at += rows * half;
-    m->sin = at, at += rows * half;
+    m->cos = at, at += ROWS_MAX * half;
+    m->sin = at, at += ROWS_MAX * half;
     m->run.wide = m->workspace + ((size_t)(at - m->workspace) + 15) / 16 * 16;
+    if (half == 0) return THEA_OK;
     m->inv = malloc(half * sizeof *m->inv);
     if (m->inv == NULL) return thea_fail(err, THEA_EOS, "out of memory");
     rope_frequencies(m->inv, &m->config->rope, info->head_size);
@@ -187,7 +175,11 @@ thea_rc model_open(struct model **out, const char *dir, size_t first, size_t las
 void model_close(struct model *m)
 {
     if (m == NULL) return;
-    for (size_t i = 0; i < m->sublayer_count; i++) free(m->sublayers[i].self);
+    for (size_t i = 0; i < m->sublayer_count; i++) {
+        const struct sublayer *s = &m->sublayers[i];
+        if (s->self != NULL && s->kind->fini != NULL) s->kind->fini(s->self);
+        free(s->self);
+    }
     free(m->sublayers);
     head_free(&m->head);
     loader_fini(&m->loader);
@@ -225,24 +217,18 @@ void model_state_free(struct model_state *s)
 uint64_t model_state_bytes(const struct model_state *s)
 {
     uint64_t total = 0;
-    for (size_t i = 0; i < s->model->sublayer_count; i++)
-        total += s->model->sublayers[i].kind->state_touched(s->model->config, s->position);
+    for (size_t i = 0; i < s->model->sublayer_count; i++) {
+        const struct sublayer_kind *kind = s->model->sublayers[i].kind;
+        if (kind->state_touched != NULL) total += kind->state_touched(s->model->config, s->position);
+    }
     return total;
 }
 
-thea_rc model_embed(struct model *m, float *x, const int32_t *tokens, size_t n, struct thea_err *err)
+thea_rc model_embed(struct model *m, float *x, const int32_t *tokens, const int32_t *types, size_t n,
+                    size_t position, struct thea_err *err)
 {
     assert(model_has_embedding(m));
-    const struct model_info *info = &m->config->info;
-    for (size_t i = 0; i < n; i++) {
-        if (tokens[i] < 0 || (size_t)tokens[i] >= info->vocab) {
-            return thea_fail(err, THEA_EDOC, "token %d is not in the vocabulary of %zu", tokens[i],
-                             info->vocab);
-        }
-        weight_widen(x + i * info->hidden, m->embedding, (uint64_t)tokens[i] * info->hidden, info->hidden,
-                     m->kernels);
-    }
-    return THEA_OK;
+    return embedding_forward(&m->embedding, x, tokens, types, n, position, err);
 }
 
 static void set_table(struct model *m, size_t position, size_t n)
@@ -277,6 +263,7 @@ thea_rc model_forward(struct model *m, struct model_state *s, float *x, size_t n
                       void (*after_block)(void *context, size_t block, const float *x, size_t n),
                       void *context, struct thea_err *err)
 {
+    assert(m->config->info.causal);
     size_t room = m->config->info.context - s->position;
     if (n > room) {
         return thea_fail(err, THEA_EDOC, "longer than the model's %zu positions (max_position_embeddings)",
@@ -294,19 +281,23 @@ thea_rc model_forward(struct model *m, struct model_state *s, float *x, size_t n
 void model_final(struct model *m, float *y, const float *x, size_t n)
 {
     assert(model_has_head(m));
+    if (!m->config->info.causal) {
+        if (y != x) memcpy(y, x, n * m->config->info.hidden * sizeof *y);
+        return;
+    }
     head_norm(&m->head, y, x, n);
 }
 
 void model_logits(struct model *m, float *logits, const float *final, size_t n)
 {
-    assert(model_has_head(m));
+    assert(model_has_head(m) && m->config->info.causal);
     linear_forward(&m->head.logits, m->kernels, m->workers, logits, m->head.V, final, m->head.C, n, false);
 }
 
 thea_rc model_nll(struct model *m, float *nll, const float *final, const int32_t *targets, size_t n,
                   struct thea_err *err)
 {
-    assert(model_has_head(m));
+    assert(model_has_head(m) && m->config->info.causal);
     for (size_t i = 0; i < n; i++) {
         if (targets[i] < 0 || (size_t)targets[i] >= m->head.V) {
             return thea_fail(err, THEA_EDOC, "token %d is not in the vocabulary of %zu", targets[i],

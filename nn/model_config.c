@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CONFIG_BYTES_MAX = 16 << 20 };
 
@@ -72,20 +73,31 @@ static void check_shapes(const struct model_info *info, struct config *c)
         config_fail(c, "num_attention_heads", "%zu does not divide hidden_size %zu, and there is no head_dim",
                     info->heads, info->hidden);
     }
-    if (info->head_size == 0 || info->head_size % 2 != 0)
+    if (info->causal && (info->head_size == 0 || info->head_size % 2 != 0))
         config_fail(c, "head_dim", "%zu must be even, for rotary positions", info->head_size);
+}
+
+/* All but the blocks': a decoder's embedding, final norm and head; an encoder's tables, LayerNorm, pooler. */
+static uint64_t other_parameters(const struct model_config *c)
+{
+    const struct model_info *info = &c->info;
+    uint64_t C = info->hidden, words = info->vocab * C;
+    if (info->causal) return words * (info->tied ? 1 : 2) + C;
+    uint64_t pooler = c->pooler_name != NULL ? C * C + C : 0;
+    return words + (info->context + c->types) * C + 2 * C + pooler;
 }
 
 static void derive(struct model_config *out)
 {
     struct model_info *info = &out->info;
-    uint64_t parameters = (uint64_t)info->vocab * info->hidden * (info->tied ? 1 : 2) + info->hidden;
+    uint64_t parameters = other_parameters(out);
     for (size_t i = 0; i < info->blocks; i++) {
         parameters += out->blocks[i].mixer->parameters(out) + out->blocks[i].feed_forward->parameters(out);
         if (out->blocks[i].mixer == &sublayer_shortconv)
             info->state_bytes += sublayer_shortconv.state_bytes(out, 0);
     }
     info->parameters = parameters;
+    if (!info->causal) return;
     info->kv_bytes_per_token = 2 * sizeof(float) * info->attention_blocks * info->kv_heads * info->head_size;
 }
 
@@ -105,7 +117,12 @@ static void read_all(struct model_config *out, struct config *c)
             "weights quantised in this way are not supported; accepted: F32, F16, BF16 weights without it");
     }
     out->info.dtype = read_dtype(c);
+    out->info.pad = -1;
+    out->info.normalize = true; /* of a mean; a family with a pooler says otherwise */
     out->family->read(out, c);
+    if (!out->info.causal && config_get(c, "pad_token_id") != NULL)
+        out->info.pad = config_token(c, "pad_token_id", out->info.vocab);
+    out->info.max_length = out->info.context;
     if (c->rc == THEA_OK) check_shapes(&out->info, c);
     out->info.bos = config_token(c, "bos_token_id", out->info.vocab);
     out->info.eos = config_token(c, "eos_token_id", out->info.vocab);
@@ -139,6 +156,25 @@ thea_rc model_config_parse(struct model_config **out, const char *text, size_t l
     return rc;
 }
 
+/* Sentence encoders are often trained on less than their context, and say so beside config.json. */
+static thea_rc read_max_length(struct model_config *config, const char *dir, struct thea_err *err)
+{
+    struct buf path = {0};
+    struct json_node *node = NULL;
+    thea_rc rc = THEA_OK;
+    buf_printf(&path, "%s/sentence_bert_config.json", dir);
+    if (access(buf_text(&path), F_OK) == 0) rc = json_read_file(&node, path.data, CONFIG_BYTES_MAX, err);
+    if (rc == THEA_OK && node != NULL) {
+        struct config c = {node, path.data, err, THEA_OK};
+        size_t most = config_size(&c, "max_seq_length", 1, 1 << 24, config->info.context);
+        if (most < config->info.max_length) config->info.max_length = most;
+        rc = c.rc;
+    }
+    json_free(node);
+    buf_fini(&path);
+    return rc;
+}
+
 thea_rc model_config_read(struct model_config **out, const char *dir, struct thea_err *err)
 {
     *out = NULL;
@@ -147,6 +183,11 @@ thea_rc model_config_read(struct model_config **out, const char *dir, struct the
     struct json_node *node = NULL;
     thea_rc rc = json_read_file(&node, path.data, CONFIG_BYTES_MAX, err);
     if (rc == THEA_OK) rc = from_node(out, node, path.data, err);
+    if (rc == THEA_OK && !(*out)->info.causal) rc = read_max_length(*out, dir, err);
+    if (rc != THEA_OK) {
+        free(*out);
+        *out = NULL;
+    }
     json_free(node);
     buf_fini(&path);
     return rc;
@@ -178,7 +219,7 @@ thea_rc model_costs(double **costs, double *head, const char *dir, size_t contex
         out[i] = b->mixer->flop(config, context) + b->feed_forward->flop(config, context);
     }
     *costs = out;
-    *head = 2.0 * (double)config->info.hidden * (double)config->info.vocab;
+    *head = config->info.causal ? 2.0 * (double)config->info.hidden * (double)config->info.vocab : 0;
     free(config);
     return THEA_OK;
 }

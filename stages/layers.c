@@ -330,7 +330,7 @@ static thea_rc run_tokens(struct stage *st, struct stage_stream *s, bool mark, s
         .st = st, .s = s, .l = l, .doc = doc, .tokens = doc->tokens, .n = doc->filled, .mark = mark};
     if (w.n > 0) {
         w.x = layers_room(st, l, w.n);
-        thea_rc rc = model_embed(l->model, w.x, doc->tokens, w.n, err);
+        thea_rc rc = model_embed(l->model, w.x, doc->tokens, NULL, w.n, doc->position, err);
         if (rc == THEA_OK) rc = layers_run(&w, err);
         if (rc != THEA_OK) return rc;
     }

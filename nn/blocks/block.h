@@ -1,43 +1,63 @@
-/* Sublayers: the two halves that a block of a model is made of, a mixer (attention, short convolution) and a
- * feed-forward (SwiGLU). One kind a file, as a table. Each takes the residual stream x, norms it, and adds
- * what it computes back to x. */
+/* Sublayers: the two halves that a block of a model is made of, a mixer (attention, a convolution) and a
+ * feed-forward (SwiGLU, GELU). One kind a file, as a table. Each updates the rows x in place: those of
+ * decoders norm x and add what they compute to it, those of encoders put x <- LayerNorm(f(x) + x), or what
+ * their architecture has. */
 #ifndef NN_BLOCKS_BLOCK_H
 #define NN_BLOCKS_BLOCK_H
 
+#include "nn/gradients.h"
 #include "nn/linear.h"
+#include "nn/model.h"
 #include "nn/weights/loader.h"
 
 struct model_config;
 
-/* One chunk on its way through the sublayers of a part. */
+/* Rows on their way through the sublayers of a part: a chunk of one document (decoders), or a batch of whole
+ * documents (encoders). */
 struct run {
     const struct kernels *kernels;
     struct workers *workers;
-    float *x;               /* [n, C]: the residual stream, updated in place */
-    size_t n, position;     /* rows of this call; position of the first */
-    const float *cos, *sin; /* [n, D/2] of these positions */
-    float *norm;            /* [n, C] scratch */
-    float *wide;            /* [n, width] scratch, width = the largest `width` of the part's sublayers */
-    float *scratch;         /* scratch_floats a worker */
+    float *x;                 /* [n, C]: the residual stream, updated in place */
+    size_t n, position;       /* rows of this call; position of the first (encoders: 0) */
+    const float *cos, *sin;   /* [n, D/2] of these positions (encoders: NULL) */
+    const struct span *spans; /* the documents of the batch, for a sublayer that is `whole`; else NULL */
+    size_t span_count;
+    float *norm;    /* [n, C] scratch */
+    float *wide;    /* [n, width] scratch, width = the largest `width` of the part's sublayers */
+    float *scratch; /* scratch_floats a worker */
     size_t scratch_floats;
-    size_t context; /* positions that a stream's state has room for */
+    size_t context; /* positions that a stream's state has room for; of an encoder: a document's at most */
+    /* In backward alone: what the sublayer's tensors are called, as load got them. */
+    const char *prefix;
+    const char *const *names;
 };
 
 struct sublayer_kind {
     const char *name;
     size_t self_size; /* bytes of its weights' struct, zeroed before load */
+    bool whole; /* forward is called once with all rows and spans of a batch; the others' rows come in passes
+                 */
     /* Find the weights: names by role, after `prefix` ("model.layers.3."). What is wrong is collected in l.
      */
     void (*load)(void *self, struct loader *l, const struct model_config *c, const char *prefix,
                  const char *const *names);
     size_t (*width)(const struct model_config *c); /* floats a row of run->wide */
-    size_t (*state_bytes)(const struct model_config *c,
-                          size_t context); /* of one stream: zeroed pages, touched as it fills */
+    /* Of one stream: zeroed pages, touched as it fills. Both NULL: it keeps none. */
+    size_t (*state_bytes)(const struct model_config *c, size_t context);
     size_t (*state_touched)(const struct model_config *c,
                             size_t positions); /* of those, after so many positions */
     size_t (*scratch)(const struct model_config *c,
                       const struct kernels *k); /* floats a worker; may be NULL */
     void (*forward)(const void *self, void *state, const struct run *run);
+    /* d [run->n, C] comes in as the gradient of forward's output and leaves as that of its input x_in
+     * [run->n, C]; all else is computed again from x_in. Called once for all rows, with spans, whether
+     * `whole` or not; run->x, norm and wide are NULL: it takes its own memory. Gradients of parameters are
+     * added to g (gradients_of(g, run->prefix, run->names[ROLE], …)). NULL: this kind has no backward.
+     * Errors: THEA_EOS.
+     */
+    thea_rc (*backward)(const void *self, const struct run *run, const float *x_in, float *d,
+                        struct gradients *g, struct thea_err *err);
+    void (*fini)(void *self); /* frees what load took beyond the loader's memory; may be NULL */
     double (*flop)(const struct model_config *c,
                    size_t context); /* a token, averaged over `context` positions */
     uint64_t (*parameters)(const struct model_config *c);
@@ -81,7 +101,32 @@ enum {
     SWIGLU_ROLES,
 };
 
+enum {
+    ENCODER_ATTENTION_Q,
+    ENCODER_ATTENTION_K,
+    ENCODER_ATTENTION_V,
+    ENCODER_ATTENTION_Q_BIAS,
+    ENCODER_ATTENTION_K_BIAS,
+    ENCODER_ATTENTION_V_BIAS,
+    ENCODER_ATTENTION_OUT,
+    ENCODER_ATTENTION_OUT_BIAS,
+    ENCODER_ATTENTION_NORM,
+    ENCODER_ATTENTION_NORM_BIAS,
+    ENCODER_ATTENTION_ROLES,
+};
+enum {
+    ENCODER_MLP_UP,
+    ENCODER_MLP_UP_BIAS,
+    ENCODER_MLP_DOWN,
+    ENCODER_MLP_DOWN_BIAS,
+    ENCODER_MLP_NORM,
+    ENCODER_MLP_NORM_BIAS,
+    ENCODER_MLP_ROLES,
+};
+
 /* run->norm = rmsnorm(run->x; w), rows shared out over the workers. */
 void run_norm(const struct run *run, const float *w, size_t C, float eps);
+/* run->x = layernorm(run->x + run->norm; w, b): the end of a post-norm sublayer, rows shared out likewise. */
+void run_layernorm_sum(const struct run *run, const float *w, const float *b, size_t C, float eps);
 
 #endif

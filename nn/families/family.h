@@ -16,6 +16,9 @@ struct block_spec {
         *const *feed_forward_names; /* by role (block.h); after "<prefix><block number>." */
 };
 
+/* Of an encoder's feed-forward: GELU by erf, its approximation by tanh, ReLU. */
+typedef enum { ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_RELU } activation;
+
 struct model_config {
     struct model_info info;
     const struct family *family;
@@ -25,7 +28,14 @@ struct model_config {
     bool conv_bias, attention_bias, feed_forward_bias;
     const char *prefix;                                       /* "model.layers." */
     const char *embedding_name, *final_norm_name, *head_name; /* head_name is the embedding's when tied */
-    struct block_spec blocks[FAMILY_BLOCKS_MAX];              /* [info.blocks] */
+    /* Encoders; all NULL in decoders, which have final_norm_name and head_name instead. */
+    const char *position_name, *type_name; /* tables beside embedding_name: [context, C], [types, C] */
+    const char *embedding_norm_name, *embedding_norm_bias_name;
+    const char *pooler_name,
+        *pooler_bias_name; /* dense [C, C] of the first row; read by pool, not by layers */
+    size_t types;
+    activation activation;
+    struct block_spec blocks[FAMILY_BLOCKS_MAX]; /* [info.blocks] */
 };
 
 struct family {
@@ -33,6 +43,12 @@ struct family {
     const char *const *model_types; /* NULL-terminated */
     /* Fill out from c; `out` is zeroed but for family, info.family, info.model_type and info.dtype. */
     void (*read)(struct model_config *out, struct config *c);
+    /* How the names of a file differ from those above. Lists end with NULL; a list may be NULL. */
+    const char *const
+        *prefixes; /* stripped from the front of a file's names, in this order, each where it is */
+    const char *const *buffers; /* patterns (fnmatch) of tensors that are not weights: as if not there */
+    const char *const *rests;   /* patterns of weights that a file may have and this program does not use */
+    bool strict; /* any other weight that no sublayer, embedding or pooler asks for is an error */
 };
 
 /* Read and check dir/config.json. *out is freed with free(). */

@@ -299,7 +299,7 @@ static struct pass run_pass(struct bench *b)
         size_t n = b->s.tokens - at < b->s.chunk ? b->s.tokens - at : b->s.chunk;
         p.sgemm += sgemm(b);
         double begin = cpu_now();
-        if (model_embed(b->model, b->x, b->tokens + at, n, &err) != THEA_OK) die(&err);
+        if (model_embed(b->model, b->x, b->tokens + at, NULL, n, at, &err) != THEA_OK) die(&err);
         if (model_forward(b->model, state, b->x, n, NULL, NULL, &err) != THEA_OK) die(&err);
         double middle = cpu_now();
         model_final(b->model, b->x, b->x, n);

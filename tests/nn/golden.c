@@ -104,7 +104,7 @@ void opened_fini(struct opened *o)
 static void run_chunk(struct opened *parts, size_t part_count, float *x, const int32_t *tokens, size_t n)
 {
     struct thea_err err;
-    cr_assert(model_embed(parts[0].model, x, tokens, n, &err) == THEA_OK, "%s", err.message);
+    cr_assert(model_embed(parts[0].model, x, tokens, NULL, n, 0, &err) == THEA_OK, "%s", err.message);
     for (size_t p = 0; p < part_count; p++) {
         cr_assert(model_forward(parts[p].model, parts[p].state, x, n, NULL, NULL, &err) == THEA_OK, "%s",
                   err.message);

@@ -55,7 +55,7 @@ ParameterizedTest(char name[32], model, hidden_states_logits_and_likelihoods_are
     size_t T = g.count, C = info->hidden, V = info->vocab;
     float *x = calloc(T * C, sizeof *x), *logits = calloc(T * V, sizeof *logits),
           *nll = calloc(T, sizeof *nll);
-    cr_assert(model_embed(o.model, x, g.tokens, T, &err) == THEA_OK, "%s", err.message);
+    cr_assert(model_embed(o.model, x, g.tokens, NULL, T, 0, &err) == THEA_OK, "%s", err.message);
     compare(&g, "hidden.0", x, T * C);
     struct seen seen = {&g, C, 0};
     cr_assert(model_forward(o.model, o.state, x, T, compare_hidden, &seen, &err) == THEA_OK, "%s",
@@ -170,7 +170,7 @@ static void continue_greedily(struct opened *o, const struct json_node *prompt, 
     cr_assert(wanted == 200 && given >= 1);
     for (size_t i = 0; i + 1 < given + wanted; i++) {
         int32_t token = (int32_t)json_int(i < given ? json_item(prompt, i) : json_item(ids, i - given));
-        cr_assert(model_embed(o->model, x, &token, 1, &err) == THEA_OK, "%s", err.message);
+        cr_assert(model_embed(o->model, x, &token, NULL, 1, 0, &err) == THEA_OK, "%s", err.message);
         cr_assert(model_forward(o->model, o->state, x, 1, NULL, NULL, &err) == THEA_OK, "%s", err.message);
         if (i + 1 < given) continue;
         model_final(o->model, x, x, 1);
@@ -212,8 +212,8 @@ Test(model, refuses_a_token_outside_the_vocabulary)
     golden_open(&g, "lfm2-tiny");
     opened_init(&o, g.model_dir, 0, SIZE_MAX, 1);
     int32_t vocab = (int32_t)model_info(o.model)->vocab;
-    cr_expect(model_embed(o.model, x, &vocab, 1, &err) == THEA_EDOC);
-    cr_expect(model_embed(o.model, x, (const int32_t[]){-1}, 1, &err) == THEA_EDOC);
+    cr_expect(model_embed(o.model, x, &vocab, NULL, 1, 0, &err) == THEA_EDOC);
+    cr_expect(model_embed(o.model, x, (const int32_t[]){-1}, NULL, 1, 0, &err) == THEA_EDOC);
     cr_expect_not_null(strstr(err.message, "token -1 is not in the vocabulary"), "%s", err.message);
     float nll;
     memset(x, 0, sizeof x);
@@ -265,7 +265,7 @@ Test(model, a_state_reports_the_memory_that_it_has_filled)
     const struct model_info *info = model_info(o.model);
     cr_expect(model_state_bytes(o.state) == info->state_bytes);
     float *x = calloc(g.count * info->hidden, sizeof *x);
-    cr_assert(model_embed(o.model, x, g.tokens, g.count, &err) == THEA_OK);
+    cr_assert(model_embed(o.model, x, g.tokens, NULL, g.count, 0, &err) == THEA_OK);
     cr_assert(model_forward(o.model, o.state, x, g.count, NULL, NULL, &err) == THEA_OK);
     uint64_t filled = model_state_bytes(o.state),
              least = g.count * info->kv_bytes_per_token + info->state_bytes;

@@ -131,7 +131,7 @@ static void compute(struct reference *r, const char *dir, const int32_t *tokens,
     r->final = calloc(n * r->C, sizeof(float));
     r->nll = calloc(n, sizeof(float));
     r->logits = calloc(n * r->V, sizeof(float));
-    cr_assert(model_embed(r->model, r->final, tokens, n, &err) == THEA_OK);
+    cr_assert(model_embed(r->model, r->final, tokens, NULL, n, 0, &err) == THEA_OK);
     memcpy(r->hidden, r->final, n * r->C * sizeof(float));
     cr_assert(model_forward(r->model, r->state, r->final, n, keep_hidden, r, &err) == THEA_OK);
     model_final(r->model, r->final, r->final, n);
