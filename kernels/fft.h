@@ -11,11 +11,11 @@
 
 #include <stddef.h>
 
-enum { FFT_MIN = 16, FFT_MAX = 1 << 17 };
+enum { FFT_MIN = 64, FFT_MAX = 1 << 17 };
 
 struct fft_plan {
     size_t N;             /* a power of two in [FFT_MIN, FFT_MAX] */
-    size_t rows, columns; /* N = rows * columns; rows is a power of 4, both are >= 4 and near sqrt(N) */
+    size_t rows, columns; /* N = rows * columns; rows is a power of 4, >= 16; columns >= 4 */
     /* Factors as pairs (cos, -sin); the first two: for each pass of spans m = size, size / 4, .. 8 the
      * triples (w_m^j, w_m^2j, w_m^3j) of j < m / 4, after the w_m^j, j < m / 2, of a pass of radix 2 when
      * log2 is odd. */
@@ -24,6 +24,7 @@ struct fft_plan {
     const float *step_factors;   /* [columns][rows]: w_N^(n2 k1), k1 in bit-reversed order */
 };
 
+size_t fft_rows(size_t N);
 /* Floats of a plan's factors. N: as in the plan. */
 size_t fft_plan_floats(size_t N);
 /* Compute the factors (in double) into `factors` [fft_plan_floats(N)], which the plan then borrows. */

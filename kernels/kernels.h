@@ -25,6 +25,8 @@ struct attention_cache {
 };
 size_t attention_head_floats(size_t cap, size_t D); /* cap rounded up to 128, times D rounded up to 16 */
 
+struct longconv_kernels;
+
 struct kernels {
     const char *name; /* "plain", "avx2", "avx512" */
 
@@ -83,6 +85,8 @@ struct kernels {
      * rounding only). */
     void (*matmul)(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, size_t M,
                    size_t N, size_t K, float beta);
+
+    const struct longconv_kernels *longconv; /* longconv.h */
 };
 
 /* The best table for this CPU; or the named one ("plain", "avx2", "avx512"), NULL if this CPU cannot run it.

@@ -1,5 +1,7 @@
-/* longconv: its sizes, and the definition summed in double. */
+/* longconv: its sizes, the definition summed in double, and the fast version for any CPU. */
 #include "kernels/longconv.h"
+#include "kernels/lanes.h"
+#include "kernels/longconv_simd.h"
 
 size_t longconv_size(size_t L)
 {

@@ -3,6 +3,7 @@
 #include "kernels/attention.h"
 #include "kernels/cpu.h"
 #include "kernels/kernels.h"
+#include "kernels/longconv.h"
 #include "kernels/matmul.h"
 #include "kernels/rmsnorm.h"
 #include "kernels/rope.h"
@@ -23,7 +24,7 @@
         .swiglu_forward = swiglu_forward##version, .add = add_forward##version,                              \
         .add_bias = add_bias_forward##version, .logsumexp_update = logsumexp_update##version,                \
         .softmax = softmax_forward##version, .from_bf16 = widen_bf16##version,                               \
-        .from_f16 = widen_f16##version, .matmul = matmul_forward_openblas,                                   \
+        .from_f16 = widen_f16##version, .matmul = matmul_forward_openblas, .longconv = &longconv##version,   \
     }
 
 static const struct kernels plain = TABLE("plain", );

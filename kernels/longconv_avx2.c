@@ -1,0 +1,3 @@
+#include "kernels/vec_avx2.h"
+#include "kernels/lanes.h"
+#include "kernels/longconv_simd.h"
