@@ -1,6 +1,7 @@
 /* A part of a model: its sublayers in order, with embedding and head where it owns them. See model.h.
  * Workspaces are reserved once; a call of model_forward allocates nothing. */
 #include "nn/model_impl.h"
+#include "nn/model_weights.h"
 
 #include "nn/kv.h"
 
@@ -86,14 +87,16 @@ static thea_rc load_blocks(struct model *m, struct thea_err *err)
 static thea_rc load_weights(struct model *m, const char *dir, struct thea_err *err)
 {
     bool causal = m->config->info.causal;
-    thea_rc rc = weights_open(&m->weights, dir, err);
+    thea_rc rc = model_weights_open(&m->weights, m->config, dir, err);
     if (rc == THEA_OK) rc = loader_init(&m->loader, m->weights, m->kernels, err);
     if (rc != THEA_OK) return rc;
     if (model_has_embedding(m)) embedding_load(&m->embedding, &m->loader, m->config);
     rc = load_blocks(m, err);
     if (rc == THEA_OK && causal && model_has_head(m))
         rc = head_load(&m->head, &m->loader, m->config, m->workers, err);
-    return rc == THEA_OK ? loader_check(&m->loader, dir, err) : rc;
+    if (rc != THEA_OK) return rc;
+    model_weights_check_rest(&m->loader, m->config, m->first, m->last);
+    return loader_check(&m->loader, dir, err);
 }
 
 size_t model_width(const struct model *m, bool whole)

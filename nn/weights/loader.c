@@ -17,13 +17,31 @@ static size_t elements(const struct weight *w)
     return n;
 }
 
+static size_t element_bytes(const struct weight *w)
+{
+    return w->dtype == TENSOR_F32 ? 4 : w->dtype == TENSOR_F16 || w->dtype == TENSOR_BF16 ? 2 : 0;
+}
+
+/* A view may have more elements than are stored (torch's expand): no weight is made so. */
+static bool is_expanded(const struct weight *w)
+{
+    uint64_t bytes = element_bytes(w);
+    for (uint32_t i = 0; i < w->rank; i++)
+        if (__builtin_mul_overflow(bytes, w->shape[i], &bytes)) return true;
+    return bytes > w->size_bytes;
+}
+
 thea_rc loader_init(struct loader *l, const struct weights *weights, const struct kernels *kernels,
                     struct thea_err *err)
 {
     *l = (struct loader){.weights = weights, .kernels = kernels};
-    size_t total = HUGE_PAGE;
-    for (size_t i = 0; i < weights_count(weights); i++)
-        total += elements(weights_at(weights, i)) * sizeof(float) + ALIGNMENT;
+    size_t total = HUGE_PAGE, count = weights_count(weights);
+    for (size_t i = 0; i < count; i++) {
+        const struct weight *w = weights_at(weights, i);
+        if (element_bytes(w) > 0 && !is_expanded(w)) total += elements(w) * sizeof(float) + ALIGNMENT;
+    }
+    l->used_tensors = calloc(count + 1, sizeof *l->used_tensors);
+    if (l->used_tensors == NULL) return thea_fail(err, THEA_EOS, "out of memory");
     void *memory =
         mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
@@ -37,6 +55,7 @@ thea_rc loader_init(struct loader *l, const struct weights *weights, const struc
 void loader_fini(struct loader *l)
 {
     if (l->memory != NULL) munmap(l->memory, l->reserved);
+    free(l->used_tensors);
     buf_fini(&l->problems);
     *l = (struct loader){0};
 }
@@ -83,16 +102,34 @@ static const struct weight *find(struct loader *l, const char *name, const uint6
         problem(l, "missing      %s %s", name, want);
         return NULL;
     }
+    l->used_tensors[weights_index(l->weights, w)] = true;
     if (w->rank != rank || memcmp(w->shape, shape, rank * sizeof *shape) != 0) {
         print_shape(have, w->shape, w->rank);
         problem(l, "wrong shape  %s: the file has %s, config.json asks for %s", name, have, want);
         return NULL;
     }
-    if (w->dtype != TENSOR_F32 && w->dtype != TENSOR_BF16 && w->dtype != TENSOR_F16) {
-        problem(l, "wrong dtype  %s: accepted are F32, F16, BF16", name);
+    if (element_bytes(w) == 0) {
+        problem(l, "wrong dtype  %s: the file has %s, accepted are F32, F16, BF16", name, w->dtype_name);
+        return NULL;
+    }
+    if (is_expanded(w)) {
+        problem(l, "expanded     %s: %s, of which %llu bytes are stored", name, want,
+                (unsigned long long)w->size_bytes);
         return NULL;
     }
     return w;
+}
+
+void loader_check_left_over(struct loader *l, bool (*elsewhere)(const void *context, const char *name),
+                            const void *context)
+{
+    char have[128];
+    for (size_t i = 0; i < weights_count(l->weights); i++) {
+        const struct weight *w = weights_at(l->weights, i);
+        if (l->used_tensors[i] || elsewhere(context, w->name)) continue;
+        print_shape(have, w->shape, w->rank);
+        problem(l, "left over    %s %s: config.json asks for no such weight", w->name, have);
+    }
 }
 
 static float *take(struct loader *l, size_t floats)
@@ -105,10 +142,11 @@ static float *take(struct loader *l, size_t floats)
 
 static bool usable_in_place(const struct weight *w)
 {
-    return w->dtype == TENSOR_F32 && (uintptr_t)w->data % sizeof(float) == 0;
+    return w->dtype == TENSOR_F32 && !w->strided && (uintptr_t)w->data % sizeof(float) == 0;
 }
 
-void weight_widen(float *dst, const struct weight *w, uint64_t at, size_t n, const struct kernels *k)
+/* n elements that lie one after the other, from the one at `at` elements from data. */
+static void widen_run(float *dst, const struct weight *w, uint64_t at, size_t n, const struct kernels *k)
 {
     const unsigned char *src = w->data;
     if (w->dtype == TENSOR_F32) {
@@ -127,6 +165,33 @@ void weight_widen(float *dst, const struct weight *w, uint64_t at, size_t n, con
         memcpy(piece, half + 2 * i, 2 * m);
         widen(dst + i, piece, m);
         i += m;
+    }
+}
+
+/* Where element `i`, counted in C order, lies; *run: how many lie one after the other from there on. */
+static uint64_t locate(const struct weight *w, uint64_t i, size_t *run)
+{
+    uint64_t at = 0;
+    *run = 1;
+    for (uint32_t d = w->rank; d-- > 0;) {
+        uint64_t place = i % w->shape[d];
+        if (d + 1 == w->rank && w->stride[d] == 1) *run = w->shape[d] - place;
+        at += place * w->stride[d];
+        i /= w->shape[d];
+    }
+    return at;
+}
+
+void weight_widen(float *dst, const struct weight *w, uint64_t at, size_t n, const struct kernels *k)
+{
+    if (!w->strided) {
+        widen_run(dst, w, at, n, k);
+        return;
+    }
+    for (size_t i = 0, run; i < n; i += run) {
+        uint64_t place = locate(w, at + i, &run);
+        run = run < n - i ? run : n - i;
+        widen_run(dst + i, w, place, run, k);
     }
 }
 

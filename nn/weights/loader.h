@@ -16,12 +16,16 @@ struct loader {
     const struct kernels *kernels;
     unsigned char *memory; /* reserved for all tensors as f32; pages come with use */
     size_t reserved, used;
+    bool *used_tensors;  /* [weights_count]: asked for */
     struct buf problems; /* a line each */
     size_t problem_count;
 };
 
 THEA_CHECK thea_rc loader_init(struct loader *l, const struct weights *weights, const struct kernels *kernels,
                                struct thea_err *err);
+/* Every tensor that nobody has asked for is wrong, but those that elsewhere(context, name) knows. */
+void loader_check_left_over(struct loader *l, bool (*elsewhere)(const void *context, const char *name),
+                            const void *context);
 /* What was wrong, all of it: THEA_EDATA. `what`: the model's directory. */
 THEA_CHECK thea_rc loader_check(const struct loader *l, const char *what, struct thea_err *err);
 void loader_fini(struct loader *l); /* the weights handed out end here */

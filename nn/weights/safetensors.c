@@ -3,27 +3,13 @@
 #include "nn/weights/safetensors.h"
 
 #include "graph/json.h"
+#include "nn/weights/map.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { PREFIX_BYTES = 8, HEADER_MAX = 100 << 20 };
-static const char lfs_mark[] = "version https://git-lfs.github.com/spec/";
-
-static const struct dtype {
-    const char *name;
-    tensor_dtype dtype;
-    uint32_t bytes;
-} dtypes[] = {
-    {"F32", TENSOR_F32, 4}, {"F16", TENSOR_F16, 2}, {"BF16", TENSOR_BF16, 2}, {"I8", TENSOR_I8, 1},
-    {"U8", TENSOR_U8, 1},   {"I32", TENSOR_I32, 4}, {"I64", TENSOR_I64, 8},
-};
 
 /* What an entry is checked against. */
 struct reader {
@@ -38,14 +24,6 @@ static uint64_t read_u64(const unsigned char *p)
     uint64_t v = 0;
     for (int i = 7; i >= 0; i--) v = v << 8 | p[i];
     return v;
-}
-
-static const struct dtype *find_dtype(const char *name)
-{
-    for (size_t i = 0; name != NULL && i < sizeof dtypes / sizeof *dtypes; i++) {
-        if (strcmp(name, dtypes[i].name) == 0) return &dtypes[i];
-    }
-    return NULL;
 }
 
 static thea_rc read_shape(struct weight *w, const struct json_node *shape, const struct reader *r)
@@ -70,18 +48,18 @@ static thea_rc read_shape(struct weight *w, const struct json_node *shape, const
     return THEA_OK;
 }
 
-/* Bytes that the shape needs; false on overflow. */
-static bool shape_bytes(uint64_t *out, const struct weight *w, uint32_t element)
+/* Bytes that the shape needs; false on overflow, or when they are no whole number. */
+static bool shape_bytes(uint64_t *out, const struct weight *w, uint32_t bits)
 {
-    uint64_t n = element;
+    uint64_t n = bits;
     for (uint32_t i = 0; i < w->rank; i++) {
         if (__builtin_mul_overflow(n, w->shape[i], &n)) return false;
     }
-    *out = n;
-    return true;
+    *out = n / 8;
+    return n % 8 == 0;
 }
 
-static thea_rc read_offsets(struct weight *w, const struct json_node *offsets, uint32_t element,
+static thea_rc read_offsets(struct weight *w, const struct json_node *offsets, uint32_t bits,
                             const struct reader *r)
 {
     const struct json_node *b = json_item(offsets, 0), *e = json_item(offsets, 1);
@@ -98,7 +76,7 @@ static thea_rc read_offsets(struct weight *w, const struct json_node *offsets, u
                          "data: truncated, or an unfinished download",
                          r->path, w->name, (unsigned long long)end, (unsigned long long)r->data_bytes);
     }
-    if (!shape_bytes(&need, w, element)) {
+    if (!shape_bytes(&need, w, bits)) {
         return thea_fail(r->err, THEA_EDATA, "%s: tensor '%s': its shape is too large to exist", r->path,
                          w->name);
     }
@@ -125,17 +103,16 @@ static thea_rc read_entry(struct weight *w, const struct json_iter *it, const st
     w->name = strdup(it->key);
     if (w->name == NULL) return thea_fail(r->err, THEA_EOS, "%s: out of memory", r->path);
     const char *name = json_text(json_member(it->value, "dtype"), NULL);
-    const struct dtype *dtype = find_dtype(name);
+    const struct dtype *dtype = dtype_named(name);
     if (dtype == NULL) {
-        return thea_fail(
-            r->err, THEA_EDATA,
-            "%s: tensor '%s': dtype %s%s%s is not supported; accepted: F32, F16, BF16, I8, U8, I32, I64",
-            r->path, w->name, name != NULL ? "'" : "", name != NULL ? name : "(none)",
-            name != NULL ? "'" : "");
+        return thea_fail(r->err, THEA_EDATA, "%s: tensor '%s': dtype %s%.40s%s is not known; accepted: %s",
+                         r->path, w->name, name != NULL ? "'" : "", name != NULL ? name : "(none)",
+                         name != NULL ? "'" : "", dtype_names());
     }
     w->dtype = dtype->dtype;
+    w->dtype_name = dtype->name;
     thea_rc rc = read_shape(w, json_member(it->value, "shape"), r);
-    return rc != THEA_OK ? rc : read_offsets(w, json_member(it->value, "data_offsets"), dtype->bytes, r);
+    return rc != THEA_OK ? rc : read_offsets(w, json_member(it->value, "data_offsets"), dtype->bits, r);
 }
 
 static int by_address(const void *a, const void *b)
@@ -190,12 +167,8 @@ static thea_rc read_entries(struct safetensors *s, const struct json_node *heade
 static thea_rc check_prefix(uint64_t *header_bytes, const unsigned char *bytes, size_t size, const char *path,
                             struct thea_err *err)
 {
-    if (size >= sizeof lfs_mark - 1 && memcmp(bytes, lfs_mark, sizeof lfs_mark - 1) == 0) {
-        return thea_fail(
-            err, THEA_EDATA,
-            "%s is a git-lfs pointer (%zu bytes), not the file itself\n  get it  git lfs pull, in the clone",
-            path, size);
-    }
+    thea_rc rc = map_check_lfs(bytes, size, path, err);
+    if (rc != THEA_OK) return rc;
     if (size < PREFIX_BYTES) {
         return thea_fail(err, THEA_EDATA,
                          "%s: %zu bytes are no safetensors file (8 bytes of header length come first)", path,
@@ -235,38 +208,16 @@ thea_rc safetensors_parse(struct safetensors *out, const void *bytes, size_t siz
     return rc;
 }
 
-static thea_rc map_file(void **map, size_t *size, const char *path, struct thea_err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        thea_rc rc = errno == ENOENT ? THEA_ENOINPUT : errno == EACCES ? THEA_EPERM : THEA_EIO;
-        return thea_fail(err, rc, "cannot open %s: %s", path, strerror(errno));
-    }
-    struct stat st;
-    thea_rc rc = THEA_OK;
-    if (fstat(fd, &st) != 0) {
-        rc = thea_fail(err, THEA_EIO, "cannot read %s: %s", path, strerror(errno));
-    } else if (!S_ISREG(st.st_mode)) {
-        rc = thea_fail(err, THEA_EDATA, "%s is not a regular file", path);
-    } else if (st.st_size > 0) {
-        *size = (size_t)st.st_size;
-        *map = mmap(NULL, *size, PROT_READ, MAP_SHARED, fd, 0);
-        if (*map == MAP_FAILED) rc = thea_fail(err, THEA_EOS, "cannot map %s: %s", path, strerror(errno));
-    }
-    close(fd);
-    return rc;
-}
-
 thea_rc safetensors_open(struct safetensors *out, const char *path, struct thea_err *err)
 {
     *out = (struct safetensors){0};
-    void *map = NULL;
-    size_t size = 0;
+    void *map;
+    size_t size;
     thea_rc rc = map_file(&map, &size, path, err);
     if (rc != THEA_OK) return rc;
     rc = safetensors_parse(out, map != NULL ? map : "", size, path, err);
     if (rc != THEA_OK) {
-        if (map != NULL) munmap(map, size);
+        unmap_file(map, size);
         return rc;
     }
     out->map = map;
@@ -278,6 +229,6 @@ void safetensors_close(struct safetensors *s)
 {
     for (size_t i = 0; i < s->count; i++) free((char *)s->tensors[i].name);
     free(s->tensors);
-    if (s->map != NULL) munmap(s->map, s->map_bytes);
+    unmap_file(s->map, s->map_bytes);
     *s = (struct safetensors){0};
 }

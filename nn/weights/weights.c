@@ -1,22 +1,35 @@
-/* A model's weights: one safetensors file, or the shards that an index names, as one sorted set. */
+/* A model's weights: one file, or the shards that an index names, as one sorted set. */
 #include "nn/weights/weights.h"
 
 #include "graph/buf.h"
 #include "graph/json.h"
 #include "nn/weights/safetensors.h"
+#include "nn/weights/torch_bin.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { INDEX_MAX = 64 << 20, SHARDS_MAX = 4096 };
 
+/* What a directory may have, the first that is there. */
+static const struct container {
+    const char *file, *index;
+    bool torch;
+} containers[] = {
+    {"model.safetensors", "model.safetensors.index.json", false},
+    {"pytorch_model.bin", "pytorch_model.bin.index.json", true},
+};
+
 struct shard {
-    char *file; /* name in the directory */
-    struct safetensors st;
+    char *file;            /* name in the directory */
+    struct safetensors st; /* one of the two is open */
+    struct torch_bin bin;
 };
 
 struct weights {
+    const struct container *container;
     struct shard *shards;
     size_t shard_count;
     struct weight *sorted; /* copies; names are the shards' */
@@ -57,13 +70,20 @@ static thea_rc add_shard(struct weights *w, const char *dir, const char *file, s
     if (grown == NULL) return thea_fail(err, THEA_EOS, "%s: out of memory", dir);
     w->shards = grown;
     char *path = join(dir, file);
-    struct safetensors st;
-    thea_rc rc = safetensors_open(&st, path, err);
+    struct shard shard = {0};
+    thea_rc rc =
+        w->container->torch ? torch_bin_open(&shard.bin, path, err) : safetensors_open(&shard.st, path, err);
     free(path);
     if (rc != THEA_OK) return rc;
-    grown[w->shard_count++] = (struct shard){strdup(file), st};
-    return grown[w->shard_count - 1].file != NULL ? THEA_OK
-                                                  : thea_fail(err, THEA_EOS, "%s: out of memory", dir);
+    shard.file = strdup(file);
+    grown[w->shard_count++] = shard;
+    return shard.file != NULL ? THEA_OK : thea_fail(err, THEA_EOS, "%s: out of memory", dir);
+}
+
+static size_t shard_tensors(const struct shard *s, const struct weight **tensors)
+{
+    *tensors = s->bin.tensors != NULL ? s->bin.tensors : s->st.tensors;
+    return s->bin.tensors != NULL ? s->bin.count : s->st.count;
 }
 
 /* A shard's name comes from a file: it must stay in the directory. */
@@ -121,26 +141,27 @@ static thea_rc check_index(const struct weights *w, const char *path, const stru
 static thea_rc sort_weights(struct weights *w, const char *dir, struct thea_err *err)
 {
     size_t total = 0;
-    for (size_t i = 0; i < w->shard_count; i++) total += w->shards[i].st.count;
+    const struct weight *tensors;
+    for (size_t i = 0; i < w->shard_count; i++) total += shard_tensors(&w->shards[i], &tensors);
     w->sorted = calloc(total + 1, sizeof *w->sorted);
     if (w->sorted == NULL) return thea_fail(err, THEA_EOS, "%s: out of memory", dir);
     for (size_t i = 0; i < w->shard_count; i++) {
-        const struct safetensors *st = &w->shards[i].st;
-        if (st->count > 0) memcpy(w->sorted + w->count, st->tensors, st->count * sizeof *st->tensors);
-        w->count += st->count;
+        size_t n = shard_tensors(&w->shards[i], &tensors);
+        if (n > 0) memcpy(w->sorted + w->count, tensors, n * sizeof *tensors);
+        w->count += n;
     }
     qsort(w->sorted, w->count, sizeof *w->sorted, by_name);
     for (size_t i = 1; i < w->count; i++) {
-        if (strcmp(w->sorted[i - 1].name, w->sorted[i].name) == 0) {
-            return thea_fail(err, THEA_EDATA, "%s: tensor '%s' is in two shards", dir, w->sorted[i].name);
-        }
+        if (strcmp(w->sorted[i - 1].name, w->sorted[i].name) == 0)
+            return thea_fail(err, THEA_EDATA, "%s: tensor '%s' is there twice%s", dir, w->sorted[i].name,
+                             w->shard_count > 1 ? ", in two shards" : "");
     }
     return THEA_OK;
 }
 
 static thea_rc open_index(struct weights *w, const char *dir, struct thea_err *err)
 {
-    char *path = join(dir, "model.safetensors.index.json");
+    char *path = join(dir, w->container->index);
     struct json_node *index = NULL;
     thea_rc rc = json_read_file(&index, path, INDEX_MAX, err);
     const struct json_node *map = json_member(index, "weight_map");
@@ -157,31 +178,35 @@ static thea_rc open_index(struct weights *w, const char *dir, struct thea_err *e
     return rc;
 }
 
+static const struct container *find_container(const char *dir)
+{
+    for (size_t i = 0; i < sizeof containers / sizeof *containers; i++)
+        if (exists(dir, containers[i].index) || exists(dir, containers[i].file)) return &containers[i];
+    return NULL;
+}
+
 thea_rc weights_check(const char *dir, struct thea_err *err)
 {
-    if (exists(dir, "model.safetensors.index.json") || exists(dir, "model.safetensors")) return THEA_OK;
-    if (exists(dir, "pytorch_model.bin")) {
-        return thea_fail(err, THEA_ENOINPUT,
-                         "%s has only pytorch_model.bin, which this version does not read\n"
-                         "  needed  model.safetensors, or model.safetensors.index.json with its shards",
-                         dir);
-    }
+    if (find_container(dir) != NULL) return THEA_OK;
     return thea_fail(
         err, THEA_ENOINPUT,
-        "%s has no weights\n  needed  model.safetensors, or model.safetensors.index.json with its shards",
+        "%s has no weights\n  needed  model.safetensors, or model.safetensors.index.json with its shards; or "
+        "pytorch_model.bin likewise",
         dir);
 }
 
 thea_rc weights_open(struct weights **out, const char *dir, struct thea_err *err)
 {
     *out = NULL;
+    thea_rc rc = weights_check(dir, err);
+    if (rc != THEA_OK) return rc;
     struct weights *w = calloc(1, sizeof *w);
     if (w == NULL) return thea_fail(err, THEA_EOS, "%s: out of memory", dir);
-    thea_rc rc = weights_check(dir, err);
-    if (rc == THEA_OK && exists(dir, "model.safetensors.index.json")) {
+    w->container = find_container(dir);
+    if (exists(dir, w->container->index)) {
         rc = open_index(w, dir, err);
-    } else if (rc == THEA_OK) {
-        rc = add_shard(w, dir, "model.safetensors", err);
+    } else {
+        rc = add_shard(w, dir, w->container->file, err);
         if (rc == THEA_OK) rc = sort_weights(w, dir, err);
     }
     if (rc != THEA_OK) {
@@ -192,11 +217,58 @@ thea_rc weights_open(struct weights **out, const char *dir, struct thea_err *err
     return THEA_OK;
 }
 
+thea_rc weights_verify(const struct weights *w, const char *dir, struct thea_err *err)
+{
+    thea_rc rc = THEA_OK;
+    for (size_t i = 0; i < w->shard_count && w->container->torch && rc == THEA_OK; i++) {
+        char *path = join(dir, w->shards[i].file);
+        rc = torch_bin_verify(&w->shards[i].bin, path, err);
+        free(path);
+    }
+    return rc;
+}
+
+static bool fits(const char *name, const char *const *patterns)
+{
+    for (; patterns != NULL && *patterns != NULL; patterns++)
+        if (fnmatch(*patterns, name, 0) == 0) return true;
+    return false;
+}
+
+static const char *strip(const char *name, const char *const *prefixes)
+{
+    for (; prefixes != NULL && *prefixes != NULL; prefixes++) {
+        size_t n = strlen(*prefixes);
+        if (strncmp(name, *prefixes, n) == 0 && name[n] != '\0') name += n;
+    }
+    return name;
+}
+
+thea_rc weights_rename(struct weights *w, const char *const *prefixes, const char *const *buffers,
+                       const char *dir, struct thea_err *err)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < w->count; i++) {
+        struct weight t = w->sorted[i];
+        t.name = strip(t.name, prefixes);
+        if (!fits(t.name, buffers)) w->sorted[kept++] = t;
+    }
+    w->count = kept;
+    qsort(w->sorted, w->count, sizeof *w->sorted, by_name);
+    for (size_t i = 1; i < w->count; i++) {
+        const char *a = w->sorted[i - 1].name, *b = w->sorted[i].name;
+        if (strcmp(a, b) == 0)
+            return thea_fail(err, THEA_EDATA, "%s: tensor '%s' is there twice, under two prefixes", dir, a);
+    }
+    return THEA_OK;
+}
+
 void weights_close(struct weights *w)
 {
     if (w == NULL) return;
     for (size_t i = 0; i < w->shard_count; i++) {
         safetensors_close(&w->shards[i].st);
+        torch_bin_close(&w->shards[i].bin);
         free(w->shards[i].file);
     }
     free(w->shards);
@@ -218,4 +290,9 @@ size_t weights_count(const struct weights *w)
 const struct weight *weights_at(const struct weights *w, size_t i)
 {
     return &w->sorted[i];
+}
+
+size_t weights_index(const struct weights *w, const struct weight *t)
+{
+    return (size_t)(t - w->sorted);
 }
