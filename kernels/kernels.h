@@ -3,9 +3,9 @@
  *
  * One table per CPU kind, chosen once (kernels_select) and passed on. Each operation has its own file: <op>.c
  * holds the plain version (the oracle) and its doc; <op>_avx2.c and <op>_avx512.c the fast ones, tested
- * against it over odd sizes. Kernels accept element alignment. Input gradients will be stored, parameter
- * gradients accumulated; the room for <op>_backward is beside each forward. Threads: callers give each worker
- * a slice (of rows, of columns, of heads); no kernel starts any. */
+ * against it over odd sizes. Kernels accept element alignment. Input gradients are stored, parameter
+ * gradients accumulated; <op>_backward is beside its forward. Threads: callers give each worker a slice (of
+ * rows, of columns, of heads); no kernel starts any. */
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
 
@@ -67,6 +67,31 @@ struct kernels {
     /* a [N,F] = silu(a) * b, both rows ld apart (so that one [N, 2F] GEMM output can hold both). */
     void (*swiglu_forward)(float *a, const float *b, size_t ld, size_t N, size_t F);
 
+    /* Layer norm of x, or of x + r (r NULL: of x): y [N,C] = w * (x + r - mean) / sqrt(var + eps) + b. mean,
+     * rstd [N] may be NULL (backward reads them); b may be NULL; y may be x or r. */
+    void (*layernorm_forward)(float *y, float *mean, float *rstd, const float *x, const float *r,
+                              const float *w, const float *b, size_t N, size_t C, float eps);
+    /* dx [N,C]: the gradient of x, and of r; dw, db [C] accumulated (NULL: not wanted). dx may be dy. */
+    void (*layernorm_backward)(float *dx, float *dw, float *db, const float *dy, const float *x,
+                               const float *r, const float *w, const float *mean, const float *rstd, size_t N,
+                               size_t C);
+
+    /* y [N,F] = gelu(x), exact (erf) or by tanh; dx [N,F] = dy * gelu'(x). In place allowed. */
+    void (*gelu_forward)(float *y, size_t ldy, const float *x, size_t ldx, size_t N, size_t F);
+    void (*gelu_backward)(float *dx, size_t lddx, const float *dy, size_t lddy, const float *x, size_t ldx,
+                          size_t N, size_t F);
+    void (*gelu_tanh_forward)(float *y, size_t ldy, const float *x, size_t ldx, size_t N, size_t F);
+    void (*gelu_tanh_backward)(float *dx, size_t lddx, const float *dy, size_t lddy, const float *x,
+                               size_t ldx, size_t N, size_t F);
+    /* y [N,F] = gelu(gate) * lin (exact); gate and lin rows ld apart; y may be either. */
+    void (*geglu_forward)(float *y, size_t ldy, const float *gate, const float *lin, size_t ld, size_t N,
+                          size_t F);
+    /* dgate, dlin [N,F] (rows ldd apart) may be gate and lin; either may be dy. */
+    void (*geglu_backward)(float *dgate, float *dlin, size_t ldd, const float *dy, size_t lddy,
+                           const float *gate, const float *lin, size_t ld, size_t N, size_t F);
+    void (*tanh_forward)(float *y, const float *x, size_t n);                    /* y may be x */
+    void (*tanh_backward)(float *dx, const float *dy, const float *y, size_t n); /* dx = dy * (1 - y^2) */
+
     void (*add)(float *y, const float *x, size_t n);                               /* y += x */
     void (*add_bias)(float *y, size_t ldy, const float *bias, size_t N, size_t C); /* y [N,C] += bias [C] */
 
@@ -85,6 +110,12 @@ struct kernels {
      * rounding only). */
     void (*matmul)(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, size_t M,
                    size_t N, size_t K, float beta);
+    /* dx [M,K] (rows lddx apart) = dy [M,N] . w [N,K] + beta * dx, beta 0 or 1. As matmul. */
+    void (*matmul_backward_input)(float *dx, size_t lddx, const float *dy, size_t lddy, const float *w,
+                                  size_t ldw, size_t M, size_t N, size_t K, float beta);
+    /* dw [N,K] (rows lddw apart) += dy [M,N]^T . x [M,K]. As matmul. */
+    void (*matmul_backward_weight)(float *dw, size_t lddw, const float *dy, size_t lddy, const float *x,
+                                   size_t ldx, size_t M, size_t N, size_t K);
 
     const struct longconv_kernels *longconv; /* longconv.h */
 };

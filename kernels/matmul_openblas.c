@@ -58,3 +58,29 @@ void matmul_forward_openblas(float *y, size_t ldy, const float *x, size_t ldx, c
                    (int)ldw, beta, y, (int)ldy);
     }
 }
+
+void matmul_backward_input_openblas(float *dx, size_t lddx, const float *dy, size_t lddy, const float *w,
+                                    size_t ldw, size_t M, size_t N, size_t K, float beta)
+{
+    assert(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX && lddx <= INT_MAX && lddy <= INT_MAX &&
+           ldw <= INT_MAX);
+    if (M == 0 || K == 0) return;
+    if (blas.library == NULL)
+        matmul_backward_input(dx, lddx, dy, lddy, w, ldw, M, N, K, beta);
+    else
+        blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)M, (int)K, (int)N, 1.0f, dy, (int)lddy, w,
+                   (int)ldw, beta, dx, (int)lddx);
+}
+
+void matmul_backward_weight_openblas(float *dw, size_t lddw, const float *dy, size_t lddy, const float *x,
+                                     size_t ldx, size_t M, size_t N, size_t K)
+{
+    assert(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX && lddw <= INT_MAX && lddy <= INT_MAX &&
+           ldx <= INT_MAX);
+    if (M == 0 || N == 0 || K == 0) return;
+    if (blas.library == NULL)
+        matmul_backward_weight(dw, lddw, dy, lddy, x, ldx, M, N, K);
+    else
+        blas.sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)N, (int)K, (int)M, 1.0f, dy, (int)lddy, x,
+                   (int)ldx, 1.0f, dw, (int)lddw);
+}

@@ -2,7 +2,9 @@
 #include "kernels/add.h"
 #include "kernels/attention.h"
 #include "kernels/cpu.h"
+#include "kernels/gelu.h"
 #include "kernels/kernels.h"
+#include "kernels/layernorm.h"
 #include "kernels/longconv.h"
 #include "kernels/matmul.h"
 #include "kernels/rmsnorm.h"
@@ -10,6 +12,7 @@
 #include "kernels/shortconv.h"
 #include "kernels/softmax.h"
 #include "kernels/swiglu.h"
+#include "kernels/tanh.h"
 #include "kernels/widen.h"
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +27,14 @@
         .swiglu_forward = swiglu_forward##version, .add = add_forward##version,                              \
         .add_bias = add_bias_forward##version, .logsumexp_update = logsumexp_update##version,                \
         .softmax = softmax_forward##version, .from_bf16 = widen_bf16##version,                               \
-        .from_f16 = widen_f16##version, .matmul = matmul_forward_openblas, .longconv = &longconv##version,   \
+        .from_f16 = widen_f16##version, .longconv = &longconv##version, .matmul = matmul_forward_openblas,   \
+        .matmul_backward_input = matmul_backward_input_openblas,                                             \
+        .matmul_backward_weight = matmul_backward_weight_openblas,                                           \
+        .layernorm_forward = layernorm_forward##version, .layernorm_backward = layernorm_backward##version,  \
+        .gelu_forward = gelu_forward##version, .gelu_backward = gelu_backward##version,                      \
+        .gelu_tanh_forward = gelu_tanh_forward##version, .gelu_tanh_backward = gelu_tanh_backward##version,  \
+        .geglu_forward = geglu_forward##version, .geglu_backward = geglu_backward##version,                  \
+        .tanh_forward = tanh_forward, .tanh_backward = tanh_backward,                                        \
     }
 
 static const struct kernels plain = TABLE("plain", );

@@ -122,6 +122,11 @@ VEC vec vec_select_equal(vec a, vec b, vec x, vec y)
     return vec_blend(y, x, _mm256_cmp_ps(a.lo, b.lo, _CMP_EQ_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_EQ_OQ));
 }
 
+VEC vec vec_select_negative(vec a, vec x, vec y)
+{
+    return vec_blend(y, x, a.lo, a.hi);
+}
+
 /* 2^n from its bits; n whole, in [-126, 127]. */
 VEC __m256 vec_half_power2(__m256i n)
 {

@@ -103,6 +103,11 @@ VEC vec vec_select_equal(vec a, vec b, vec x, vec y)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), y, x);
 }
+/* Lanes where a's sign bit is set from x, the others from y. */
+VEC vec vec_select_negative(vec a, vec x, vec y)
+{
+    return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(a)), y, x);
+}
 /* a * 2^n for whole n, rounded once. */
 VEC vec vec_scale2(vec a, vec n)
 {
