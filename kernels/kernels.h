@@ -27,6 +27,23 @@ size_t attention_head_floats(size_t cap, size_t D); /* cap rounded up to 128, ti
 
 struct longconv_kernels;
 
+/* W [N,K] for the packed product, and what is added to each row of its output. Panels: W's rows in groups of
+ * gemm_width (the last filled up with zeros), each group transposed, [K][gemm_width]; made by gemm_pack. */
+struct gemm_weights {
+    const float *panels; /* gemm_floats(k, N, K) floats, 64-byte aligned */
+    const float *bias;   /* [N] or NULL */
+    size_t N, K;
+};
+typedef enum {
+    GEMM_STORE, /* y = x . W^T + bias */
+    GEMM_ADD,   /* y += x . W^T + bias */
+    GEMM_GELU,  /* y = gelu(x . W^T + bias) */
+} gemm_epilogue;
+enum {
+    GEMM_GEGLU_K = 4096,
+    GEMM_SCRATCH = 3 << 16, /* floats a worker: 768 KiB, of which large products fill most */
+};
+
 struct kernels {
     const char *name; /* "plain", "avx2", "avx512" */
 
@@ -118,7 +135,28 @@ struct kernels {
                                    size_t ldx, size_t M, size_t N, size_t K);
 
     const struct longconv_kernels *longconv; /* longconv.h */
+
+    /* The packed product: columns [n0, n1) of y [M,N] (rows ldy apart; y is column 0) from x [M,K] (rows ldx
+     * apart) and W in panels. Each output is one chain of sums over k in an order that K alone decides: its
+     * bits depend neither on M, nor on the row's place, nor on n0 and n1. n0 is a multiple of gemm_width, n1
+     * too or N. scratch: GEMM_SCRATCH floats, one per worker. y is not x. */
+    size_t gemm_width;
+    void (*gemm)(float *y, size_t ldy, const float *x, size_t ldx, const struct gemm_weights *w, size_t M,
+                 size_t n0, size_t n1, gemm_epilogue epilogue, float *scratch);
+    /* Columns [n0, n1) of y [M,N] = gelu(xg . G^T + bias) * (xu . U^T + bias): gate and linear part of a GLU,
+     * neither of which is stored. G, U [N,K]; xg, xu [M,K] with rows ldx apart, often the same. K <=
+     * GEMM_GEGLU_K. The rest as gemm. */
+    void (*gemm_geglu)(float *y, size_t ldy, const float *xg, const float *xu, size_t ldx,
+                       const struct gemm_weights *gate, const struct gemm_weights *up, size_t M, size_t n0,
+                       size_t n1, float *scratch);
 };
+
+/* Floats of W [N,K] in panels. */
+size_t gemm_floats(const struct kernels *k, size_t N, size_t K);
+/* Rows [first, first + rows) of W [N,K], at w (ldw apart), to their place in the panels. All rows packed, in
+ * any order, and nothing else need be written. */
+void gemm_pack(const struct kernels *k, float *panels, const float *w, size_t ldw, size_t first, size_t rows,
+               size_t N, size_t K);
 
 /* The best table for this CPU; or the named one ("plain", "avx2", "avx512"), NULL if this CPU cannot run it.
  * THEA_KERNELS=name in the environment picks one for tests and bug reports. Also sets OpenBLAS to one thread.

@@ -3,6 +3,7 @@
 #include "kernels/attention.h"
 #include "kernels/cpu.h"
 #include "kernels/gelu.h"
+#include "kernels/gemm.h"
 #include "kernels/kernels.h"
 #include "kernels/layernorm.h"
 #include "kernels/longconv.h"
@@ -29,7 +30,8 @@
         .softmax = softmax_forward##version, .from_bf16 = widen_bf16##version,                               \
         .from_f16 = widen_f16##version, .longconv = &longconv##version, .matmul = matmul_forward_openblas,   \
         .matmul_backward_input = matmul_backward_input_openblas,                                             \
-        .matmul_backward_weight = matmul_backward_weight_openblas,                                           \
+        .matmul_backward_weight = matmul_backward_weight_openblas, .gemm_width = GEMM_WIDTH##version,        \
+        .gemm = gemm_forward##version, .gemm_geglu = gemm_geglu_forward##version,                            \
         .layernorm_forward = layernorm_forward##version, .layernorm_backward = layernorm_backward##version,  \
         .gelu_forward = gelu_forward##version, .gelu_backward = gelu_backward##version,                      \
         .gelu_tanh_forward = gelu_tanh_forward##version, .gelu_tanh_backward = gelu_tanh_backward##version,  \

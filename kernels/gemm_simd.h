@@ -1,0 +1,278 @@
+/* The packed product over vec; the including file has TILE, the rows of a tile, and transpose() of four
+ * columns of LANES rows. A tile of
+ * TILE rows and WIDTH columns fills the registers with its sums; rows are shared out evenly over tiles, whose
+ * kernels exist for every height, so that no arithmetic is spent on rows that are not there. A block of rows
+ * is packed into the scratch (second-level cache), a panel's block of depth stays in the first-level cache
+ * while all tiles pass, and panels stream. */
+#include "kernels/gemm.h"
+#include "kernels/vec_normal.h"
+#include <assert.h>
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+enum {
+    WIDTH = KERNEL(GEMM_WIDTH),
+    VECS = WIDTH / 16,
+    DEPTH = 384,                   /* at most, of a block of depth */
+    STEP = 4,                      /* columns of a transposition */
+    ROWS_MAX = 12 * TILE,          /* of a packed block */
+    ROWS_MIN = 6 * TILE,           /* of a packed block whose depth can be chosen */
+    PACKED = ROWS_MAX * 2 * DEPTH, /* floats of a packed block, at most */
+    SLACK = LANES,                 /* a transposition writes less than that beyond */
+};
+_Static_assert(PACKED + SLACK <= GEMM_SCRATCH && ROWS_MIN * DEPTH <= PACKED, "a packed block fits");
+_Static_assert(2 * TILE * GEMM_GEGLU_K <= PACKED, "a tile of both halves fits");
+
+/* K's own: nothing else may be asked here. */
+static size_t depth_of(size_t K)
+{
+    size_t blocks = (K + DEPTH - 1) / DEPTH;
+    return blocks <= 1 ? K : ((K + blocks - 1) / blocks + STEP - 1) / STEP * STEP;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The first row of part i of n. */
+static size_t share(size_t rows, size_t i, size_t n)
+{
+    return rows * i / n;
+}
+
+static size_t tiles_of(size_t rows)
+{
+    return (rows + TILE - 1) / TILE;
+}
+
+/* y [rows, WIDTH] = a [depth, rows]^T . panel [depth, WIDTH], or += it. `rows` is a constant where this is
+ * inlined. */
+VEC void tile(float *y, size_t ldy, const float *a, const float *panel, size_t depth, bool add, size_t rows)
+{
+    vec sum[TILE][VECS];
+    UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        UNROLL
+        for (size_t v = 0; v < VECS; v++) {
+            sum[i][v] = vec_zero();
+            vec_prefetch(y + i * ldy + 16 * v);
+        }
+    }
+    for (size_t k = 0; k < depth; k++, a += rows, panel += WIDTH) {
+        vec w[VECS];
+        UNROLL
+        for (size_t v = 0; v < VECS; v++) w[v] = vec_load(panel + 16 * v);
+        UNROLL
+        for (size_t i = 0; i < rows; i++) {
+            vec x = vec_set(a[i]);
+            UNROLL
+            for (size_t v = 0; v < VECS; v++) sum[i][v] = vec_fma(x, w[v], sum[i][v]);
+        }
+    }
+    UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        UNROLL
+        for (size_t v = 0; v < VECS; v++) {
+            float *to = y + i * ldy + 16 * v;
+            vec_store(to, add ? vec_add(vec_load(to), sum[i][v]) : sum[i][v]);
+        }
+    }
+}
+
+typedef void tile_kernel(float *y, size_t ldy, const float *a, const float *panel, size_t depth, bool add);
+#define TILE_KERNEL(rows)                                                                                    \
+    static void tile_##rows(float *y, size_t ldy, const float *a, const float *panel, size_t depth,          \
+                            bool add)                                                                        \
+    {                                                                                                        \
+        tile(y, ldy, a, panel, depth, add, rows);                                                            \
+    }
+TILE_KERNELS(TILE_KERNEL)
+#define TILE_ENTRY(rows) tile_##rows,
+static tile_kernel *const tiles[TILE] = {TILE_KERNELS(TILE_ENTRY)};
+
+/* The same for the last panel's columns, of which not all are there. */
+static void tile_edge(float *y, size_t ldy, const float *a, const float *panel, size_t depth, bool add,
+                      size_t rows, size_t columns)
+{
+    float whole[TILE * WIDTH] = {0};
+    for (size_t i = 0; add && i < rows; i++)
+        for (size_t j = 0; j < columns; j++) whole[i * WIDTH + j] = y[i * ldy + j];
+    tiles[rows - 1](whole, WIDTH, a, panel, depth, add);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++) y[i * ldy + j] = whole[i * WIDTH + j];
+}
+
+/* a [depth, rows] = x [rows, depth]^T. Writes SLACK floats beyond it. */
+static void pack_tile(float *a, const float *x, size_t ldx, size_t rows, size_t depth)
+{
+    const float *row[LANES];
+    for (size_t i = 0; i < LANES; i++) row[i] = x + least(i, rows - 1) * ldx;
+    size_t k = 0;
+    for (; k + STEP <= depth; k += STEP) transpose(a + k * rows, row, k, rows);
+    for (; k < depth; k++)
+        for (size_t i = 0; i < rows; i++) a[k * rows + i] = x[i * ldx + k];
+}
+
+/* Rows of x as blocks of depth, each its tiles one after the other: at [k, row] begins a + rows * k + row *
+ * (depth of that block). */
+static void pack_rows(float *a, const float *x, size_t ldx, size_t rows, size_t K, size_t depth)
+{
+    size_t count = tiles_of(rows);
+    for (size_t k = 0; k < K; k += depth) {
+        size_t here = least(depth, K - k);
+        for (size_t t = 0; t < count; t++) {
+            size_t first = share(rows, t, count), height = share(rows, t + 1, count) - first;
+            pack_tile(a, x + first * ldx + k, ldx, height, here);
+            a += height * here;
+        }
+    }
+}
+
+/* y [rows, columns] = f(y + bias), f gelu or nothing. */
+static void finish(float *y, size_t ldy, const float *bias, bool gelu, size_t rows, size_t columns)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j += 16) {
+            size_t n = columns - j;
+            float *to = y + i * ldy + j;
+            vec v = n < 16 ? vec_load_first(to, n) : vec_load(to);
+            if (bias != NULL) v = vec_add(v, n < 16 ? vec_load_first(bias + j, n) : vec_load(bias + j));
+            if (gelu) v = vec_gelu(v);
+            if (n < 16)
+                vec_store_first(to, v, n);
+            else
+                vec_store(to, v);
+        }
+}
+
+/* One panel's columns of a block of rows, over [0, K) of what is packed. */
+struct strip {
+    float *y;
+    size_t ldy, rows, columns;
+    const float *a, *panel, *bias;
+    size_t K, depth;
+    bool add, last, gelu; /* last: what is packed ends with the last k, so that bias and gelu are due */
+};
+
+static void multiply_strip(const struct strip *s)
+{
+    size_t count = tiles_of(s->rows);
+    const float *a = s->a;
+    for (size_t k = 0; k < s->K; k += s->depth) {
+        size_t here = least(s->depth, s->K - k);
+        bool add = s->add || k > 0, due = s->last && k + here == s->K && (s->gelu || s->bias != NULL);
+        const float *panel = s->panel + k * WIDTH;
+        for (size_t t = 0; t < count; t++) {
+            size_t first = share(s->rows, t, count), height = share(s->rows, t + 1, count) - first;
+            float *y = s->y + first * s->ldy;
+            if (s->columns == WIDTH)
+                tiles[height - 1](y, s->ldy, a, panel, here, add);
+            else
+                tile_edge(y, s->ldy, a, panel, here, add, height, s->columns);
+            if (due) finish(y, s->ldy, s->bias, s->gelu, height, s->columns);
+            a += height * here;
+        }
+    }
+}
+
+/* Blocks of rows, as even as tiles, none larger than what can be packed. */
+static size_t blocks_of(size_t M, size_t K)
+{
+    size_t rows = least(PACKED / K / TILE * TILE, ROWS_MAX);
+    return (M + rows - 1) / rows;
+}
+
+void KERNEL(gemm_forward)(float *y, size_t ldy, const float *x, size_t ldx, const struct gemm_weights *w,
+                          size_t M, size_t n0, size_t n1, gemm_epilogue epilogue, float *scratch)
+{
+    assert(n0 % WIDTH == 0 && n1 <= w->N && (n1 % WIDTH == 0 || n1 == w->N) && w->K > 0);
+    size_t depth = depth_of(w->K), most = PACKED / ROWS_MIN / depth * depth; /* of k, packed at a time */
+    for (size_t k = 0; k < w->K; k += most) {
+        size_t here = least(most, w->K - k), blocks = blocks_of(M, here);
+        for (size_t b = 0; b < blocks; b++) {
+            size_t first = share(M, b, blocks), rows = share(M, b + 1, blocks) - first;
+            pack_rows(scratch, x + first * ldx + k, ldx, rows, here, depth);
+            for (size_t n = n0; n < n1; n += WIDTH)
+                multiply_strip(&(struct strip){.y = y + first * ldy + n,
+                                               .ldy = ldy,
+                                               .rows = rows,
+                                               .columns = least(WIDTH, n1 - n),
+                                               .a = scratch,
+                                               .panel = w->panels + n * w->K + k * WIDTH,
+                                               .bias = w->bias != NULL ? w->bias + n : NULL,
+                                               .K = here,
+                                               .depth = depth,
+                                               .add = k > 0 || epilogue == GEMM_ADD,
+                                               .last = k + here == w->K,
+                                               .gelu = epilogue == GEMM_GELU});
+        }
+    }
+}
+
+/* Columns n… of a tile's gate and linear part, then their product. */
+struct glu {
+    const struct gemm_weights *gate, *up;
+    size_t n, columns, depth;
+};
+
+static void multiply_half(float *y, const struct gemm_weights *w, const struct glu *g, const float *a,
+                          size_t rows, size_t first, size_t height)
+{
+    for (size_t k = 0; k < w->K; k += g->depth) {
+        size_t here = least(g->depth, w->K - k);
+        tiles[height - 1](y, WIDTH, a + rows * k + first * here, w->panels + g->n * w->K + k * WIDTH, here,
+                          k > 0);
+    }
+    if (w->bias != NULL) finish(y, WIDTH, w->bias + g->n, false, height, g->columns);
+}
+
+static void glu_tile(float *y, size_t ldy, const float *gate, const float *up, size_t rows, size_t columns)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j += 16) {
+            size_t n = columns - j, at = i * WIDTH + j;
+            vec v = vec_mul(vec_gelu(vec_load(gate + at)), vec_load(up + at));
+            if (n < 16)
+                vec_store_first(y + i * ldy + j, v, n);
+            else
+                vec_store(y + i * ldy + j, v);
+        }
+}
+
+static void multiply_glu(float *y, size_t ldy, const struct glu *g, const float *ag, const float *au,
+                         size_t rows)
+{
+    float gate[TILE * WIDTH], up[TILE * WIDTH];
+    for (size_t t = 0, count = tiles_of(rows); t < count; t++) {
+        size_t first = share(rows, t, count), height = share(rows, t + 1, count) - first;
+        multiply_half(gate, g->gate, g, ag, rows, first, height);
+        multiply_half(up, g->up, g, au, rows, first, height);
+        glu_tile(y + first * ldy, ldy, gate, up, height, g->columns);
+    }
+}
+
+void KERNEL(gemm_geglu_forward)(float *y, size_t ldy, const float *xg, const float *xu, size_t ldx,
+                                const struct gemm_weights *gate, const struct gemm_weights *up, size_t M,
+                                size_t n0, size_t n1, float *scratch)
+{
+    size_t K = gate->K, N = gate->N;
+    assert(K > 0 && K <= GEMM_GEGLU_K && up->K == K && up->N == N);
+    assert(n0 % WIDTH == 0 && n1 <= N && (n1 % WIDTH == 0 || n1 == N));
+    bool same = xg == xu;
+    size_t depth = depth_of(K), blocks = blocks_of(M, same ? K : 2 * K);
+    for (size_t b = 0; b < blocks; b++) {
+        size_t first = share(M, b, blocks), rows = share(M, b + 1, blocks) - first;
+        const float *au = same ? scratch : scratch + rows * K;
+        pack_rows(scratch, xg + first * ldx, ldx, rows, K, depth);
+        if (!same) pack_rows(scratch + rows * K, xu + first * ldx, ldx, rows, K, depth);
+        for (size_t n = n0; n < n1; n += WIDTH) {
+            struct glu g = {gate, up, n, least(WIDTH, n1 - n), depth};
+            multiply_glu(y + first * ldy + n, ldy, &g, scratch, au, rows);
+        }
+    }
+}
