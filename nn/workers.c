@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ struct workers {
     _Atomic uint32_t round; /* futex: raised for each run */
     _Atomic uint32_t left;  /* futex: helpers that have not finished this round */
     atomic_bool quit;
+    float *scratch; /* [count, WORKERS_SCRATCH] reserved; pages come with use */
     void (*task)(void *context, int i, int n);
     void *context;
 };
@@ -83,6 +85,24 @@ static int start_helper(struct workers *w, int index)
     return failed;
 }
 
+static size_t scratch_bytes(const struct workers *w)
+{
+    return (size_t)w->count * WORKERS_SCRATCH * sizeof(float);
+}
+
+static bool reserve_scratch(struct workers *w)
+{
+    void *memory = mmap(NULL, scratch_bytes(w), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory != MAP_FAILED) w->scratch = memory;
+    return memory != MAP_FAILED;
+}
+
+float *workers_scratch(const struct workers *w, int i)
+{
+    return w->scratch + (size_t)i * WORKERS_SCRATCH;
+}
+
 thea_rc workers_new(struct workers **out, int threads, struct thea_err *err)
 {
     *out = NULL;
@@ -95,6 +115,10 @@ thea_rc workers_new(struct workers **out, int threads, struct thea_err *err)
         return thea_fail(err, THEA_EOS, "out of memory for %d threads", threads);
     }
     w->count = threads;
+    if (!reserve_scratch(w)) {
+        workers_free(w);
+        return thea_fail(err, THEA_EOS, "no address space for %d threads: %s", threads, strerror(errno));
+    }
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all,
@@ -120,6 +144,7 @@ void workers_free(struct workers *w)
     atomic_fetch_add(&w->round, 1);
     wake(&w->round);
     for (int i = 0; i < w->started; i++) pthread_join(w->threads[i], NULL);
+    if (w->scratch != NULL) munmap(w->scratch, scratch_bytes(w));
     free(w->threads);
     free(w);
 }

@@ -1,5 +1,5 @@
-/* The loader: see loader.h. Its memory is one reservation, large enough for every tensor of the files as f32,
- * filled from the front. */
+/* The loader: see loader.h. Its memory is one reservation, large enough for every tensor of the files as f32
+ * and once more for packed copies of matrices, filled from the front. */
 #include "nn/weights/loader.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, PROBLEMS_SHOWN = 12 };
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, PROBLEMS_SHOWN = 12, PANEL_MAX = 64 /* columns */ };
 
 static size_t elements(const struct weight *w)
 {
@@ -31,6 +31,13 @@ static bool is_expanded(const struct weight *w)
     return bytes > w->size_bytes;
 }
 
+/* Bytes of w as f32, and of a packed copy where it can be a matrix's: filled up to whole panels. */
+static size_t bytes_to_reserve(const struct weight *w)
+{
+    size_t n = elements(w), packed = w->rank >= 2 && n > 0 ? n + n / w->shape[w->rank - 2] * PANEL_MAX : 0;
+    return (n + packed) * sizeof(float) + 2 * ALIGNMENT;
+}
+
 thea_rc loader_init(struct loader *l, const struct weights *weights, const struct kernels *kernels,
                     struct thea_err *err)
 {
@@ -38,7 +45,7 @@ thea_rc loader_init(struct loader *l, const struct weights *weights, const struc
     size_t total = HUGE_PAGE, count = weights_count(weights);
     for (size_t i = 0; i < count; i++) {
         const struct weight *w = weights_at(weights, i);
-        if (element_bytes(w) > 0 && !is_expanded(w)) total += elements(w) * sizeof(float) + ALIGNMENT;
+        if (element_bytes(w) > 0 && !is_expanded(w)) total += bytes_to_reserve(w);
     }
     l->used_tensors = calloc(count + 1, sizeof *l->used_tensors);
     if (l->used_tensors == NULL) return thea_fail(err, THEA_EOS, "out of memory");
@@ -281,4 +288,11 @@ void loader_linear(struct loader *l, struct linear *out, const char *prefix, con
     out->part[0].w = merged;
     out->part[0].rows = out->out;
     out->parts = 1;
+}
+
+void loader_pack(struct loader *l, struct linear *x)
+{
+    size_t floats = linear_packed_floats(x, l->kernels);
+    float *memory = floats > 0 ? take(l, floats) : NULL;
+    if (memory != NULL) linear_pack(x, l->kernels, memory);
 }

@@ -37,6 +37,8 @@ const float *loader_tensor(struct loader *l, const char *prefix, const char *nam
  */
 void loader_linear(struct loader *l, struct linear *out, const char *prefix, const char *const *names,
                    const char *const *biases, const size_t *rows, size_t parts, size_t in);
+/* Pack a linear layer (linear.h) into the loader's memory, once. */
+void loader_pack(struct loader *l, struct linear *x);
 /* A matrix left in the file's dtype; NULL when something is wrong. */
 const struct weight *loader_raw(struct loader *l, const char *name, const uint64_t *shape);
 
