@@ -1,29 +1,21 @@
 /* See bpe.h. A word is looked for in the cache; else cut into its first symbols (bytes, characters, fallback
- * bytes, unknowns) and merged. The cache holds short words in slots of a cache line each, key and all, one
- * place a word: bounded, and a hit is two loads and a compare. */
+ * bytes, unknowns) and merged. */
 #include "text/bpe.h"
 
 #include "text/bpe_load.h"
 #include "text/bytelevel.h"
 #include "text/merge.h"
+#include "text/token_list.h"
 #include "text/utf8.h"
+#include "text/word_cache.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_BITS = 15, CACHE_KEY = 24, CACHE_TOKENS = 7 };
-
-struct cached_word {
-    unsigned char key[CACHE_KEY]; /* zero-padded */
-    int32_t ids[CACHE_TOKENS];
-    uint8_t ends[CACHE_TOKENS];
-    uint8_t len, count; /* len 0: free */
-} __attribute__((aligned(64)));
-
 struct bpe {
     const struct vocab *vocab;
     struct bpe_config is;
-    struct cached_word *cache;
+    struct word_cache cache;
     struct merge_word word;
     struct buf spelled;
 };
@@ -37,9 +29,7 @@ thea_rc bpe_new(struct bpe **out, const struct place *p, struct vocab *v, bool b
     m->is.bytelevel = bytelevel;
     thea_rc rc = bpe_load(&m->is, p, v, err);
     if (rc == THEA_OK) {
-        m->cache = aligned_alloc(64, sizeof *m->cache << CACHE_BITS);
-        if (m->cache == NULL) abort();
-        bpe_forget(m);
+        word_cache_init(&m->cache);
         *out = m;
     } else {
         bpe_free(m);
@@ -53,34 +43,8 @@ void bpe_free(struct bpe *m)
     merge_table_fini(&m->is.merges);
     merge_word_fini(&m->word);
     buf_fini(&m->spelled);
-    free(m->cache);
+    word_cache_fini(&m->cache);
     free(m);
-}
-
-void token_list_fini(struct token_list *list)
-{
-    free(list->ids);
-    free(list->ends);
-    *list = (struct token_list){0};
-}
-
-void token_list_reserve(struct token_list *list, size_t n)
-{
-    if (list->cap - list->count >= n) return;
-    size_t cap = list->cap < 256 ? 256 : list->cap;
-    while (cap < list->count + n) cap *= 2;
-    list->ids = realloc(list->ids, cap * sizeof *list->ids);
-    list->ends = realloc(list->ends, cap * sizeof *list->ends);
-    if (list->ids == NULL || list->ends == NULL) abort();
-    list->cap = cap;
-}
-
-void token_list_add(struct token_list *list, int32_t id, int64_t end)
-{
-    token_list_reserve(list, 1);
-    int64_t before = list->count > 0 ? list->ends[list->count - 1] : 0;
-    list->ids[list->count] = id;
-    list->ends[list->count++] = end > before ? end : before;
 }
 
 /* --- words to symbols --- */
@@ -173,72 +137,15 @@ static void encode_word(struct bpe *m, const char *text, size_t len)
     merge_apply(&m->is.merges, &m->word);
 }
 
-/* --- the cache --- */
-
-static inline void load_key(uint64_t key[3], const char *text, size_t len, size_t readable)
+static void append_word(struct bpe *m, const struct mapped_view *v, size_t start, size_t end,
+                        struct token_list *out)
 {
-    static const unsigned char masks[2 * CACHE_KEY] = {255, 255, 255, 255, 255, 255, 255, 255,
-                                                       255, 255, 255, 255, 255, 255, 255, 255,
-                                                       255, 255, 255, 255, 255, 255, 255, 255};
-    uint64_t mask[3];
-    if (readable >= CACHE_KEY) {
-        memcpy(key, text, CACHE_KEY);
-        memcpy(mask, masks + CACHE_KEY - len, CACHE_KEY);
-        for (int i = 0; i < 3; i++) key[i] &= mask[i];
-    } else {
-        memset(key, 0, CACHE_KEY);
-        memcpy(key, text, len);
-    }
-}
-
-static inline size_t slot_of(const uint64_t key[3], size_t len)
-{
-    uint64_t h = (key[0] ^ len) * 0x9E3779B97F4A7C15u;
-    h = (h ^ h >> 29 ^ key[1]) * 0xBF58476D1CE4E5B9u;
-    h = (h ^ h >> 32 ^ key[2]) * 0x94D049BB133111EBu;
-    return (size_t)(h >> (64 - CACHE_BITS));
-}
-
-static void remember(struct cached_word *slot, const uint64_t key[3], size_t len, const struct merge_word *w)
-{
-    if (w->count > CACHE_TOKENS) return;
-    memcpy(slot->key, key, CACHE_KEY);
-    slot->len = (uint8_t)len;
-    slot->count = (uint8_t)w->count;
-    for (size_t i = 0; i < w->count; i++) slot->ids[i] = w->ids[i], slot->ends[i] = (uint8_t)w->ends[i];
-}
-
-static void append_word(struct bpe *m, const struct mapped_view *v, size_t start, struct token_list *out)
-{
-    const struct merge_word *w = &m->word;
-    for (size_t i = 0; i < w->count; i++) token_list_add(out, w->ids[i], mapped_end(v, start + w->ends[i]));
-}
-
-static void append_cached(struct bpe *m, const struct mapped_view *v, size_t start, size_t end,
-                          struct token_list *out)
-{
-    size_t len = end - start;
-    const char *text = v->text + start;
-    uint64_t key[3];
-    if (len > CACHE_KEY) {
-        encode_word(m, text, len);
-        append_word(m, v, start, out);
-        return;
-    }
-    load_key(key, text, len, v->len - start);
-    struct cached_word *slot = &m->cache[slot_of(key, len)];
-    if (slot->len != len || memcmp(slot->key, key, CACHE_KEY) != 0) {
-        encode_word(m, text, len);
-        remember(slot, key, len, &m->word);
-        append_word(m, v, start, out);
-        return;
-    }
-    token_list_reserve(out, CACHE_TOKENS);
-    for (size_t i = 0; i < slot->count; i++) {
-        out->ids[out->count + i] = slot->ids[i];
-        out->ends[out->count + i] = mapped_end(v, start + slot->ends[i]);
-    }
-    out->count += slot->count;
+    struct word_slot slot;
+    if (word_cache_append(&m->cache, &slot, v, start, end, out)) return;
+    encode_word(m, v->text + start, end - start);
+    word_cache_put(&slot, m->word.ids, m->word.ends, m->word.count);
+    for (size_t i = 0; i < m->word.count; i++)
+        token_list_add(out, m->word.ids[i], mapped_end(v, start + m->word.ends[i]));
 }
 
 /* Where the next ▁ after another character is; end if there is none. */
@@ -255,14 +162,14 @@ static size_t next_mark(const char *text, size_t start, size_t end)
 void bpe_append(struct bpe *m, const struct mapped_view *v, size_t start, size_t end, struct token_list *out)
 {
     if (!m->is.cut_at_marks) {
-        append_cached(m, v, start, end, out);
+        append_word(m, v, start, end, out);
         return;
     }
     for (size_t at = start, cut; at < end; at = cut)
-        append_cached(m, v, at, cut = next_mark(v->text, at, end), out);
+        append_word(m, v, at, cut = next_mark(v->text, at, end), out);
 }
 
 void bpe_forget(struct bpe *m)
 {
-    memset(m->cache, 0, sizeof *m->cache << CACHE_BITS);
+    word_cache_forget(&m->cache);
 }

@@ -19,9 +19,4 @@ void bpe_free(struct bpe *m);
 void bpe_append(struct bpe *m, const struct mapped_view *v, size_t start, size_t end, struct token_list *out);
 void bpe_forget(struct bpe *m); /* empty the cache of words (benches: a cold start) */
 
-/* Room for n more tokens. */
-void token_list_reserve(struct token_list *list, size_t n);
-void token_list_add(struct token_list *list, int32_t id,
-                    int64_t end); /* end is raised to the one before, if that is further */
-
 #endif

@@ -21,8 +21,5 @@ struct bpe_config {
 /* Fills c and v (empty before). On failure c->merges may be set and is to be freed. */
 THEA_CHECK thea_rc bpe_load(struct bpe_config *c, const struct place *model, struct vocab *v,
                             struct thea_err *err);
-/* Ids may have holes, but not many: a stray id would make every table of this size. */
-THEA_CHECK thea_rc bpe_check_id(const struct place *at, const char *token, int64_t id, size_t tokens,
-                                struct thea_err *err);
 
 #endif

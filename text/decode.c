@@ -4,6 +4,7 @@
 #include "text/decode.h"
 
 #include "text/bytelevel.h"
+#include "text/decode_cleanup.h"
 #include "text/decode_steps.h"
 #include "text/utf8.h"
 
@@ -179,6 +180,26 @@ static thea_rc join(struct decoder_state *s, size_t i, const char *token, size_t
     return rc != THEA_OK ? rc : step(s, i + 1, token, len, true);
 }
 
+/* WordPiece: what continues a word is joined to it, what begins one has a space before; tidied token by
+ * token. */
+static thea_rc wordpiece(struct decoder_state *s, size_t i, const char *token, size_t len)
+{
+    const struct decode_step *d = &s->decoder->steps[i];
+    struct buf made = {0};
+    if (s->at[i].tokens++ == 0) {
+        buf_add(&made, token, len);
+    } else if (len >= d->text.len && memcmp(token, buf_text(&d->text), d->text.len) == 0) {
+        buf_add(&made, token + d->text.len, len - d->text.len);
+    } else {
+        buf_add_char(&made, ' ');
+        buf_add(&made, token, len);
+    }
+    if (d->cleanup) decode_cleanup(&made);
+    thea_rc rc = step(s, i + 1, buf_text(&made), made.len, true);
+    buf_fini(&made);
+    return rc;
+}
+
 static thea_rc with_token(struct decoder_state *s, size_t i, const char *token, size_t len)
 {
     switch (s->decoder->steps[i].kind) {
@@ -186,6 +207,7 @@ static thea_rc with_token(struct decoder_state *s, size_t i, const char *token, 
     case DECODE_BYTE_FALLBACK: return byte_fallback(s, i, token, len);
     case DECODE_REPLACE_REGEX: return replace_regex(s, i, token, len);
     case DECODE_JOIN: return join(s, i, token, len);
+    case DECODE_WORDPIECE: return wordpiece(s, i, token, len);
     default: return strip(s, i, token, len, true);
     }
 }

@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-static const char *const supported[] = {"ByteLevel", "ByteFallback", "Fuse",     "Strip",
-                                        "Replace",   "Metaspace",    "Sequence", NULL};
+static const char *const supported[] = {"ByteLevel", "ByteFallback", "Fuse",     "Strip", "Replace",
+                                        "Metaspace", "WordPiece",    "Sequence", NULL};
 
 static thea_rc read_character(struct decode_step *d, const struct place *p, const char *key,
                               struct thea_err *err)
@@ -70,6 +70,17 @@ static thea_rc read_metaspace(struct decode_step *d, const struct place *p, stru
     return rc;
 }
 
+static thea_rc read_wordpiece(struct decode_step *d, const struct place *p, struct thea_err *err)
+{
+    struct place prefix = place_member(p, "prefix");
+    const char *text = "##";
+    size_t len = 2;
+    d->kind = DECODE_WORDPIECE;
+    thea_rc rc = place_is_null(&prefix) ? THEA_OK : place_string(p, "prefix", &text, &len, err);
+    if (rc == THEA_OK) buf_add(&d->text, text, len);
+    return rc != THEA_OK ? rc : place_bool(p, "cleanup", true, &d->cleanup, err);
+}
+
 static thea_rc read_one(struct decode_step *d, const char *type, const struct place *p, struct thea_err *err)
 {
     static const struct {
@@ -85,6 +96,7 @@ static thea_rc read_one(struct decode_step *d, const char *type, const struct pl
     if (strcmp(type, "Strip") == 0) return read_strip(d, p, err);
     if (strcmp(type, "Replace") == 0) return read_replace(d, p, err);
     if (strcmp(type, "Metaspace") == 0) return read_metaspace(d, p, err);
+    if (strcmp(type, "WordPiece") == 0) return read_wordpiece(d, p, err);
     return place_unsupported(p, err, type, supported);
 }
 

@@ -15,9 +15,10 @@ void mapped_clear(struct mapped *m)
     buf_clear(&m->text);
 }
 
-static int64_t *room(struct mapped *m, size_t more)
+int64_t *mapped_reserve(struct mapped *m, size_t more)
 {
     size_t need = m->text.len + more;
+    buf_reserve(&m->text, more);
     if (need > m->cap) {
         m->cap = need > 2 * m->cap ? need + 64 : 2 * m->cap;
         m->ends = realloc(m->ends, m->cap * sizeof *m->ends);
@@ -26,16 +27,22 @@ static int64_t *room(struct mapped *m, size_t more)
     return m->ends + m->text.len;
 }
 
+void mapped_added(struct mapped *m, size_t n)
+{
+    m->text.len += n;
+    m->text.data[m->text.len] = '\0';
+}
+
 void mapped_add(struct mapped *m, const char *text, size_t len, int64_t end)
 {
-    int64_t *ends = room(m, len);
+    int64_t *ends = mapped_reserve(m, len);
     for (size_t i = 0; i < len; i++) ends[i] = end;
     buf_add(&m->text, text, len);
 }
 
 void mapped_copy(struct mapped *m, const struct mapped_view *from, size_t at, size_t len)
 {
-    int64_t *ends = room(m, len);
+    int64_t *ends = mapped_reserve(m, len);
     for (size_t i = 0; i < len; i++) ends[i] = mapped_end(from, at + i + 1);
     buf_add(&m->text, from->text + at, len);
 }

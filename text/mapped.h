@@ -28,6 +28,10 @@ void mapped_add(struct mapped *m, const char *text, size_t len,
                 int64_t end); /* all of it stands for what ends there */
 void mapped_copy(struct mapped *m, const struct mapped_view *from, size_t at,
                  size_t len); /* unchanged bytes of `from` */
+/* Room for `more` bytes after text.data[text.len], and for their ends, which are returned; then say how many
+ * were written. */
+int64_t *mapped_reserve(struct mapped *m, size_t more);
+void mapped_added(struct mapped *m, size_t n);
 struct mapped_view mapped_view(const struct mapped *m, int64_t base);
 struct mapped_view mapped_part(const struct mapped_view *of, size_t at, size_t len);
 

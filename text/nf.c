@@ -67,7 +67,12 @@ static void decompose(struct codes *c, const char *text, size_t len, nf_form for
     for (size_t i = 0; i < len;) {
         int boundary = 0;
         utf8proc_int32_t code = (utf8proc_int32_t)utf8_next(text, &i);
-        enum { MOST = 32 }; /* the longest decomposition is 18 */
+        enum { MOST = 32 };    /* the longest decomposition is 18 */
+        if (code == 0x11938) { /* of Unicode 13; the reference's decompositions are those of 12 */
+            *codes_room(c, 1) = code;
+            c->count++;
+            continue;
+        }
         utf8proc_ssize_t n = utf8proc_decompose_char(code, codes_room(c, MOST), MOST, options, &boundary);
         if (n > 0 && n <= MOST) c->count += (size_t)n;
     }
@@ -129,6 +134,23 @@ void nf_normalize(struct mapped *out, const struct mapped_view *in, nf_form form
     free(scratch.at);
 }
 
+/* Letters of Unicode 16 and 17, which the reference knows and utf8proc 2.8 does not yet. */
+static const struct {
+    uint32_t first, last, lower;
+} newer[] = {
+    {0x1C89, 0x1C89, 0x1C8A},    {0xA7CB, 0xA7CB, 0x0264}, {0xA7CC, 0xA7CC, 0xA7CD},
+    {0xA7CE, 0xA7CE, 0xA7CF},    {0xA7D2, 0xA7D2, 0xA7D3}, {0xA7D4, 0xA7D4, 0xA7D5},
+    {0xA7DA, 0xA7DA, 0xA7DB},    {0xA7DC, 0xA7DC, 0x019B}, {0x10D50, 0x10D65, 0x10D70},
+    {0x16EA0, 0x16EB8, 0x16EBB},
+};
+
+static uint32_t lowercase(uint32_t code)
+{
+    for (size_t i = 0; code >= newer[0].first && i < sizeof newer / sizeof *newer; i++)
+        if (code >= newer[i].first && code <= newer[i].last) return newer[i].lower + (code - newer[i].first);
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
+}
+
 void nf_lowercase(struct mapped *out, const struct mapped_view *in)
 {
     mapped_clear(out);
@@ -136,7 +158,7 @@ void nf_lowercase(struct mapped *out, const struct mapped_view *in)
         char bytes[2 * UTF8_MAX];
         size_t from = i;
         uint32_t code = utf8_next(in->text, &i);
-        uint32_t lower = code == 0x130 ? 'i' : (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
+        uint32_t lower = code == 0x130 ? 'i' : lowercase(code);
         if (lower == code) {
             mapped_copy(out, in, from, i - from);
             continue;

@@ -2,6 +2,7 @@
  * input on. */
 #include "text/normalize.h"
 
+#include "text/bert.h"
 #include "text/nf.h"
 #include "text/regex.h"
 #include "text/unicode.h"
@@ -12,7 +13,7 @@
 
 enum { STEPS_MAX = 16 };
 
-typedef enum { STEP_FORM, STEP_LOWERCASE, STEP_PREPEND, STEP_REPLACE, STEP_STRIP } step_kind;
+typedef enum { STEP_FORM, STEP_LOWERCASE, STEP_PREPEND, STEP_REPLACE, STEP_STRIP, STEP_BERT } step_kind;
 
 struct step {
     step_kind kind;
@@ -20,16 +21,18 @@ struct step {
     struct buf pattern, content; /* prepend: content */
     struct regex *regex;         /* replace: instead of pattern */
     bool left, right;            /* strip */
+    struct bert_options bert;
 };
 
 struct normalizer {
     struct step steps[STEPS_MAX];
     size_t count;
-    struct mapped buffers[2];
+    struct mapped buffers[2], scratch;
 };
 
-static const char *const supported[] = {"NFC",     "NFD",     "NFKC",  "NFKD",     "Lowercase",
-                                        "Prepend", "Replace", "Strip", "Sequence", NULL};
+static const char *const supported[] = {"NFC",     "NFD",     "NFKC",  "NFKD",           "Lowercase",
+                                        "Prepend", "Replace", "Strip", "BertNormalizer", "Sequence",
+                                        NULL};
 
 static thea_rc read_replace(struct step *s, const struct place *p, struct thea_err *err)
 {
@@ -65,6 +68,10 @@ static thea_rc read_simple(struct step *s, const char *type, const struct place 
         return THEA_OK;
     }
     if (strcmp(type, "Replace") == 0) return read_replace(s, p, err);
+    if (strcmp(type, "BertNormalizer") == 0) {
+        s->kind = STEP_BERT;
+        return bert_options_read(&s->bert, p, err);
+    }
     if (strcmp(type, "Strip") == 0) {
         s->kind = STEP_STRIP;
         thea_rc rc = place_bool(p, "strip_left", true, &s->left, err);
@@ -122,7 +129,15 @@ void normalizer_free(struct normalizer *n)
         regex_free(n->steps[i].regex);
     }
     for (int i = 0; i < 2; i++) mapped_fini(&n->buffers[i]);
+    mapped_fini(&n->scratch);
     free(n);
+}
+
+bool normalizer_is_cased_bert(const struct normalizer *n)
+{
+    for (size_t i = 0; n != NULL && i < n->count; i++)
+        if (n->steps[i].kind == STEP_BERT) return !n->steps[i].bert.lowercase;
+    return false;
 }
 
 static void replace_match(const struct step *s, const struct mapped_view *in, size_t *done, size_t start,
@@ -167,7 +182,8 @@ static struct mapped_view strip(const struct step *s, const struct mapped_view *
     return mapped_part(in, from, end - from);
 }
 
-static thea_rc apply(const struct step *s, struct mapped_view *v, struct mapped *to, struct thea_err *err)
+static thea_rc apply(const struct step *s, struct mapped_view *v, struct mapped *to, struct mapped *scratch,
+                     struct thea_err *err)
 {
     int64_t base = v->base;
     switch (s->kind) {
@@ -177,6 +193,7 @@ static thea_rc apply(const struct step *s, struct mapped_view *v, struct mapped 
         nf_normalize(to, v, s->form);
         break;
     case STEP_LOWERCASE: nf_lowercase(to, v); break;
+    case STEP_BERT: bert_normalize(&s->bert, to, v, scratch); break;
     case STEP_PREPEND:
         mapped_clear(to);
         mapped_add(to, s->content.data, s->content.len, base);
@@ -201,7 +218,7 @@ thea_rc normalizer_apply(struct normalizer *n, const struct mapped_view *in, str
         struct mapped *to = &n->buffers[0];
         if (out->text >= buf_text(&to->text) && out->text <= buf_text(&to->text) + to->text.len)
             to = &n->buffers[1];
-        rc = apply(&n->steps[i], out, to, err);
+        rc = apply(&n->steps[i], out, to, &n->scratch, err);
     }
     return rc;
 }

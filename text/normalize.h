@@ -11,6 +11,8 @@ struct normalizer;
 /* *out is NULL when the node is null: nothing changes. */
 THEA_CHECK thea_rc normalizer_new(struct normalizer **out, const struct place *p, struct thea_err *err);
 void normalizer_free(struct normalizer *n);
+bool normalizer_is_cased_bert(
+    const struct normalizer *n); /* a BertNormalizer without lower case; n may be NULL */
 /* *out borrows from n until its next call, or is *in itself. n may be NULL. Errors: THEA_EDOC (a regex's
  * limits). */
 THEA_CHECK thea_rc normalizer_apply(struct normalizer *n, const struct mapped_view *in,

@@ -2,6 +2,8 @@
  * cuts, one after another. ByteLevel's alphabet is no change of text here: the model reads bytes. */
 #include "text/pretokenize.h"
 
+#include "text/bert.h"
+#include "text/bert_unicode.h"
 #include "text/split.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
@@ -24,8 +26,9 @@ struct pretokenizer {
     struct span_list lists[2];
 };
 
-static const char *const supported[] = {"ByteLevel",   "Split",           "Metaspace", "Digits",
-                                        "Punctuation", "WhitespaceSplit", "Sequence",  NULL};
+static const char *const supported[] = {"ByteLevel",        "Split",       "Metaspace",
+                                        "Digits",           "Punctuation", "WhitespaceSplit",
+                                        "BertPreTokenizer", "Sequence",    NULL};
 
 /* One more; NULL, and err filled (THEA_EDATA), when there are too many. */
 static struct split *add_split(struct pretokenizer *pt, const struct place *p, struct thea_err *err)
@@ -153,6 +156,12 @@ static thea_rc read_class(struct pretokenizer *pt, const char *type, const struc
         s->behavior = each ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS;
         return rc;
     }
+    if (strcmp(type, "BertPreTokenizer") == 0) {
+        bert_unicode_init();
+        s->matcher = SPLIT_BY_BERT;
+        s->behavior = SPLIT_REMOVED;
+        return THEA_OK;
+    }
     if (strcmp(type, "Punctuation") == 0) {
         s->char_class = UNICODE_PUNCTUATION;
         return read_behavior(s, p, "Isolated", err);
@@ -186,7 +195,7 @@ static thea_rc read_one(struct pretokenizer *pt, const struct place *p, struct t
     if (strcmp(type, "Split") == 0) return read_split(pt, p, err);
     if (strcmp(type, "Metaspace") == 0) return read_metaspace(pt, p, err);
     if (strcmp(type, "Digits") == 0 || strcmp(type, "Punctuation") == 0 ||
-        strcmp(type, "WhitespaceSplit") == 0)
+        strcmp(type, "WhitespaceSplit") == 0 || strcmp(type, "BertPreTokenizer") == 0)
         return read_class(pt, type, p, err);
     return place_unsupported(p, err, type, supported);
 }
@@ -217,6 +226,11 @@ void pretokenizer_free(struct pretokenizer *p)
 bool pretokenizer_is_bytelevel(const struct pretokenizer *p)
 {
     return p->bytelevel;
+}
+
+bool pretokenizer_is_bert(const struct pretokenizer *p)
+{
+    return p->alter == ALTER_NOTHING && p->split_count == 1 && p->splits[0].matcher == SPLIT_BY_BERT;
 }
 
 scan_fn pretokenizer_scan(const struct pretokenizer *p)

@@ -12,6 +12,8 @@ struct pretokenizer;
 THEA_CHECK thea_rc pretokenizer_new(struct pretokenizer **out, const struct place *p, struct thea_err *err);
 void pretokenizer_free(struct pretokenizer *p);
 bool pretokenizer_is_bytelevel(const struct pretokenizer *p); /* words are bytes in ByteLevel's alphabet */
+/* The words are just those of bert_scan, over the unchanged text. */
+bool pretokenizer_is_bert(const struct pretokenizer *p);
 /* The words are just those of this scanner, over the unchanged text: the fast way. NULL otherwise. */
 scan_fn pretokenizer_scan(const struct pretokenizer *p);
 /* Use PCRE2 even where a hand-written scanner exists (for tests and benches). */

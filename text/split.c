@@ -2,6 +2,7 @@
  * wants it. */
 #include "text/split.h"
 
+#include "text/bert.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 
@@ -99,6 +100,15 @@ static void by_class(struct placing *p, const char *text, size_t len)
     }
 }
 
+/* White space, punctuation characters and words; the space is what matches. */
+static void by_bert(struct placing *p, const char *text, size_t len)
+{
+    for (size_t at = 0, end; at < len; at = end) {
+        end = bert_scan(text, len, at);
+        part(p, at, end, bert_is_gap(text, at));
+    }
+}
+
 static void by_scan(struct placing *p, const char *text, size_t len)
 {
     for (size_t at = 0, end; at < len; at = end) {
@@ -117,6 +127,7 @@ thea_rc split_apply(struct split *s, const char *text, size_t start, size_t end,
     case SPLIT_BY_REGEX: rc = by_regex(&p, text + start, len, err); break;
     case SPLIT_BY_SCAN: by_scan(&p, text + start, len); break;
     case SPLIT_BY_STRING: by_string(&p, text + start, len); break;
+    case SPLIT_BY_BERT: by_bert(&p, text + start, len); break;
     case SPLIT_BY_CLASS: by_class(&p, text + start, len); break;
     }
     if (rc == THEA_OK) part(&p, p.done, len, false);

@@ -12,7 +12,7 @@ typedef enum {
     SPLIT_WITH_PREVIOUS,
     SPLIT_WITH_NEXT
 } split_behavior;
-typedef enum { SPLIT_BY_REGEX, SPLIT_BY_SCAN, SPLIT_BY_STRING, SPLIT_BY_CLASS } split_matcher;
+typedef enum { SPLIT_BY_REGEX, SPLIT_BY_SCAN, SPLIT_BY_STRING, SPLIT_BY_CLASS, SPLIT_BY_BERT } split_matcher;
 
 struct split {
     split_matcher matcher;

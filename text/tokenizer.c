@@ -1,6 +1,8 @@
 /* The front: see tokenizer.h. A text is cut at added tokens, the rest normalized, cut again at those that are
  * found in normalized text, then into words, then into tokens; every piece knows its way back to the
  * document. */
+#include "text/bert.h"
+#include "text/token_list.h"
 #include "text/tokenizer_internal.h"
 #include "text/tokenizer_parts.h"
 #include "text/utf8.h"
@@ -25,9 +27,17 @@ bool tokenizer_is_special(const struct tokenizer *t, int32_t id)
     return id >= 0 && (size_t)id < t->vocab.size && t->vocab.entries[id].special;
 }
 
+bool tokenizer_is_cased(const struct tokenizer *t)
+{
+    return normalizer_is_cased_bert(t->normalizer);
+}
+
 void tokenizer_forget_words(struct tokenizer *t)
 {
-    bpe_forget(t->model);
+    if (t->bpe != NULL)
+        bpe_forget(t->bpe);
+    else
+        wordpiece_forget(t->wordpiece);
 }
 
 void tokenizer_use_regex(struct tokenizer *t)
@@ -37,6 +47,15 @@ void tokenizer_use_regex(struct tokenizer *t)
 }
 
 /* --- encoding --- */
+
+static inline void append_word(struct tokenizer *t, const struct mapped_view *v, size_t start, size_t end,
+                               struct token_list *out)
+{
+    if (t->bpe != NULL)
+        bpe_append(t->bpe, v, start, end, out);
+    else
+        wordpiece_append(t->wordpiece, v, start, end, out);
+}
 
 /* Plain text without added tokens, normalized. */
 static thea_rc encode_words(struct tokenizer *t, const struct mapped_view *v, struct token_list *out,
@@ -48,13 +67,13 @@ static thea_rc encode_words(struct tokenizer *t, const struct mapped_view *v, st
     if (t->scan != NULL) {
         for (size_t at = 0, end; at < v->len; at = end) {
             end = t->scan(v->text, v->len, at);
-            bpe_append(t->model, v, at, end, out);
+            if (!t->skip_gaps || !bert_is_gap(v->text, at)) append_word(t, v, at, end, out);
         }
         return THEA_OK;
     }
     thea_rc rc = pretokenizer_apply(t->pretokenizer, v, &text, &words, &count, err);
     for (size_t i = 0; rc == THEA_OK && i < count; i++)
-        bpe_append(t->model, &text, words[i].start, words[i].end, out);
+        append_word(t, &text, words[i].start, words[i].end, out);
     return rc;
 }
 

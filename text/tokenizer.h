@@ -1,7 +1,7 @@
 /* Tokenizers: tokenizer.json of the Hugging Face ecosystem to ids and back, exactly as the reference does.
  * Byte-level BPE with its pre-tokenizer regexes; SentencePiece-style BPE with byte fallback; added and
- * special tokens; normalizers, post-processors and decoders those need. A feature that is not supported is
- * refused by name when the file is opened, never at a text. */
+ * special tokens; WordPiece; normalizers, post-processors and decoders those need. A feature that is not
+ * supported is refused by name when the file is opened, never at a text. */
 #ifndef TEXT_TOKENIZER_H
 #define TEXT_TOKENIZER_H
 
@@ -11,13 +11,16 @@
 
 struct tokenizer; /* immutable after open; use one per thread (it holds scratch) */
 
-/* path: tokenizer.json, or a directory that has one. Errors: THEA_ENOINPUT, THEA_EDATA ("tokenizer.json:
- * pre_tokenizer 'Foo' is not supported; supported: …"). */
+/* path: tokenizer.json, or a directory that has one, or else vocab.txt (and tokenizer_config.json). Errors:
+ * THEA_ENOINPUT, THEA_EDATA ("tokenizer.json: pre_tokenizer 'Foo' is not supported; supported: …"). */
 THEA_CHECK thea_rc tokenizer_open(struct tokenizer **out, const char *path, struct thea_err *err);
 void tokenizer_close(struct tokenizer *t);
 size_t tokenizer_vocab_size(const struct tokenizer *t); /* highest id + 1, added tokens included */
 int32_t tokenizer_id(const struct tokenizer *t, const char *token); /* -1 if none */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
+
+/* A BERT tokenizer that tells upper case from lower case. */
+bool tokenizer_is_cased(const struct tokenizer *t);
 
 struct token_list {
     int32_t *ids;

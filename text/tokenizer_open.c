@@ -1,13 +1,16 @@
 /* Opening a tokenizer.json: every part is read and checked here, so that no text can meet a feature that is
  * missing. */
-#include "text/bpe_load.h"
+#include "text/bert.h"
 #include "text/tokenizer_internal.h"
 #include "text/tokenizer_parts.h"
 #include "text/unicode.h"
+#include "text/vocab_load.h"
+#include "text/vocab_txt.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { FILE_BYTES_MAX = 256 << 20 };
 
@@ -50,7 +53,7 @@ static thea_rc take_id(struct vocab *v, const struct added_entry *a, const struc
         return place_fail(p, err, "'%.80s' has id %d, which is that of '%.*s'", a->text, id,
                           (int)(n < 80 ? n : 80), other);
     if (known >= 0) return THEA_OK;
-    thea_rc rc = bpe_check_id(p, a->text, id, v->used, err);
+    thea_rc rc = vocab_check_id(p, a->text, id, v->used, err);
     if (rc == THEA_OK && !vocab_add(v, a->text, a->len, id)) abort();
     return rc;
 }
@@ -89,27 +92,41 @@ static thea_rc read_added_tokens(struct tokenizer *t, const struct place *file, 
     return rc;
 }
 
-/* First of all: of a WordPiece file, say that, not that its normalizer is unknown. */
-static thea_rc check_model_type(const struct place *file, struct thea_err *err)
+/* First of all: of a Unigram file, say that, not that its normalizer is unknown. */
+static thea_rc model_type(const char **type, const struct place *file, struct thea_err *err)
 {
-    static const char *const supported[] = {"BPE", NULL};
+    static const char *const supported[] = {"BPE", "WordPiece", NULL};
     struct place model = place_member(file, "model"), type_at = place_member(&model, "type");
-    const char *type = "BPE"; /* old files leave it out */
+    *type = "BPE"; /* old files leave it out */
     if (model.node == NULL)
         return place_fail(file, err,
                           "no \"model\" in it: this is no tokenizer.json of the tokenizers library");
     thea_rc rc = place_expect(&model, JSON_MAP_, err);
     if (rc == THEA_OK && (!place_is_null(&type_at) || json_member(model.node, "merges") == NULL))
-        rc = place_type(&model, &type, err);
-    if (rc != THEA_OK || strcmp(type, "BPE") == 0) return rc;
-    return place_unsupported(&model, err, type, supported);
+        rc = place_type(&model, type, err);
+    if (rc != THEA_OK) return rc;
+    for (size_t i = 0; supported[i] != NULL; i++)
+        if (strcmp(*type, supported[i]) == 0) return THEA_OK;
+    return place_unsupported(&model, err, *type, supported);
 }
 
-static thea_rc read_model(struct tokenizer *t, const struct place *file, struct thea_err *err)
+static thea_rc read_model(struct tokenizer *t, const char *type, const struct place *file,
+                          struct thea_err *err)
 {
     struct place model = place_member(file, "model");
+    bool bytelevel = pretokenizer_is_bytelevel(t->pretokenizer);
     vocab_init(&t->vocab, json_count(json_member(model.node, "vocab")));
-    return bpe_new(&t->model, &model, &t->vocab, pretokenizer_is_bytelevel(t->pretokenizer), err);
+    if (strcmp(type, "BPE") == 0) return bpe_new(&t->bpe, &model, &t->vocab, bytelevel, err);
+    if (bytelevel)
+        return place_fail(&model, err, "WordPiece after a ByteLevel pre-tokenizer is not supported");
+    return wordpiece_new(&t->wordpiece, &model, &t->vocab, err);
+}
+
+static void choose_scanner(struct tokenizer *t)
+{
+    t->scan = pretokenizer_scan(t->pretokenizer);
+    t->skip_gaps = pretokenizer_is_bert(t->pretokenizer);
+    if (t->skip_gaps) t->scan = bert_scan;
 }
 
 static thea_rc build(struct tokenizer *t, const struct place *file, struct thea_err *err)
@@ -117,16 +134,17 @@ static thea_rc build(struct tokenizer *t, const struct place *file, struct thea_
     struct place normalizer = place_member(file, "normalizer"),
                  pretokenizer = place_member(file, "pre_tokenizer");
     struct place post = place_member(file, "post_processor"), decoder = place_member(file, "decoder");
+    const char *type;
     unicode_init();
     thea_rc rc = place_expect(file, JSON_MAP_, err);
-    if (rc == THEA_OK) rc = check_model_type(file, err);
+    if (rc == THEA_OK) rc = model_type(&type, file, err);
     if (rc == THEA_OK) rc = normalizer_new(&t->normalizer, &normalizer, err);
     if (rc == THEA_OK) rc = pretokenizer_new(&t->pretokenizer, &pretokenizer, err);
-    if (rc == THEA_OK) rc = read_model(t, file, err);
+    if (rc == THEA_OK) rc = read_model(t, type, file, err);
     if (rc == THEA_OK) rc = read_added_tokens(t, file, err);
     if (rc == THEA_OK) rc = template_read(&t->template, &post, &t->vocab, err);
     if (rc == THEA_OK) rc = decoder_new(&t->decoder, &decoder, err);
-    if (rc == THEA_OK) t->scan = pretokenizer_scan(t->pretokenizer);
+    if (rc == THEA_OK) choose_scanner(t);
     return rc; /* "truncation" and "padding" are the batches' of training scripts: documents here are neither
                   cut nor padded */
 }
@@ -155,14 +173,35 @@ thea_rc tokenizer_parse(struct tokenizer **out, const char *json, size_t len, co
     return rc;
 }
 
+/* A directory's tokenizer.json, or the vocab.txt of older BERTs when there is none. */
+static thea_rc read_directory(struct json_node **out, const char *dir, struct buf *file, struct thea_err *err)
+{
+    struct buf config = {0};
+    buf_printf(file, "%s/vocab.txt", dir);
+    bool old = access(file->data, F_OK) == 0;
+    buf_clear(file);
+    buf_printf(file, "%s/tokenizer.json", dir);
+    if (!old || access(file->data, F_OK) == 0) return json_read_file(out, file->data, FILE_BYTES_MAX, err);
+    buf_clear(file);
+    buf_printf(file, "%s/vocab.txt", dir);
+    buf_printf(&config, "%s/tokenizer_config.json", dir);
+    thea_rc rc = vocab_txt_read(out, file->data, config.data, err);
+    buf_fini(&config);
+    return rc;
+}
+
 thea_rc tokenizer_open(struct tokenizer **out, const char *path, struct thea_err *err)
 {
     struct stat st;
     struct json_node *node = NULL;
     struct buf file = {0};
-    bool directory = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    buf_printf(&file, "%s%s", path, directory ? "/tokenizer.json" : "");
-    thea_rc rc = json_read_file(&node, file.data, FILE_BYTES_MAX, err);
+    thea_rc rc;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        rc = read_directory(&node, path, &file, err);
+    } else {
+        buf_add_text(&file, path);
+        rc = json_read_file(&node, path, FILE_BYTES_MAX, err);
+    }
     if (rc == THEA_OK) rc = from_json(out, node, file.data, err);
     json_free(node);
     buf_fini(&file);
@@ -174,7 +213,8 @@ void tokenizer_close(struct tokenizer *t)
     if (t == NULL) return;
     normalizer_free(t->normalizer);
     pretokenizer_free(t->pretokenizer);
-    bpe_free(t->model);
+    bpe_free(t->bpe);
+    wordpiece_free(t->wordpiece);
     vocab_fini(&t->vocab);
     added_set_fini(&t->raw);
     added_set_fini(&t->normalized);

@@ -9,16 +9,19 @@
 #include "text/normalize.h"
 #include "text/postprocess.h"
 #include "text/pretokenize.h"
+#include "text/wordpiece.h"
 
 struct tokenizer {
     struct vocab vocab;
     struct normalizer *normalizer;
     struct pretokenizer *pretokenizer;
-    struct bpe *model;
+    struct bpe *bpe; /* the model: one of the two */
+    struct wordpiece *wordpiece;
     struct added_set raw, normalized; /* added tokens looked for before and after normalizing */
     struct template_ids template;
     struct decoder *decoder;
     scan_fn scan;
+    bool skip_gaps; /* pieces of the scanner that begin with a space are no words */
 };
 
 #endif

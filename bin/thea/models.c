@@ -27,13 +27,23 @@ static thea_rc check_weights(const char *dir, struct thea_err *err)
     return rc;
 }
 
+/* The file it is read from, NULL if there is none. */
+static const char *tokenizer_file(const char *dir)
+{
+    static const char *const files[] = {"tokenizer.json", "vocab.txt"};
+    for (size_t i = 0; i < 2; i++) {
+        struct buf path = {0};
+        buf_printf(&path, "%s/%s", dir, files[i]);
+        bool there = access(buf_text(&path), F_OK) == 0;
+        buf_fini(&path);
+        if (there) return files[i];
+    }
+    return NULL;
+}
+
 static bool has_tokenizer(const char *dir)
 {
-    struct buf path = {0};
-    buf_printf(&path, "%s/tokenizer.json", dir);
-    bool there = access(buf_text(&path), F_OK) == 0;
-    buf_fini(&path);
-    return there;
+    return tokenizer_file(dir) != NULL;
 }
 
 static struct json_node *info_json(const char *name, const char *dir, const struct model_info *m,
@@ -126,7 +136,7 @@ static void print_details(const char *dir, const struct model_info *m)
     printf("heads       %zu of %zu, %zu key/value\nvocabulary  %zu\ncontext     %zu positions\n", m->heads,
            m->head_size, m->kv_heads, m->vocab, m->context);
     printf("tokenizer   %s\n", has_tokenizer(dir)
-                                   ? "tokenizer.json"
+                                   ? tokenizer_file(dir)
                                    : "none (tokenizer.json is missing): it takes token ids alone");
     printf("KV cache    %s a position, %s at 32,768\n", value_format_bytes(b, m->kv_bytes_per_token),
            value_format_bytes(c, m->kv_bytes_per_token * LONG_CONTEXT));

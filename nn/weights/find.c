@@ -183,6 +183,20 @@ static thea_rc no_config(const char *dir, struct thea_err *err)
     return thea_fail(err, THEA_ENOINPUT, "%s is not a model: it has no config.json", dir);
 }
 
+/* tokenizer.json, or the vocab.txt that older encoders have in its place. */
+static thea_rc check_tokenizer(const char *dir, struct thea_err *err)
+{
+    bool there;
+    thea_rc rc = look(&there, dir, "tokenizer.json", err);
+    if (rc == THEA_OK && !there) rc = look(&there, dir, "vocab.txt", err);
+    if (rc != THEA_OK || there) return rc;
+    if (!is_there(dir, "config.json"))
+        return thea_fail(err, THEA_ENOINPUT,
+                         "%s is not a model: it has neither config.json nor tokenizer.json", dir);
+    return thea_fail(err, THEA_ENOINPUT, "%s has no tokenizer: tokenizer.json is missing (and vocab.txt too)",
+                     dir);
+}
+
 static thea_rc check_needs(const char *dir, find_needs needs, struct thea_err *err)
 {
     bool there;
@@ -191,14 +205,7 @@ static thea_rc check_needs(const char *dir, find_needs needs, struct thea_err *e
         rc = look(&there, dir, "config.json", err);
         if (rc == THEA_OK && !there) rc = no_config(dir, err);
     }
-    if (rc == THEA_OK && (needs & FIND_TOKENIZER)) {
-        rc = look(&there, dir, "tokenizer.json", err);
-        if (rc == THEA_OK && !there && !is_there(dir, "config.json"))
-            rc = thea_fail(err, THEA_ENOINPUT,
-                           "%s is not a model: it has neither config.json nor tokenizer.json", dir);
-        else if (rc == THEA_OK && !there)
-            rc = thea_fail(err, THEA_ENOINPUT, "%s has no tokenizer: tokenizer.json is missing", dir);
-    }
+    if (rc == THEA_OK && (needs & FIND_TOKENIZER)) rc = check_tokenizer(dir, err);
     if (rc == THEA_OK && (needs & FIND_WEIGHTS)) {
         rc = weights_check(dir, err);
         if (rc == THEA_OK) rc = look(&there, dir, "model.safetensors", err);

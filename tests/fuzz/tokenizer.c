@@ -1,6 +1,6 @@
 /* Fuzzing tokenizers: no input may crash, leak or hang them, and laws must hold on what they accept.
  * An input is a tokenizer.json, then optionally a 0xFF byte and a text for it; one that begins with a letter
- * a-j instead is a text for a golden tokenizer. Run:  fuzz-tokenizer tests/fuzz/corpus/tokenizer  */
+ * a-l instead is a text for a golden tokenizer. Run:  fuzz-tokenizer tests/fuzz/corpus/tokenizer  */
 #include "text/tokenizer_internal.h"
 #include "text/utf8.h"
 
@@ -17,6 +17,7 @@ static const char *const goldens[] = {
     "tokenizers/bytelevel-removed", "tokenizers/bytelevel-lfm2",
     "tokenizers/bytelevel-added",   "tokenizers/spm-llama",
     "tokenizers/spm-metaspace",     "stories260k",
+    "tokenizers/wordpiece-uncased", "tokenizers/wordpiece-cased",
 };
 enum { GOLDENS = sizeof goldens / sizeof *goldens };
 

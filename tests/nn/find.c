@@ -61,17 +61,21 @@ static void put_model(const char *dir)
     }
 }
 
-static void expect_found(const char *name, const char *where)
+static void expect_found_for(const char *name, const char *where, find_needs needs)
 {
     char *dir, full[512], *real;
     struct thea_err err;
-    cr_assert(model_find(&dir, name, FIND_CONFIG | FIND_WEIGHTS | FIND_TOKENIZER, &err) == THEA_OK, "%s",
-              err.message);
+    cr_assert(model_find(&dir, name, needs, &err) == THEA_OK, "%s", err.message);
     snprintf(full, sizeof full, "%s/%s", root, where);
     real = realpath(full, NULL);
     cr_expect_str_eq(dir, real);
     free(dir);
     free(real);
+}
+
+static void expect_found(const char *name, const char *where)
+{
+    expect_found_for(name, where, FIND_CONFIG | FIND_WEIGHTS | FIND_TOKENIZER);
 }
 
 static void expect_error(const char *name, find_needs needs, thea_rc rc, const char *part)
@@ -187,6 +191,8 @@ Test(find, each_missing_file_has_its_own_message)
     expect_error("m", FIND_CONFIG, THEA_ENOINPUT, "has no config.json");
     put("m/config.json", "{}");
     expect_error("m", FIND_CONFIG | FIND_TOKENIZER, THEA_ENOINPUT, "tokenizer.json is missing");
+    put("m/vocab.txt", "[UNK]");
+    expect_found_for("m", "m", FIND_CONFIG | FIND_TOKENIZER);
     expect_error("m", FIND_CONFIG | FIND_WEIGHTS, THEA_ENOINPUT, "has no weights");
     put("m/pytorch_model.bin", "");
     char *dir;

@@ -5,8 +5,10 @@
 #include "text/tokenizer.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 extern const struct stage_ops tokenize_ops, detokenize_ops;
 
@@ -215,6 +217,53 @@ Test(tokenize, a_directory_without_a_tokenizer_is_refused)
 {
     refuses(&tokenize_ops, THEA_SOURCE_DIR "/tests/text", "tokenizer.json");
     refuses(&detokenize_ops, THEA_SOURCE_DIR "/tests/text", "tokenizer.json");
+}
+
+/* What opening tokenize on a copy of a golden tokenizer with this config.json says on stderr. */
+static char *said_of(const char *golden, const char *config)
+{
+    char dir[] = "/tmp/thea-cased-XXXXXX", path[256], from[512];
+    struct buf said = {0};
+    cr_assert_not_null(mkdtemp(dir));
+    snprintf(from, sizeof from, "%s/tests/goldens/tokenizers/%s/tokenizer.json", THEA_SOURCE_DIR, golden);
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    cr_assert_eq(symlink(from, path), 0);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    FILE *file = fopen(path, "w");
+    cr_assert(file != NULL && fputs(config, file) >= 0 && fclose(file) == 0);
+    FILE *log = tmpfile();
+    int before = dup(2);
+    cr_assert(log != NULL && dup2(fileno(log), 2) == 2);
+    harness_close(open_stage(&tokenize_ops, dir, NULL));
+    cr_assert_eq(dup2(before, 2), 2);
+    close(before);
+    rewind(log);
+    said.len = fread(buf_reserve(&said, 1 << 16), 1, (1 << 16) - 1, log);
+    fclose(log);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    unlink(path);
+    rmdir(dir);
+    buf_add_char(&said, '\n');
+    return buf_take(&said);
+}
+
+Test(tokenize, warns_of_a_cased_tokenizer_beside_a_model_trained_uncased)
+{
+    char *said = said_of("wordpiece-cased", "{\"model_type\": \"m2_bert\", \"vocab_size\": 30528}");
+    cr_assert_not_null(strstr(said, "its tokenizer is cased (2000 tokens)"), "%s", said);
+    cr_assert_not_null(strstr(said, "bert-base-uncased"), "%s", said);
+    free(said);
+    static const char *const quiet[][2] = {
+        {"wordpiece-cased", "{\"model_type\": \"m2_bert\", \"vocab_size\": 2008}"}, /* made for it */
+        {"wordpiece-cased", "{\"model_type\": \"bert\", \"vocab_size\": 30528}"},
+        {"wordpiece-uncased", "{\"model_type\": \"m2_bert\", \"vocab_size\": 30528}"},
+    };
+    for (size_t i = 0; i < 3; i++) {
+        said = said_of(quiet[i][0], quiet[i][1]);
+        cr_assert_str_eq(said, "\n", "case %zu: %s", i, said);
+        free(said);
+    }
 }
 
 /* Tokens of a text through detokenize, `piece` at a time, with or without the source's text riding along. */

@@ -36,7 +36,8 @@ static const struct damage damages[] = {
     {"\"a\":0,", "\"\\ud800\":0,", "not valid JSON"},
     /* the model */
     {"\"model\":{", "\"model\":[],\"x\":{", "model: a map expected, a list"},
-    {"\"type\":\"BPE\"", "\"type\":\"WordPiece\"", "model: 'WordPiece' is not supported; supported: BPE"},
+    {"\"type\":\"BPE\"", "\"type\":\"WordLevel\"",
+     "model: 'WordLevel' is not supported; supported: BPE, WordPiece"},
     {"\"type\":\"BPE\"", "\"type\":\"Unigram\"", "model: 'Unigram' is not supported"},
     {"\"type\":\"BPE\"", "\"type\":7", "model.type: a string expected, an integer"},
     {"\"dropout\":null", "\"dropout\":0.1", "model.dropout: dropout is not supported"},
@@ -84,8 +85,8 @@ static const struct damage damages[] = {
      "token '<s>' has id 9999999 in a vocabulary of 5 tokens"},
     {"\"lstrip\":false", "\"lstrip\":1", "added_tokens[0].lstrip: a boolean expected, an integer"},
     /* the normalizer */
-    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"BertNormalizer\"}",
-     "normalizer: 'BertNormalizer' is not supported; supported: NFC"},
+    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Nmt\"}",
+     "normalizer: 'Nmt' is not supported; supported: NFC"},
     {"\"normalizer\":null",
      "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Precompiled\"}]}",
      "normalizer.normalizers[1]: 'Precompiled' is not supported"},
@@ -101,8 +102,8 @@ static const struct damage damages[] = {
      "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"x*\"},\"content\":\"y\"}",
      "normalizer: a pattern that matches the empty text"},
     /* the pre-tokenizer */
-    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}",
-     "pre_tokenizer: 'BertPreTokenizer' is not supported; supported: ByteLevel, Split"},
+    {"\"pre_tokenizer\":null", "\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}",
+     "pre_tokenizer: 'UnicodeScripts' is not supported; supported: ByteLevel, Split"},
     {"\"pre_tokenizer\":null",
      "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},\"behavior\":\"Isolated\"}",
      "pre_tokenizer: regex: missing closing parenthesis"},
@@ -194,15 +195,16 @@ ParameterizedTest(size_t *i, damaged, each_damage_has_its_own_message)
     free(text);
 }
 
-Test(damaged, a_wordpiece_file_is_refused_for_its_model_first)
+Test(damaged, a_unigram_file_is_refused_for_its_model_first)
 {
     struct tokenizer *t = NULL;
     struct thea_err err = {0};
     const char *json =
-        "{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
-        "\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}";
+        "{\"normalizer\":{\"type\":\"Precompiled\"},\"pre_tokenizer\":{\"type\":\"Whitespace\"},"
+        "\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}";
     cr_assert_eq(tokenizer_parse(&t, json, strlen(json), "tokenizer.json", &err), THEA_EDATA);
-    cr_assert_str_eq(err.message, "tokenizer.json: model: 'WordPiece' is not supported; supported: BPE");
+    cr_assert_str_eq(err.message,
+                     "tokenizer.json: model: 'Unigram' is not supported; supported: BPE, WordPiece");
 }
 
 Test(damaged, every_beginning_of_a_good_file_is_refused)
