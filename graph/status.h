@@ -11,7 +11,7 @@
 
 enum {
     STATUS_MAGIC = 0x54485350,
-    STATUS_VERSION = 2,
+    STATUS_VERSION = 3,
     STATUS_LINKS_MAX = 32,
     STATUS_WORK_MAX = 8, /* streams that one op works on */
     STATUS_PAGE_BYTES = 8192,
@@ -34,6 +34,10 @@ struct status_link {
     _Atomic uint64_t inlined_bytes; /* ... and those of tensors so small that this is faster (region.h) */
     _Atomic uint32_t queue;         /* receiver: frames waiting now; sender: sent and not consumed yet */
     _Atomic uint32_t window;        /* window in frames */
+    /* receiver, where frames may wait on disk: taken off the link, in memory and on disk ... */
+    _Atomic uint32_t spilled_frames;
+    _Atomic uint64_t spilled_bytes; /* ... bytes on disk, of at most ... */
+    _Atomic uint64_t spill_limit;   /* ... so many; 0: none may */
 };
 
 struct status_page {

@@ -187,8 +187,8 @@ static const struct page {
      "a: {kind: load, paths: [\"a/*.md\"]}\nb: {kind: load, paths: [\"b/*.md\"]}\n"
      "tokenize: {kind: tokenize, from: [a, b], replicas: 2}"},
     {"E085", "a key that this stage cannot have",
-     "`in_flight` bounds the documents that a source has under way, so only sources have it; `window` is "
-     "about the\n"
+     "`in_flight` bounds the documents that a source has under way, so only sources have it; `window` and "
+     "`spill` are about the\n"
      "links that come in, so sources have none. In `defaults` each goes to the stages that can have it.",
      "load: {kind: load, paths: [\"*.md\"], window: 4}",
      "load: {kind: load, paths: [\"*.md\"], in_flight: 4}\ntokenize: {kind: tokenize, from: load, window: "

@@ -57,6 +57,9 @@ static const struct metric link_metrics[] = {
     {"thea_link_queue_frames", "gauge", "Frames that wait at the receiver.", "queue", NULL},
     {"thea_link_in_flight_frames", "gauge", "Frames sent and not yet taken.", "in_flight", NULL},
     {"thea_link_window_frames", "gauge", "Frames that may be in flight.", "window", NULL},
+    {"thea_link_spilled_bytes", "gauge", "Of what waits at the receiver, bytes on disk.", "spilled_bytes",
+     NULL},
+    {"thea_link_spill_limit_bytes", "gauge", "Bytes that may wait on disk; 0: none.", "spill", NULL},
     {0}};
 
 /* --- text --- */

@@ -29,6 +29,13 @@ static void add_number(struct words *w, const char *option, size_t n)
     add_word(w, "%zu", n);
 }
 
+static void add_size(struct words *w, const char *option, int64_t bytes)
+{
+    char text[32];
+    add_word(w, "%s", option);
+    add_word(w, "%s", value_format_exact(text, VALUE_SIZE, bytes));
+}
+
 /* --- links --- */
 
 /* Links to the replicas of one consumer: one --out among whose addresses the streams are shared out. */
@@ -146,6 +153,7 @@ static void add_common(const struct plan *p, size_t index, struct words *w)
     const struct spec_stage *st = &p->spec->stages[process->stage];
     if (st->threads != 1 || getenv("THEA_THREADS") != NULL) add_number(w, "--threads", (size_t)st->threads);
     if (st->window > 0) add_number(w, "--window", (size_t)st->window);
+    if (st->spill_bytes > 0) add_size(w, "--spill", st->spill_bytes);
     if (st->source && source_number(p->spec, p->spec->stage_count) > 1)
         add_number(w, "--source", source_number(p->spec, process->stage));
     if (st->sink && source_number(p->spec, p->spec->stage_count) > 1) add_sources(p->spec, process->stage, w);

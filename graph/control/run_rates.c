@@ -70,6 +70,8 @@ static void sum_links(struct run_rates *r, const struct json_node *links)
         r->in_flight += (uint64_t)json_int_or(ln, "in_flight", 0);
         r->window += (uint64_t)json_int_or(ln, "window", 0);
         r->copied_bytes += (uint64_t)json_int_or(ln, "copied_bytes", 0);
+        r->spilled_bytes += (uint64_t)json_int_or(ln, "spilled_bytes", 0);
+        r->spill += (uint64_t)json_int_or(ln, "spill", 0);
     }
 }
 
@@ -183,7 +185,14 @@ static const char *duration(char text[16], double seconds)
     return text;
 }
 
-static void print_row(const struct run_rates *r, int width, struct buf *out)
+/* A column that is there where some process may put its input on disk. */
+static void print_spilled(const struct run_rates *r, struct buf *out)
+{
+    char text[16];
+    buf_printf(out, " %8s", r->spill > 0 ? value_format_bytes(text, r->spilled_bytes) : "-");
+}
+
+static void print_row(const struct run_rates *r, int width, bool spills, struct buf *out)
 {
     char frames[16], tokens[16], copied[16], rss[16], p50[16], p99[16];
     char pid[16] = "-", queue[24] = "-", window[48] = "-";
@@ -194,10 +203,12 @@ static void print_row(const struct run_rates *r, int width, struct buf *out)
                  (unsigned long long)r->window);
     }
     value_format_bytes(copied, r->copied_bytes);
-    buf_printf(out, "%-*s %7s %8s %6s %3.0f %% %5.0f %% %5.0f %% %5s %7s %8s %8s %7s %7s", width, r->name,
-               pid, value_format_rate(frames, r->frames_per_s), value_format_rate(tokens, r->tokens_per_s),
-               r->busy * 100, r->starved * 100, r->blocked * 100, queue, window, r->source ? "-" : copied,
-               value_format_bytes(rss, r->rss_bytes), duration(p50, r->p50_s), duration(p99, r->p99_s));
+    buf_printf(out, "%-*s %7s %8s %6s %3.0f %% %5.0f %% %5.0f %% %5s %7s", width, r->name, pid,
+               value_format_rate(frames, r->frames_per_s), value_format_rate(tokens, r->tokens_per_s),
+               r->busy * 100, r->starved * 100, r->blocked * 100, queue, window);
+    if (spills) print_spilled(r, out);
+    buf_printf(out, " %8s %8s %7s %7s", r->source ? "-" : copied, value_format_bytes(rss, r->rss_bytes),
+               duration(p50, r->p50_s), duration(p99, r->p99_s));
     if (strcmp(r->state, "running") != 0)
         buf_printf(out, "  %s", r->state);
     else if (r->bottleneck)
@@ -223,20 +234,22 @@ void run_print_top(const struct json_node *before, const struct json_node *now, 
     struct run_rates *all = run_rates(&count, before, now);
     int names = (int)strlen("PROCESS");
     struct buf line = {0};
+    bool spills = false;
     for (size_t i = 0; i < count; i++) {
         int n = (int)strlen(all[i].name);
+        spills = spills || all[i].spill > 0;
         if (n > names) names = n < NAMES_WIDTH_MAX ? n : NAMES_WIDTH_MAX;
     }
     print_headline(before, now, &line);
     add_cut(out, &line, width);
     buf_clear(&line);
-    buf_printf(&line, "%-*s %7s %8s %6s  %s %s %s %5s %7s %8s %8s %7s %7s\n", names, "PROCESS", "PID",
-               "FRAMES/S", "TOK/S", "BUSY", "STARVED", "BLOCKED", "QUEUE", "WINDOW", "COPIED", "RSS", "P50",
-               "P99");
+    buf_printf(&line, "%-*s %7s %8s %6s  %s %s %s %5s %7s%s %8s %8s %7s %7s\n", names, "PROCESS", "PID",
+               "FRAMES/S", "TOK/S", "BUSY", "STARVED", "BLOCKED", "QUEUE", "WINDOW",
+               spills ? "  SPILLED" : "", "COPIED", "RSS", "P50", "P99");
     add_cut(out, &line, width);
     for (size_t i = 0; i < count; i++) {
         buf_clear(&line);
-        print_row(&all[i], names, &line);
+        print_row(&all[i], names, spills, &line);
         add_cut(out, &line, width);
     }
     buf_fini(&line);
@@ -263,6 +276,7 @@ static struct json_node *rates_json(const struct run_rates *r)
     json_put(out, "in_flight", json_new_int((int64_t)r->in_flight));
     json_put(out, "window", json_new_int((int64_t)r->window));
     json_put(out, "copied_bytes", json_new_int((int64_t)r->copied_bytes));
+    json_put(out, "spilled_bytes", json_new_int((int64_t)r->spilled_bytes));
     json_put(out, "rss_bytes", json_new_int((int64_t)r->rss_bytes));
     json_put(out, "p50_s", json_new_number(r->p50_s));
     json_put(out, "p99_s", json_new_number(r->p99_s));

@@ -14,7 +14,8 @@ struct run_rates {
     uint64_t frames, tokens; /* since its start */
     double frames_per_s, tokens_per_s, busy, starved, blocked;
     uint64_t queue, in_flight, window, copied_bytes, rss_bytes; /* of its incoming links; now */
-    double p50_s, p99_s;                                        /* of its ops; NAN: none took place */
+    uint64_t spilled_bytes, spill; /* of those, on disk now, of at most so many; 0: none may */
+    double p50_s, p99_s;           /* of its ops; NAN: none took place */
     bool bottleneck;
 };
 

@@ -122,6 +122,7 @@ static struct json_node *stages_node(const struct spec *spec)
         json_put(one, "split", json_new_int(stage->split));
         json_put(one, "replicas", json_new_int(stage->replicas));
         json_put(one, "window", json_new_int(stage->window));
+        json_put(one, "spill", json_new_int(stage->spill_bytes));
         json_put(one, "options", options_node(stage));
         json_put(out, stage->name, one);
     }

@@ -42,6 +42,7 @@ struct spec_stage {
     int64_t memory_bytes; /* of each process: its own, mapped weights not counted; 0: no limit */
     int64_t deadline_ns;  /* without progress though there is input and credit: then it hangs */
     int in_flight;        /* a source's: streams that are not committed, at most */
+    int64_t spill_bytes;  /* of each incoming link: what may wait on disk; 0: nothing */
     char **env;           /* "KEY=value", NULL-terminated */
     bool source, sink;
 };

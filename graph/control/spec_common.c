@@ -42,6 +42,8 @@ static const struct common {
      "without progress for this long, though there is work, a process is taken to hang"},
     {"window", VALUE_INT, 1, 4096, "8", "frames", NULL, offsetof(struct spec_stage, window), FOR_READERS,
      "frames that may wait on each incoming link"},
+    {"spill", VALUE_SIZE, 65536, 1e18, NULL, NULL, NULL, offsetof(struct spec_stage, spill_bytes),
+     FOR_READERS, "disk space where more may wait, for each incoming link"},
     {"in_flight", VALUE_INT, 1, 65536, "16", "documents", NULL, offsetof(struct spec_stage, in_flight),
      FOR_SOURCES, "documents of a source that may be under way"},
 };
@@ -88,9 +90,9 @@ const struct json_node *spec_common_options(void)
 
 const char *const *spec_common_keys(void)
 {
-    static const char *const keys[] = {"deadline", "env",    "feedback", "from",     "in_flight",
-                                       "kind",     "memory", "on_error", "replicas", "restart",
-                                       "threads",  "tries",  "window",   NULL};
+    static const char *const keys[] = {"deadline", "env",     "feedback", "from",     "in_flight",
+                                       "kind",     "memory",  "on_error", "replicas", "restart",
+                                       "spill",    "threads", "tries",    "window",   NULL};
     return keys;
 }
 

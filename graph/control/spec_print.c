@@ -90,6 +90,8 @@ static void add_common(struct buf *out, const struct spec_stage *st)
     if (st->deadline_ns != SPEC_DEADLINE_NS)
         buf_printf(out, "    deadline: %s\n", value_format_exact(text, VALUE_TIME, st->deadline_ns));
     if (st->window > 0) buf_printf(out, "    window: %d\n", st->window);
+    if (st->spill_bytes > 0)
+        buf_printf(out, "    spill: %s\n", value_format_exact(text, VALUE_SIZE, st->spill_bytes));
     if (st->source && st->in_flight != SPEC_IN_FLIGHT) buf_printf(out, "    in_flight: %d\n", st->in_flight);
 }
 

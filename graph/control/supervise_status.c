@@ -129,6 +129,12 @@ static const struct status_link *find_row(const struct child *c, uint32_t number
     return NULL;
 }
 
+/* What waits on disk, and in front of it, waits at this input, too. */
+static uint64_t queued_frames(const struct status_link *received)
+{
+    return (uint64_t)atomic_load(&received->queue) + atomic_load(&received->spilled_frames);
+}
+
 static struct json_node *link_node(const struct supervisor *s, const struct plan_link *ln)
 {
     const struct child *from = &s->children[ln->from], *to = &s->children[ln->to];
@@ -144,7 +150,9 @@ static struct json_node *link_node(const struct supervisor *s, const struct plan
     put_count(out, "frames", sent != NULL ? get(&sent->frames) : 0);
     put_count(out, "bytes", sent != NULL ? get(&sent->bytes) : 0);
     put_count(out, "in_flight", sent != NULL ? atomic_load(&sent->queue) : 0);
-    put_count(out, "queue", received != NULL ? atomic_load(&received->queue) : 0);
+    put_count(out, "queue", received != NULL ? queued_frames(received) : 0);
+    put_count(out, "spilled_bytes", received != NULL ? get(&received->spilled_bytes) : 0);
+    put_count(out, "spill", received != NULL ? get(&received->spill_limit) : 0);
     put_count(out, "inlined_bytes", sent != NULL ? get(&sent->inlined_bytes) : 0);
     put_count(out, "window", received != NULL ? atomic_load(&received->window) : 0);
     put_count(out, "unwanted", received != NULL ? get(&received->unwanted) : 0);

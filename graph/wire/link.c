@@ -36,6 +36,7 @@ thea_rc link_fail(struct link *ln, thea_rc rc, const char *fmt, ...)
 
 thea_rc link_check(struct link *ln, struct thea_err *err)
 {
+    if (ln->spill != NULL) return link_spill_check(ln->spill, err);
     link_pump(ln);
     if (ln->state != LINK_FAILED) return THEA_OK;
     if (err != NULL) *err = ln->trouble;
@@ -44,6 +45,7 @@ thea_rc link_check(struct link *ln, struct thea_err *err)
 
 const char *link_peer(const struct link *ln)
 {
+    if (ln->spill != NULL) return link_spill_peer(ln->spill);
     return ln->peer[0] != '\0' ? ln->peer : "nobody yet";
 }
 
@@ -176,12 +178,17 @@ void link_pump(struct link *ln)
 
 uint64_t link_epoch(struct link *ln)
 {
+    if (ln->spill != NULL) return link_spill_epoch(ln->spill);
     link_pump(ln);
     return ln->peer_epoch;
 }
 
 void link_set_epoch(struct link *ln, uint64_t e)
 {
+    if (ln->spill != NULL) {
+        link_spill_set_epoch(ln->spill, e);
+        return;
+    }
     assert(e >= ln->o.epoch);
     ln->o.epoch = e;
     link_pipe_epoch(ln->pipe, e);
@@ -194,6 +201,7 @@ void link_set_epoch(struct link *ln, uint64_t e)
 
 bool link_missing(struct link *ln)
 {
+    if (ln->spill != NULL) return link_spill_missing(ln->spill);
     link_pump(ln);
     return ln->o.lasting && ln->state == LINK_DOWN && status_now_ns() >= ln->give_up_ns;
 }
@@ -290,9 +298,33 @@ static thea_rc link_open(struct link **out, struct link_set *set, const struct l
     return rc;
 }
 
+/* What is seen of a receiver whose frames may wait on disk. */
+static thea_rc open_spill(struct link **out, struct link_set *set, const struct link_options *o,
+                          struct thea_err *err)
+{
+    struct link *ln = calloc(1, sizeof *ln);
+    if (ln == NULL) return thea_fail(err, THEA_EOS, "out of memory");
+    ln->set = set;
+    thea_rc rc = link_spill_open(&ln->spill, set, o, err);
+    if (rc == THEA_OK)
+        *out = ln;
+    else
+        free(ln);
+    return rc;
+}
+
+static thea_rc close_spill(struct link *ln, struct thea_err *err)
+{
+    thea_rc rc = link_spill_close(ln->spill, err);
+    link_set_wake(ln->set);
+    free(ln);
+    return rc;
+}
+
 thea_rc link_listen(struct link **out, struct link_set *set, const struct link_options *o,
                     struct thea_err *err)
 {
+    if (o->spill_bytes > 0) return open_spill(out, set, o, err);
     return link_open(out, set, o, LINK_RECEIVER, err);
 }
 
@@ -331,6 +363,7 @@ static thea_rc close_lasting(struct link *ln, struct thea_err *err)
 
 thea_rc link_close(struct link *ln, struct thea_err *err)
 {
+    if (ln->spill != NULL) return close_spill(ln, err);
     if (ln->o.lasting) return close_lasting(ln, err);
     assert(ln->role == LINK_RECEIVER || ln->eof || ln->held_eof != NULL || ln->state == LINK_FAILED);
     for (;;) {
@@ -346,5 +379,11 @@ thea_rc link_close(struct link *ln, struct thea_err *err)
 
 void link_abort(struct link *ln)
 {
-    if (ln != NULL) destroy(ln);
+    if (ln == NULL) return;
+    if (ln->spill == NULL) {
+        destroy(ln);
+        return;
+    }
+    link_spill_abort(ln->spill);
+    free(ln);
 }

@@ -10,7 +10,10 @@
  * each frame until it is acknowledged. If the other end is another process than before, a lasting link starts
  * again from frame 0, and what was under way is dropped: whoever started that process sends it again, with a
  * higher epoch. A link that does not last (commands typed by hand) has no such somebody: a peer that died is
- * an error. */
+ * an error.
+ *
+ * With spill_bytes a receiver's frames are taken off the link as they come, whatever its owner does, and wait
+ * in memory (a window) and on disk; the window's credit goes back at once, until the disk's share is full. */
 #ifndef GRAPH_WIRE_LINK_H
 #define GRAPH_WIRE_LINK_H
 
@@ -23,7 +26,8 @@ enum {
     LINK_WINDOW_FRAMES_MAX = 4096,
     LINK_RECONNECT_MS = 30000,
     LINK_BYE_MS = 2000,
-    LINK_SILENCE_MS = 10000
+    LINK_SILENCE_MS = 10000,
+    LINK_SPILL_MIN = 65536
 };
 #define LINK_WINDOW_BYTES ((uint64_t)64 << 20)
 
@@ -46,12 +50,15 @@ struct link_options {
     const char *stage;      /* own name, for messages: "layers/1" */
     uint64_t window_frames; /* receiver; 0: LINK_WINDOW_FRAMES */
     uint64_t window_bytes;  /* receiver; 0: LINK_WINDOW_BYTES */
-    uint64_t epoch;         /* frames of older ones are dropped */
-    uint32_t incarnation;   /* of this process */
-    bool lasting;           /* somebody restarts processes and retires old frames by epochs: see above */
-    int reconnect_ms;       /* how long to wait for a peer, at the start and again; 0: LINK_RECONNECT_MS */
-    int silence_ms;         /* a peer that says nothing for so long is cut off; 0: LINK_SILENCE_MS */
-    const char *tls_dir;    /* for tls+tcp: the directory of certificates and token; NULL: THEA_TLS_DIR */
+    uint64_t
+        spill_bytes; /* receiver: what its owner is not ready for waits on disk, at most so much; 0: none */
+    const char *spill_dir; /* where, in a file without a name; NULL: TMPDIR, or /var/tmp */
+    uint64_t epoch;        /* frames of older ones are dropped */
+    uint32_t incarnation;  /* of this process */
+    bool lasting;          /* somebody restarts processes and retires old frames by epochs: see above */
+    int reconnect_ms;      /* how long to wait for a peer, at the start and again; 0: LINK_RECONNECT_MS */
+    int silence_ms;        /* a peer that says nothing for so long is cut off; 0: LINK_SILENCE_MS */
+    const char *tls_dir;   /* for tls+tcp: the directory of certificates and token; NULL: THEA_TLS_DIR */
     struct region_port
         *regions;               /* sender: tensors in its pools are read in place where that works; or NULL */
     struct status_link *status; /* counters, or NULL */

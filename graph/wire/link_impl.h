@@ -16,6 +16,7 @@
  *   - link_kept.c: the sender's frames that are not acknowledged
  *   - link_recv.c: the receiver's half: the window, credit, stop
  *   - link_cancel.c: streams that are not wanted any more
+ *   - link_spill.c: a receiver with a thread of its own, and a queue on disk (spill.h)
  *   - link_pool.c: tensors that lie in shared memory instead of in messages
  *   - link_set.c: what wakes the stage's thread
  *
@@ -168,6 +169,7 @@ bool link_beat_took(struct link_pipe *p, const nng_msg *m); /* lock held: was it
 nng_msg *link_beat_pong(struct link_pipe *p);               /* lock held: the PONG that is owed, or NULL */
 
 /* Messages as nng bodies, encoded in place. NULL out of memory. */
+nng_msg *link_message_new(size_t size); /* to be filled; its body begins at a 64-byte border */
 thea_rc link_encode_frame(nng_msg **out, const struct frame *f, struct thea_err *err);
 thea_rc link_encode_message(nng_msg **out, const struct link_message *m, struct thea_err *err);
 
@@ -232,8 +234,11 @@ void link_cancels_fini(struct link_cancels *c);
 /* --- one end --- */
 typedef enum { LINK_DOWN, LINK_OPEN, LINK_ENDED, LINK_FAILED } link_state;
 
+struct link_spill;
+
 struct link {
-    struct link *next; /* in the set */
+    struct link_spill *spill; /* not NULL: all of this receiver is in there, and nothing below is used */
+    struct link *next;        /* in the set */
     struct link_set *set;
     struct link_options o; /* its texts are ours; epoch: the own one now */
     const char *token;     /* that both ends must have; NULL: none is needed */
@@ -343,6 +348,20 @@ void link_pool_release(struct link *ln);              /* CREDIT came */
 void link_pool_offered(struct link *ln, const struct link_message *m); /* POOL came */
 void link_pool_reset_receiver(struct link *ln);                        /* the sender is new */
 void link_pool_orphan_gone(struct link *ln);                           /* it was consumed */
+/* link_spill.c: what link.h says, of a receiver with spill_bytes */
+THEA_CHECK thea_rc link_spill_open(struct link_spill **out, struct link_set *set,
+                                   const struct link_options *o, struct thea_err *err);
+THEA_CHECK thea_rc link_spill_close(struct link_spill *sp, struct thea_err *err);
+void link_spill_abort(struct link_spill *sp);
+THEA_CHECK thea_rc link_spill_peek(struct link_spill *sp, const struct frame **out, struct thea_err *err);
+void link_spill_consume(struct link_spill *sp);
+void link_spill_stop(struct link_spill *sp);
+void link_spill_cancel(struct link_spill *sp, uint64_t stream, uint32_t attempt);
+void link_spill_set_epoch(struct link_spill *sp, uint64_t epoch);
+uint64_t link_spill_epoch(struct link_spill *sp);
+bool link_spill_missing(struct link_spill *sp);
+THEA_CHECK thea_rc link_spill_check(struct link_spill *sp, struct thea_err *err);
+const char *link_spill_peer(struct link_spill *sp);
 /* link_set.c */
 void link_set_add(struct link_set *set, struct link *ln);
 void link_set_remove(struct link_set *set, struct link *ln);

@@ -79,6 +79,12 @@ static nng_msg *body_cut(struct body *b, size_t offset, size_t size)
     return b->msg;
 }
 
+nng_msg *link_message_new(size_t size)
+{
+    struct body b = {0};
+    return body_alloc(&b, size) != NULL ? body_cut(&b, 0, size) : NULL;
+}
+
 thea_rc link_encode_frame(nng_msg **out, const struct frame *f, struct thea_err *err)
 {
     struct body b = {0};

@@ -138,6 +138,7 @@ static bool discarded(struct link *ln, bool peeked)
 
 thea_rc link_peek(struct link *ln, const struct frame **out, struct thea_err *err)
 {
+    if (ln->spill != NULL) return link_spill_peek(ln->spill, out, err);
     assert(ln->role == LINK_RECEIVER);
     link_pump(ln);
     if (ln->state == LINK_FAILED && !ln->lost)
@@ -192,6 +193,10 @@ static void give_back(struct link *ln)
 
 void link_consume(struct link *ln)
 {
+    if (ln->spill != NULL) {
+        link_spill_consume(ln->spill);
+        return;
+    }
     assert(ln->head_decoded);
     uint64_t bytes = frame_tensor_bytes(&ln->head);
     bool eof = ln->head.kind == FRAME_EOF && !ln->o.lasting;
@@ -218,6 +223,10 @@ void link_consume(struct link *ln)
 
 void link_stop(struct link *ln)
 {
+    if (ln->spill != NULL) {
+        link_spill_stop(ln->spill);
+        return;
+    }
     if (ln->stopped) return;
     ln->stopped = true;
     if (!ln->eof) link_tell(ln, &(struct link_message){.kind = LINK_STOP, .epoch = ln->o.epoch});
@@ -225,6 +234,10 @@ void link_stop(struct link *ln)
 
 void link_cancel(struct link *ln, uint64_t stream, uint32_t attempt)
 {
+    if (ln->spill != NULL) {
+        link_spill_cancel(ln->spill, stream, attempt);
+        return;
+    }
     struct link_cancelled what = {stream, ln->o.epoch, attempt};
     link_cancels_add(&ln->cancels, what);
     tell_cancel(ln, &what);
@@ -248,7 +261,8 @@ bool link_ends_with_eof(struct link *ln)
 
 void link_flush_credit(struct link *ln)
 {
-    if (ln->role != LINK_RECEIVER || ln->state != LINK_OPEN || ln->lost || ln->eof) return;
+    if (ln->spill != NULL || ln->role != LINK_RECEIVER || ln->state != LINK_OPEN || ln->lost || ln->eof)
+        return;
     bool owed = ln->seq + ln->window != ln->limit_seq;
     /* Only a sender that is at its end waits for an acknowledgement alone. */
     if (owed || (ln->ack_seq != ln->arrived && link_ends_with_eof(ln))) link_tell_credit(ln);

@@ -1,5 +1,6 @@
 /* The options that every stage has: their names, and what their values do. The kind's own are in
  * stage_options.c. */
+#include "graph/wire/link.h"
 #include "graph/wire/stage_core.h"
 
 #include <stdlib.h>
@@ -12,6 +13,7 @@ typedef enum {
     COMMON_OUT,
     COMMON_EMIT,
     COMMON_WINDOW,
+    COMMON_SPILL,
     COMMON_SOURCE,
     COMMON_COLOR,
     COMMON_QUIET,
@@ -39,6 +41,7 @@ static const struct stage_common commons[] = {
                     "write an output to a link, not to stdout; repeatable; by comma: replicas of one reader"},
     [COMMON_EMIT] = {"emit", 0, "PORT[,PORT]", "outputs that leave on stdout"},
     [COMMON_WINDOW] = {"window", 0, "N", "frames an incoming link may hold (8)"},
+    [COMMON_SPILL] = {"spill", 0, "SIZE", "disk space where more may wait, for each incoming link (none)"},
     [COMMON_SOURCE] = {"source", 0, "N", "number of this source, where a pipeline has several (0)"},
     [COMMON_COLOR] = {"color", 0, "WHEN", "auto, always or never"},
     [COMMON_QUIET] = {"quiet", 'q', NULL, "errors only"},
@@ -67,7 +70,8 @@ static bool offered(const struct stage_ops *ops, common_id id)
 {
     switch (id) {
     case COMMON_IN:
-    case COMMON_WINDOW: return ops->inputs != NULL;
+    case COMMON_WINDOW:
+    case COMMON_SPILL: return ops->inputs != NULL;
     case COMMON_OUT: return ops->outputs != NULL;
     case COMMON_EMIT: return count_outputs(ops) > 1;
     case COMMON_SOURCE:
@@ -205,6 +209,17 @@ static thea_rc take_color(struct stage_command *c, const char *text, struct thea
     return THEA_OK;
 }
 
+static thea_rc take_size(uint64_t *out, const char *option, const char *text, double min,
+                         struct thea_err *err)
+{
+    struct value v;
+    struct value_limits limits = {min, 1e18, NULL};
+    thea_rc rc = value_parse(&v, VALUE_SIZE, &limits, text, err);
+    if (rc != THEA_OK) return thea_fail_prefix(err, "%s", option);
+    *out = (uint64_t)v.integer;
+    return THEA_OK;
+}
+
 static thea_rc take_number(struct stage_command *c, common_id id, const char *text, struct thea_err *err)
 {
     int64_t n = 0;
@@ -263,6 +278,7 @@ static thea_rc take_common(struct stage *st, common_id id, const char *text, str
     case COMMON_OUT: return take_endpoint(st, &c->out, "out", st->ops->outputs, text, err);
     case COMMON_EMIT: return take_emit(st, text, err);
     case COMMON_COLOR: return take_color(c, text, err);
+    case COMMON_SPILL: return take_size(&c->spill_bytes, "--spill", text, LINK_SPILL_MIN, err);
     case COMMON_QUIET: c->loudness = -1; return THEA_OK;
     case COMMON_VERBOSE: c->loudness = c->loudness < 0 ? 1 : c->loudness + 1; return THEA_OK;
     case COMMON_DESCRIBE: c->describe = true; return THEA_OK;

@@ -55,6 +55,7 @@ struct stage_command {
     thea_color color;
     const char *name;
     int threads, window, source, in_flight, replica;
+    uint64_t spill_bytes;              /* of each incoming link; 0: nothing waits on disk */
     int parent, status_fd, control_fd; /* 0, -1, -1: nobody's child */
     const char *run_dir;               /* NULL: by hand */
     uint64_t epoch;

@@ -78,6 +78,8 @@ static thea_rc link_options_of(struct link_options *o, struct stage *st, const s
     o->pattern = any ? "" : pattern;
     o->stage = st->name;
     o->window_frames = (port->flags & STAGE_FEEDBACK) != 0 ? STAGE_FEEDBACK_WINDOW : (uint64_t)c->window;
+    if (!outgoing && (port->flags & STAGE_FEEDBACK) == 0) o->spill_bytes = c->spill_bytes;
+    o->spill_dir = c->run_dir;
     o->epoch = st->epoch;
     o->incarnation = c->incarnation;
     o->lasting = stage_supervised(st);

@@ -154,7 +154,7 @@ Test(spec, a_list_reads_many_stages_by_one_input_and_a_map_joins_inputs)
 
 static const char supervised_file[] =
     "model: mini\n"
-    "defaults: {replicas: 2, restart: never, tries: 5, memory: 1GiB, deadline: 90s, window: 4, "
+    "defaults: {replicas: 2, restart: never, tries: 5, memory: 1GiB, deadline: 90s, window: 4, spill: 2MiB, "
     "in_flight: 3}\n"
     "stages:\n"
     "  load:     {kind: load}\n"
@@ -173,6 +173,7 @@ Test(spec, a_stage_has_defaults_for_replicas_restarts_and_limits)
     cr_expect_eq(st->memory_bytes, 0, "no limit");
     cr_expect_eq(st->deadline_ns, INT64_C(60000000000));
     cr_expect_eq(st->window, 0, "as the stage has it");
+    cr_expect_eq(st->spill_bytes, 0);
     cr_expect_eq(s->stages[0].in_flight, 16);
     spec_free(s);
 }
@@ -195,7 +196,9 @@ Test(spec, defaults_go_to_the_stages_that_can_have_the_key_and_set_none)
     cr_expect_eq(write->deadline_ns, INT64_C(90000000000));
     cr_expect_eq(write->memory_bytes, 1 << 30);
     cr_expect_eq(load->window, 0, "nothing comes in");
+    cr_expect_eq(load->spill_bytes, 0);
     cr_expect_eq(write->window, 4);
+    cr_expect_eq(write->spill_bytes, 2 << 20);
     cr_expect_eq(load->in_flight, 3);
     spec_free(s);
 }
@@ -414,7 +417,7 @@ Test(spec, keys_of_every_stage_are_printed_where_they_differ_from_the_default)
     cr_expect_not_null(strstr(first, "  layers:\n    kind: layers\n    from: {tokens: tokenize.tokens}\n    "
                                      "model: \"/models/mini\"\n    threads: 1\n    replicas: 3\n    "
                                      "restart: never\n    tries: 5\n    memory: 1GiB\n    deadline: "
-                                     "250ms\n    window: 4\n  write:\n"),
+                                     "250ms\n    window: 4\n    spill: 2MiB\n  write:\n"),
                        "%s", first);
     cr_expect_not_null(strstr(first, "restart: always\n    on_error: skip\n    tries: 1\n"), "%s", first);
     cr_expect_not_null(strstr(first, "    in_flight: 3\n"), "%s", first);

@@ -57,6 +57,8 @@ struct ends ends_new(struct ends_options o)
     e.rx_options.pattern = o.rx_pattern;
     e.rx_options.window_frames = o.window_frames;
     e.rx_options.window_bytes = o.window_bytes;
+    e.rx_options.spill_bytes = o.spill_bytes;
+    e.rx_options.spill_dir = o.spill_dir;
     cr_assert_eq(link_set_new(&e.set, NULL), THEA_OK);
     e.rx_set = e.set;
     if (o.two_sets) cr_assert_eq(link_set_new(&e.rx_set, NULL), THEA_OK);

@@ -8,6 +8,8 @@
 
 struct ends_options {
     uint64_t window_frames, window_bytes, epoch;
+    uint64_t spill_bytes;
+    const char *spill_dir;
     bool two_sets; /* each end has a set of its own, for two threads */
     bool tcp, ipc;
     bool lasting;
