@@ -26,6 +26,7 @@ struct attention_cache {
 size_t attention_head_floats(size_t cap, size_t D); /* cap rounded up to 128, times D rounded up to 16 */
 
 struct longconv_kernels;
+struct implicit_kernels;
 
 /* W [N,K] for the packed product, and what is added to each row of its output. Panels: W's rows in groups of
  * gemm_width (the last filled up with zeros), each group transposed, [K][gemm_width]; made by gemm_pack. */
@@ -135,6 +136,7 @@ struct kernels {
                                    size_t ldx, size_t M, size_t N, size_t K);
 
     const struct longconv_kernels *longconv; /* longconv.h */
+    const struct implicit_kernels *implicit; /* implicit.h */
 
     /* The packed product: columns [n0, n1) of y [M,N] (rows ldy apart; y is column 0) from x [M,K] (rows ldx
      * apart) and W in panels. Each output is one chain of sums over k in an order that K alone decides: its

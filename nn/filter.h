@@ -75,8 +75,8 @@ struct filter_use {
     const struct fft_plan *plan;
     size_t groups;         /* of lanes channels; the last may have fewer */
     size_t scratch_floats; /* a worker's, enough for filter_spectrum and longconv's forward and backward */
-    bool cached;
-    struct filter_bank *bank;
+    const float *spectra;  /* kept ones, of all groups; NULL: made when asked for */
+    const struct filter_bank *bank;
     size_t block;
 };
 /* Make ready block's filters for L positions (1 .. LONGCONV_MAX; from the context on kernels are 0): spectra
