@@ -11,6 +11,7 @@
  * whichever tile it falls in: this is what makes a row's bits independent of the chunk. Masked scores become
  * weights of exactly 0, which change no sum. */
 #include "kernels/attention.h"
+#include "kernels/attention_full.h"
 #include "kernels/vec_exp.h"
 #include <math.h>
 #include <string.h>
@@ -29,6 +30,7 @@ enum { BLOCK = ATTENTION_BLOCK, TILES = GROUP_PASSES * PASS, GROUP_ROWS = TILES 
 struct group {
     size_t D, D16, per_group; /* per_group: query heads of a kv head */
     size_t row0, rows, pos;   /* rows [row0, row0 + rows) of the kv head's; pos: of the chunk's first row */
+    size_t keys;              /* 0: causal; else every row sees so many */
     float *q, *o, *s, *max, *sum, *correction;
 };
 
@@ -117,7 +119,7 @@ VEC size_t tile_rows(const struct group *g, size_t t)
 /* How many keys of the block at `block` the group's row r sees. */
 VEC size_t row_keys(const struct group *g, size_t r, size_t block)
 {
-    size_t all = g->pos + (g->row0 + r) / g->per_group + 1;
+    size_t all = g->keys ? g->keys : g->pos + (g->row0 + r) / g->per_group + 1;
     if (all <= block) return 0;
     return all - block < BLOCK ? all - block : BLOCK;
 }
@@ -264,23 +266,40 @@ size_t KERNEL(attention_scratch)(size_t D, size_t heads_per_group)
     return PASS * TILE_ROWS * BLOCK + GROUP_ROWS * (attention_round_up(D, 16) + D) + 3 * TILES * LANES + 16;
 }
 
+/* All of n rows' groups, for kv heads [g0, g1); g has its D, pos and keys. */
+static void attend_groups(struct group *g, float *o, size_t ldo, const float *q, size_t ldq,
+                          const struct attention_cache *c, size_t n, size_t g0, size_t g1, float scale)
+{
+    const float log2e = 0x1.715476p+0f;
+    size_t rows = n * g->per_group;
+    for (size_t kv = g0; kv < g1; kv++) {
+        const float *K = c->k + kv * c->head_stride, *V = c->v + kv * c->head_stride;
+        for (g->row0 = 0; g->row0 < rows; g->row0 += GROUP_ROWS) {
+            g->rows = rows - g->row0 < GROUP_ROWS ? rows - g->row0 : GROUP_ROWS;
+            group_begin(g, q, ldq, kv, scale * log2e);
+            for (size_t block = 0; row_keys(g, g->rows - 1, block); block += BLOCK)
+                for (size_t t = 0; t * TILE_ROWS < g->rows; t += PASS)
+                    pass_attend(g, t, K + block * g->D, V + block * g->D16, block);
+            group_end(g, o, ldo, kv);
+        }
+    }
+}
+
 void KERNEL(attention_forward)(float *o, size_t ldo, const float *q, size_t ldq,
                                const struct attention_cache *c, size_t pos, size_t n, size_t H, size_t g0,
                                size_t g1, float scale, float *scratch)
 {
-    const float log2e = 0x1.715476p+0f;
-    size_t per_group = H / c->kv_heads, rows = n * per_group;
     struct group g;
-    group_init(&g, c->head_size, per_group, pos, scratch);
-    for (size_t kv = g0; kv < g1; kv++) {
-        const float *K = c->k + kv * c->head_stride, *V = c->v + kv * c->head_stride;
-        for (g.row0 = 0; g.row0 < rows; g.row0 += GROUP_ROWS) {
-            g.rows = rows - g.row0 < GROUP_ROWS ? rows - g.row0 : GROUP_ROWS;
-            group_begin(&g, q, ldq, kv, scale * log2e);
-            for (size_t block = 0; row_keys(&g, g.rows - 1, block); block += BLOCK)
-                for (size_t t = 0; t * TILE_ROWS < g.rows; t += PASS)
-                    pass_attend(&g, t, K + block * g.D, V + block * g.D16, block);
-            group_end(&g, o, ldo, kv);
-        }
-    }
+    group_init(&g, c->head_size, H / c->kv_heads, pos, scratch);
+    attend_groups(&g, o, ldo, q, ldq, c, n, g0, g1, scale);
+}
+
+void KERNEL(attention_full_forward)(float *o, size_t ldo, const float *q, size_t ldq,
+                                    const struct attention_cache *c, size_t keys, size_t n, size_t H,
+                                    size_t g0, size_t g1, float scale, float *scratch)
+{
+    struct group g;
+    group_init(&g, c->head_size, H / c->kv_heads, 0, scratch);
+    g.keys = keys;
+    attend_groups(&g, o, ldo, q, ldq, c, n, g0, g1, scale);
 }

@@ -76,6 +76,16 @@ struct kernels {
                               size_t g1, float scale, float *scratch);
     size_t (*attention_scratch)(size_t D, size_t heads_per_group);
 
+    /* Bidirectional: the same over the cache's positions [0, keys) for each of n query rows. scratch as
+     * above. */
+    void (*attention_full_forward)(float *o, size_t ldo, const float *q, size_t ldq,
+                                   const struct attention_cache *c, size_t keys, size_t n, size_t H,
+                                   size_t g0, size_t g1, float scale, float *scratch);
+    /* Its backward, one head: attention_full.h. */
+    void (*attention_full_backward)(float *dq, float *dk, float *dv, size_t ldd, const float *dout,
+                                    size_t ldo, const float *q, const float *k, const float *v, size_t ld,
+                                    size_t n, size_t D, float scale, float *scratch);
+
     /* Gated short convolution (shortconv.h): bgu [N, 3C] = (B | g | u) rows; z = B*u; v = [carry (K-1 rows);
      * z]; s[t] = sum_j w[c,j] v[t+j] (+ bias[c]); y [N,C] = g*s. carry [K-1, C] in and out. w [C,K]; bias [C]
      * or NULL. Columns [c0, c1) only. y rows ldy apart, bgu rows 3C apart. N >= 0, K >= 1. */

@@ -1,6 +1,7 @@
 /* select: the tables, and which of them this CPU can run. */
 #include "kernels/add.h"
 #include "kernels/attention.h"
+#include "kernels/attention_full.h"
 #include "kernels/cpu.h"
 #include "kernels/gelu.h"
 #include "kernels/gemm.h"
@@ -25,7 +26,9 @@
         .name = table_name, .rmsnorm_forward = rmsnorm_forward##version,                                     \
         .rope_forward = rope_forward##version, .headnorm_forward = headnorm_forward##version,                \
         .attention_append = attention_append, .attention_forward = attention_forward##version,               \
-        .attention_scratch = attention_scratch##version, .shortconv_forward = shortconv_forward##version,    \
+        .attention_scratch = attention_scratch##version,                                                     \
+        .attention_full_forward = attention_full_forward##version,                                           \
+        .attention_full_backward = attention_full_backward, .shortconv_forward = shortconv_forward##version, \
         .swiglu_forward = swiglu_forward##version, .add = add_forward##version,                              \
         .add_bias = add_bias_forward##version, .logsumexp_update = logsumexp_update##version,                \
         .softmax = softmax_forward##version, .from_bf16 = widen_bf16##version,                               \
