@@ -2,7 +2,6 @@
 #include "nn/embedding.h"
 
 #include "nn/families/family.h"
-#include "nn/layernorm_plain.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +71,8 @@ thea_rc embedding_forward(const struct embedding *e, float *x, const int32_t *to
         return THEA_OK;
     }
     rc = sum_rows(e, x, tokens, types, n, position, err);
-    if (rc == THEA_OK) layernorm_plain_forward(x, NULL, NULL, x, e->norm, e->norm_bias, n, C, e->config->eps);
+    if (rc == THEA_OK)
+        e->kernels->layernorm_forward(x, NULL, NULL, x, NULL, e->norm, e->norm_bias, n, C, e->config->eps);
     return rc;
 }
 
@@ -104,10 +104,10 @@ static thea_rc backward_through(const struct embedding *e, float *d, const int32
     float *sums = memory, *normed = sums + n * C, *mean = normed + n * C, *rstd = mean + n;
     thea_rc rc = sum_rows(e, sums, tokens, types, n, position, err);
     if (rc != THEA_OK) return rc;
-    layernorm_plain_forward(normed, mean, rstd, sums, e->norm, e->norm_bias, n, C, c->eps);
-    layernorm_plain_backward(d, gradients_of(g, "", c->embedding_norm_name, C),
-                             gradients_of(g, "", c->embedding_norm_bias_name, C), d, sums, e->norm, mean,
-                             rstd, n, C);
+    e->kernels->layernorm_forward(normed, mean, rstd, sums, NULL, e->norm, e->norm_bias, n, C, c->eps);
+    e->kernels->layernorm_backward(d, gradients_of(g, "", c->embedding_norm_name, C),
+                                   gradients_of(g, "", c->embedding_norm_bias_name, C), d, sums, NULL,
+                                   e->norm, mean, rstd, n, C);
     scatter(e, d, tokens, types, n, position, g);
     return THEA_OK;
 }

@@ -1,8 +1,6 @@
 /* What all sublayers share: see block.h. */
 #include "nn/blocks/block.h"
 
-#include "nn/layernorm_plain.h"
-
 struct job {
     const struct run *run;
     const float *w, *b;
@@ -35,8 +33,8 @@ static void sum_task(void *context, int i, int count)
     workers_slice(r->n, 1, i, count, &begin, &end);
     if (begin == end) return;
     float *x = r->x + begin * j->C;
-    r->kernels->add(x, r->norm + begin * j->C, (end - begin) * j->C);
-    layernorm_plain_forward(x, NULL, NULL, x, j->w, j->b, end - begin, j->C, j->eps);
+    r->kernels->layernorm_forward(x, NULL, NULL, x, r->norm + begin * j->C, j->w, j->b, end - begin, j->C,
+                                  j->eps);
 }
 
 void run_layernorm_sum(const struct run *run, const float *w, const float *b, size_t C, float eps)

@@ -64,6 +64,7 @@ struct sublayer_kind {
 };
 
 extern const struct sublayer_kind sublayer_attention, sublayer_shortconv, sublayer_swiglu;
+extern const struct sublayer_kind sublayer_encoder_attention, sublayer_encoder_mlp;
 
 /* Roles of tensors: a family names them (NULL: it has none of that). */
 enum {

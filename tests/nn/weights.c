@@ -309,8 +309,8 @@ Test(config, files_that_are_none)
 Test(config, models_of_other_families)
 {
     expect_bad_config("{\"model_type\":\"gpt2\"}",
-                      "model_type: 'gpt2' is not supported; supported: lfm2, llama");
-    expect_bad_config("{}", "model_type: expected a string, found nothing; supported: lfm2, llama");
+                      "model_type: 'gpt2' is not supported; supported: bert, lfm2, llama");
+    expect_bad_config("{}", "model_type: expected a string, found nothing; supported: bert, lfm2, llama");
     expect_bad_config("{\"model_type\":7}", "model_type: expected a string");
     expect_bad_config("{" LLAMA ",\"quantization_config\":{}}", "quantization_config");
     expect_bad_config("{" LLAMA ",\"hidden_act\":\"gelu\"}",

@@ -1,0 +1,21 @@
+/* What forward and backward of an encoder's attention share. */
+#ifndef NN_BLOCKS_ENCODER_ATTENTION_H
+#define NN_BLOCKS_ENCODER_ATTENTION_H
+
+#include "nn/blocks/block.h"
+#include "nn/families/family.h"
+
+struct encoder_attention {
+    struct linear qkv, out; /* qkv: q over k over v */
+    const float *norm, *norm_bias;
+    size_t heads, head_size;
+    float eps, scale;
+};
+
+/* qkv [n, q | k | v] of run->n rows: every document's attention goes where its q was. */
+void encoder_attention_mix(const struct encoder_attention *a, const struct run *run, float *qkv);
+/* See struct sublayer_kind. */
+THEA_CHECK thea_rc encoder_attention_backward(const void *self, const struct run *run, const float *x_in,
+                                              float *d, struct gradients *g, struct thea_err *err);
+
+#endif

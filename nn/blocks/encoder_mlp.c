@@ -1,0 +1,180 @@
+/* An encoder's feed-forward, post-norm: x <- LayerNorm(x + W_down . f(W_up . x)), with biases; f is GELU or
+ * ReLU. */
+#include "nn/blocks/block.h"
+#include "nn/families/family.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct mlp {
+    struct linear up, down;
+    const float *norm, *norm_bias;
+    size_t C, F;
+    float eps;
+    activation activation;
+};
+
+static void mlp_load(void *self, struct loader *l, const struct model_config *c, const char *prefix,
+                     const char *const *names)
+{
+    struct mlp *m = self;
+    m->C = c->info.hidden;
+    m->F = c->info.feed_forward;
+    m->eps = c->eps;
+    m->activation = c->activation;
+    loader_linear(l, &m->up, prefix, names + ENCODER_MLP_UP, names + ENCODER_MLP_UP_BIAS, &m->F, 1, m->C);
+    loader_linear(l, &m->down, prefix, names + ENCODER_MLP_DOWN, names + ENCODER_MLP_DOWN_BIAS, &m->C, 1,
+                  m->F);
+    loader_pack(l, &m->up);
+    loader_pack(l, &m->down);
+    m->norm = loader_tensor(l, prefix, names[ENCODER_MLP_NORM], (const uint64_t[]){m->C, 0});
+    m->norm_bias = loader_tensor(l, prefix, names[ENCODER_MLP_NORM_BIAS], (const uint64_t[]){m->C, 0});
+}
+
+static size_t mlp_width(const struct model_config *c)
+{
+    return c->info.feed_forward;
+}
+
+/* y [n, F] = f(x [n, F]); y may be x. */
+static void activate(const struct mlp *m, const struct kernels *k, float *y, const float *x, size_t n)
+{
+    size_t F = m->F;
+    switch (m->activation) {
+    case ACTIVATION_GELU: k->gelu_forward(y, F, x, F, n, F); break;
+    case ACTIVATION_GELU_TANH: k->gelu_tanh_forward(y, F, x, F, n, F); break;
+    case ACTIVATION_RELU:
+        for (size_t i = 0; i < n * F; i++) y[i] = x[i] < 0 ? 0 : x[i];
+        break;
+    }
+}
+
+/* d [n, F] of f's output becomes that of its input x. */
+static void activate_backward(const struct mlp *m, const struct kernels *k, float *d, const float *x,
+                              size_t n)
+{
+    size_t F = m->F;
+    switch (m->activation) {
+    case ACTIVATION_GELU: k->gelu_backward(d, F, d, F, x, F, n, F); break;
+    case ACTIVATION_GELU_TANH: k->gelu_tanh_backward(d, F, d, F, x, F, n, F); break;
+    case ACTIVATION_RELU:
+        for (size_t i = 0; i < n * F; i++) d[i] = x[i] > 0 ? d[i] : 0;
+        break;
+    }
+}
+
+struct job {
+    const struct mlp *m;
+    const struct run *run;
+};
+
+static void activate_task(void *context, int i, int count)
+{
+    const struct job *j = context;
+    size_t begin, end;
+    workers_slice(j->run->n, 1, i, count, &begin, &end);
+    float *rows = j->run->wide + begin * j->m->F;
+    if (begin < end) activate(j->m, j->run->kernels, rows, rows, end - begin);
+}
+
+static void mlp_forward(const void *self, void *state, const struct run *run)
+{
+    (void)state;
+    const struct mlp *m = self;
+    struct job job = {m, run};
+    if (m->activation == ACTIVATION_GELU) {
+        linear_gelu(&m->up, run->kernels, run->workers, run->wide, m->F, run->x, m->C, run->n);
+    } else {
+        linear_forward(&m->up, run->kernels, run->workers, run->wide, m->F, run->x, m->C, run->n, false);
+        workers_run(run->workers, activate_task, &job);
+    }
+    linear_forward(&m->down, run->kernels, run->workers, run->norm, m->C, run->wide, m->F, run->n, false);
+    run_layernorm_sum(run, m->norm, m->norm_bias, m->C, m->eps);
+}
+
+/* What forward made, and gradients. */
+struct work {
+    float *up, *act, *dact; /* [n, F] before and after f, and the gradient of either */
+    float *sum, *y;         /* [n, C] */
+    float *mean, *rstd;
+};
+
+static thea_rc work_init(struct work *w, const struct mlp *m, size_t n, struct thea_err *err)
+{
+    float *at = reallocarray(NULL, n, (3 * m->F + 2 * m->C + 2) * sizeof *at);
+    if (at == NULL) return thea_fail(err, THEA_EOS, "out of memory for a backward of %zu rows", n);
+    w->up = at, at += n * m->F;
+    w->act = at, at += n * m->F;
+    w->dact = at, at += n * m->F;
+    w->sum = at, at += n * m->C;
+    w->y = at, at += n * m->C;
+    w->mean = at, at += n;
+    w->rstd = at;
+    return THEA_OK;
+}
+
+static float *of(const struct run *run, struct gradients *g, int role, size_t n)
+{
+    return gradients_of(g, run->prefix, run->names[role], n);
+}
+
+/* d: the gradient of the output becomes that of x + down(act). */
+static void norm_backward(struct work *w, const struct mlp *m, const struct run *run, const float *x,
+                          float *d, struct gradients *g)
+{
+    const struct kernels *k = run->kernels;
+    k->layernorm_forward(w->y, w->mean, w->rstd, x, w->sum, m->norm, m->norm_bias, run->n, m->C, m->eps);
+    k->layernorm_backward(d, of(run, g, ENCODER_MLP_NORM, m->C), of(run, g, ENCODER_MLP_NORM_BIAS, m->C), d,
+                          x, w->sum, m->norm, w->mean, w->rstd, run->n, m->C);
+}
+
+static void mlp_backward_with(struct work *w, const struct mlp *m, const struct run *run, const float *x,
+                              float *d, struct gradients *g)
+{
+    size_t n = run->n, C = m->C, F = m->F;
+    linear_forward(&m->up, run->kernels, run->workers, w->up, F, x, C, n, false);
+    activate(m, run->kernels, w->act, w->up, n);
+    linear_forward(&m->down, run->kernels, run->workers, w->sum, C, w->act, F, n, false);
+    norm_backward(w, m, run, x, d, g);
+    const struct linear_gradients of_down = {{of(run, g, ENCODER_MLP_DOWN, C * F)},
+                                             {of(run, g, ENCODER_MLP_DOWN_BIAS, C)}},
+                                  of_up = {{of(run, g, ENCODER_MLP_UP, F * C)},
+                                           {of(run, g, ENCODER_MLP_UP_BIAS, F)}};
+    linear_backward(&m->down, run->kernels, w->dact, F, false, &of_down, d, C, w->act, F, n);
+    activate_backward(m, run->kernels, w->dact, w->up, n);
+    linear_backward(&m->up, run->kernels, d, C, true, &of_up, w->dact, F, x, C, n);
+}
+
+static thea_rc mlp_backward(const void *self, const struct run *run, const float *x_in, float *d,
+                            struct gradients *g, struct thea_err *err)
+{
+    struct work w;
+    thea_rc rc = work_init(&w, self, run->n, err);
+    if (rc != THEA_OK) return rc;
+    mlp_backward_with(&w, self, run, x_in, d, g);
+    free(w.up);
+    return THEA_OK;
+}
+
+static double mlp_flop(const struct model_config *c, size_t context)
+{
+    (void)context;
+    return 4.0 * (double)c->info.hidden * (double)c->info.feed_forward;
+}
+
+static uint64_t mlp_parameters(const struct model_config *c)
+{
+    uint64_t C = c->info.hidden, F = c->info.feed_forward;
+    return 2 * C * F + F + C + 2 * C;
+}
+
+const struct sublayer_kind sublayer_encoder_mlp = {
+    .name = "encoder feed-forward",
+    .self_size = sizeof(struct mlp),
+    .load = mlp_load,
+    .width = mlp_width,
+    .forward = mlp_forward,
+    .backward = mlp_backward,
+    .flop = mlp_flop,
+    .parameters = mlp_parameters,
+};
