@@ -106,6 +106,10 @@ struct stage_ops {
      * `end` on all outputs, unless stage_hold was called (a loop's head), and frees the stream. May be NULL.
      */
     thea_rc (*end)(struct stage *st, struct stage_stream *s, struct thea_err *err);
+    /* Documents that are computed together. end() has gathered some (stage_gather): called after each of
+     * them, and with `idle` when no input waits. Runs none or some, putting nothing, and calls stage_ready
+     * for those that are done; with `idle` for one at least. Errors end the stage. NULL: it gathers none. */
+    thea_rc (*batch)(struct stage *st, bool idle, struct thea_err *err);
     /* An error frame ended the stream (reason in its attribute "error"). Sinks report it; others may leave it
      * NULL: it is passed on. With a supervisor a sink's is called only for a stream that was given up after
      * its tries (attributes "error", "tries"): it takes its turn, and stage_commit says that it is done with.
@@ -188,6 +192,15 @@ void stage_finish(struct stage *st, struct stage_stream *s);
  * When `end` comes back on the feedback port, end() is called again. */
 void stage_hold(struct stage *st, struct stage_stream *s);
 bool stage_held(const struct stage_stream *s);
+/* In end(): keep the stream open and send no `end` yet: it waits for batch(). After stage_ready its end() is
+ * called again, stage_gathered is true, and it puts what the batch has made of it (AGAIN: call again) with
+ * positions of its own; then `end` goes out. Its stage_stream may be kept until drop(). */
+void stage_gather(struct stage *st, struct stage_stream *s);
+bool stage_gathered(const struct stage_stream *s);
+/* In batch(): this stream is done. The ready ones' end() are called in this order, before any other input. */
+void stage_ready(struct stage *st, struct stage_stream *s);
+/* In batch(): it works on this stream, too; who dies of one accuses all of them. */
+void stage_working_with(struct stage *st, const struct stage_stream *s);
 /* A sink that has enough: STOP goes up all inputs; the stage ends quietly with status 0. */
 void stage_enough(struct stage *st);
 /* The run is draining (SIGTERM): a source should return DONE at its next call; the runtime also sees to it.
@@ -233,6 +246,8 @@ void stage_describe_dim(struct stage_describe *d, const char *symbol, uint64_t n
 void stage_describe_default(struct stage_describe *d, const char *out_port);
 /* With these options the stage has this output alone: `check` knows no other. */
 void stage_describe_only(struct stage_describe *d, const char *out_port);
+/* With these options the stage does not have this output. */
+void stage_describe_without(struct stage_describe *d, int out_port);
 /* For kinds that split: cost of each block in FLOP a token (at 2,048 tokens), and what the first and last
  * part carry besides. */
 void stage_describe_blocks(struct stage_describe *d, size_t count, const double *costs, double first_extra,

@@ -76,6 +76,7 @@ void stage_fini(struct stage *st)
     free(st->skips);
     stage_describe_free(st->described);
     stage_replay_fini(st);
+    stage_gather_fini(st);
     stage_control_close(st);
     stage_options_fini(st);
     stage_command_fini(&st->command);

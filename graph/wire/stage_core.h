@@ -10,6 +10,7 @@
  *   stage_tell.c     what it is told                  stage_route.c   which of several replicas gets a stream
  *   stage_replay.c   which stream a source sends next stage_loop.c    the loop
  *   stage_epoch.c    forgetting, when a process died stage_relink.c  links that come and go
+ *   stage_gather.c   documents computed together
  *
  * Invariant: the core (all but stage_io, stage_outlets, stage_stdio, stage_loop, stage_main) touches no
  * descriptor but the control channel's. Frames go out through struct stage_transport. */
@@ -108,6 +109,7 @@ struct stage_out {
 typedef enum {
     STREAM_OPEN,
     STREAM_HELD,
+    STREAM_GATHERED,
     STREAM_OVER
 } stage_stream_phase; /* OVER: frames that still come are dropped */
 
@@ -211,7 +213,16 @@ struct stage_current { /* the input frame being worked on */
     uint32_t ports;              /* inputs it is for */
     uint32_t todo;               /* of those, whose op has not returned OK yet */
     uint32_t owed;               /* outputs that have not taken its passing tensors */
-    bool held;                   /* stage_hold was called in this end() */
+    bool held, gathered;         /* stage_hold, stage_gather was called in this end() */
+};
+
+/* Streams that wait for batch(), and those that it has done. */
+struct stage_gathering {
+    size_t count;                /* GATHERED, ready or not */
+    bool due, idle;              /* batch() is to be called, and how */
+    struct stage_stream **ready; /* their end() is to be called, the first first */
+    size_t ready_count;
+    struct frame end; /* stands for the one that ended the first of them */
 };
 
 struct stage_skip {
@@ -234,6 +245,7 @@ struct stage {
     struct stage_stream *buckets[STAGE_BUCKETS];
     size_t open_streams; /* OPEN or HELD */
     struct stage_current current;
+    struct stage_gathering gathering;
     struct stage_stream *source_stream;
     struct stage_stream *closing; /* its last frame (end or error) is to be sent next */
     frame_kind closing_kind;
@@ -417,6 +429,16 @@ THEA_CHECK thea_rc stage_after_op(struct stage *st, struct stage_stream *s, thea
 void stage_fail_stream(struct stage *st, struct stage_stream *s, const char *reason);
 /* The closing frame shares the step if the op has sent nothing, for there is credit for one frame a port. */
 THEA_CHECK thea_rc stage_close_stream(struct stage *st, struct thea_err *err);
+
+/* stage_gather.c: documents that are computed together */
+void stage_gather_add(struct stage *st, struct stage_stream *s);
+void stage_gather_remove(struct stage *st, const struct stage_stream *s); /* its state goes */
+void stage_gather_idle(struct stage *st);                                 /* no input waits */
+/* Is there something to do before the next input frame? If that is a stream's end, it becomes the current. */
+bool stage_gather_due(struct stage *st);
+/* One batch(), one end() of what is ready, or the sending of its end. OK: done with it; AGAIN: call again. */
+THEA_CHECK thea_rc stage_gather_step(struct stage *st, struct thea_err *err);
+void stage_gather_fini(struct stage *st);
 
 /* stage_status.c */
 void stage_trace_open(struct stage *st);

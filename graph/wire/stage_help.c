@@ -15,6 +15,7 @@ struct stage_describe {
     size_t dim_count;
     char *default_port;
     bool alone;                                  /* with these options it is the only output */
+    uint32_t without;                            /* outputs that it does not have with these options */
     struct json_node *blocks, *resolved, *notes; /* owned; NULL: none */
 };
 
@@ -64,6 +65,11 @@ void stage_describe_only(struct stage_describe *d, const char *out_port)
 {
     stage_describe_default(d, out_port);
     d->alone = true;
+}
+
+void stage_describe_without(struct stage_describe *d, int out_port)
+{
+    d->without |= UINT32_C(1) << out_port;
 }
 
 const char *stage_describe_find_default(const struct stage_describe *d)
@@ -192,7 +198,8 @@ char *stage_describe_print(const struct stage *st)
     for (int i = 0; i < st->in_count; i++)
         json_append(inputs, port_json(st->in[i].port, st->in[i].shape, NULL));
     for (int i = 0; i < st->out_count; i++)
-        if (!d->alone || strcmp(st->out[i].port->name, d->default_port) == 0)
+        if ((d->without >> i & 1) == 0 &&
+            (!d->alone || strcmp(st->out[i].port->name, d->default_port) == 0))
             json_append(outputs, port_json(st->out[i].port, st->out[i].shape, d->default_port));
     for (size_t i = 0; i < d->dim_count; i++)
         json_put(dims, d->dims[i].symbol, json_new_int((int64_t)d->dims[i].n));

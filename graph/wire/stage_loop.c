@@ -90,7 +90,8 @@ static bool stdin_has_bytes(void)
 static thea_rc read_stdin(struct loop *l, struct thea_err *err)
 {
     struct stage_io *io = l->io;
-    if (io->set != NULL && !stdin_has_bytes()) return THEA_AGAIN;
+    bool may_sleep = io->set == NULL && l->st->gathering.count == 0;
+    if (!may_sleep && !stdin_has_bytes()) return THEA_AGAIN;
     uint64_t begin = status_now_ns();
     thea_rc rc = frame_read(io->reader, &io->stdin_frame, err);
     atomic_fetch_add_explicit(&l->st->page->starved_ns, status_now_ns() - begin, memory_order_relaxed);
@@ -124,7 +125,7 @@ static bool inputs_done(const struct stage_io *io)
 static thea_rc after_inputs(const struct loop *l, struct thea_err *err)
 {
     if (l->stopping || l->st->open_streams == 0) return THEA_DONE;
-    if (stage_has_feedback(l->st)) return THEA_AGAIN;
+    if (stage_has_feedback(l->st) || l->st->gathering.count > 0) return THEA_AGAIN;
     return thea_fail(err, THEA_EFRAME,
                      "the input of %s ended in the middle of %zu document%s: the stage before left %s open",
                      l->st->name, l->st->open_streams, l->st->open_streams > 1 ? "s" : "",
@@ -219,8 +220,12 @@ static thea_rc turn(struct loop *l, struct thea_err *err)
     struct stage_io *io = l->io;
     struct status_page *page = l->st->page;
     if (must_stop(l)) stop(l);
-    if (!l->picked.active) {
+    if (!l->picked.active && !stage_gather_due(l->st)) {
         thea_rc rc = pick(l, err);
+        if (rc == THEA_AGAIN && l->st->gathering.count > 0) {
+            stage_gather_idle(l->st);
+            return THEA_OK;
+        }
         bool stdin_open = io->reader != NULL && !io->stdin_done && !io->stdin_here;
         if (rc == THEA_AGAIN && (io->set != NULL || !inputs_done(io)))
             rc = stage_epoch_due(l->st) ? THEA_OK
@@ -228,8 +233,9 @@ static thea_rc turn(struct loop *l, struct thea_err *err)
         return rc;
     }
     if (!stage_io_ready(io, l->st)) return stage_io_wait(l->io, l->st, false, &page->blocked_ns, err);
-    thea_rc rc = stage_step(l->st, err);
-    if (rc == THEA_OK) consume(l);
+    thea_rc rc = l->picked.active ? stage_step(l->st, err) : stage_gather_step(l->st, err);
+    if (rc == THEA_OK && l->picked.active) consume(l);
+    if (rc == THEA_OK) l->st->current = (struct stage_current){0};
     return rc == THEA_AGAIN ? THEA_OK : rc;
 }
 

@@ -199,6 +199,8 @@ static thea_rc step_end(struct stage *st, struct stage_stream *s, struct thea_er
     if (again || (rc != THEA_OK && rc != THEA_AGAIN)) return rc;
     if (c->held && st->closing == NULL)
         s->phase = STREAM_HELD;
+    else if (c->gathered && st->closing == NULL)
+        stage_gather_add(st, s);
     else if (st->closing == NULL)
         stage_finish(st, s);
     return THEA_OK;

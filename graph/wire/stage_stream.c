@@ -34,6 +34,7 @@ struct stage_stream *stage_stream_new(struct stage *st, uint64_t id)
 static void drop_state(struct stage *st, struct stage_stream *s)
 {
     if (s->state == NULL) return;
+    stage_gather_remove(st, s);
     if (st->ops->drop != NULL) st->ops->drop(st, s);
     free(s->state);
     s->state = NULL;
@@ -67,6 +68,7 @@ void stage_stream_forget(struct stage *st, struct stage_stream *s)
 
 void stage_stream_retire(struct stage *st, struct stage_stream *s)
 {
+    stage_gather_remove(st, s);
     s->phase = STREAM_OVER;
     if (stage_stream_complete(st, s))
         stage_stream_forget(st, s);

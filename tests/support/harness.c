@@ -162,6 +162,28 @@ void harness_close(struct harness *h)
     free(h);
 }
 
+/* What was gathered: batches while the stage has one to run, and what they made. */
+static thea_rc settle(struct harness *h, thea_rc rc, struct thea_err *err)
+{
+    struct stage *st = &h->stage;
+    st->current = (struct stage_current){0};
+    while ((rc == THEA_OK || rc == THEA_AGAIN) && stage_gather_due(st)) {
+        rc = stage_gather_step(st, err);
+        if (rc == THEA_OK) st->current = (struct stage_current){0};
+    }
+    return rc;
+}
+
+thea_rc harness_idle(struct harness *h, struct thea_err *err)
+{
+    thea_rc rc = THEA_OK;
+    while (rc == THEA_OK && h->stage.gathering.count > 0) {
+        stage_gather_idle(&h->stage);
+        rc = settle(h, rc, err);
+    }
+    return rc;
+}
+
 static thea_rc finish(struct harness *h, struct thea_err *err)
 {
     struct stage *st = &h->stage;
@@ -187,6 +209,8 @@ thea_rc harness_feed(struct harness *h, const char *in_port, const struct frame 
     if (rc != THEA_OK) return rc;
     do rc = stage_step(&h->stage, err);
     while (rc == THEA_AGAIN);
+    if (rc == THEA_OK) rc = settle(h, rc, err);
+    if (rc == THEA_OK && f->kind == FRAME_EOF) rc = harness_idle(h, err);
     if (rc != THEA_OK || f->kind != FRAME_EOF) return rc;
     h->eofs |= UINT32_C(1) << port;
     return stage_inputs_complete(&h->stage, h->eofs) ? finish(h, err) : THEA_OK;

@@ -21,6 +21,8 @@ void harness_close(struct harness *h);
  * frame on the outputs, not a failure of this call. */
 THEA_CHECK thea_rc harness_feed(struct harness *h, const char *in_port, const struct frame *f,
                                 struct thea_err *err);
+/* No input waits: what was gathered is run. At eof harness_feed does so by itself. */
+THEA_CHECK thea_rc harness_idle(struct harness *h, struct thea_err *err);
 /* Take in what was said on the other end of --control FD, and a new epoch; harness_feed and
  * harness_drain_source do so first. What the stage has to say is sent. */
 THEA_CHECK thea_rc harness_hear(struct harness *h, struct thea_err *err);
