@@ -5,9 +5,9 @@
  *                                                            final norm ──> nll, final, logits, next
  *
  * Invariant: what a document's frames hold does not depend on how its tokens arrived: chunks begin at
- * absolute multiples of `chunk`. */
+ * absolute multiples of `chunk`. An encoder sees whole documents: support/layers_encode.c. */
 #include "nn/weights/find.h"
-#include "stages/support/layers_step.h"
+#include "stages/support/layers_encode.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -44,6 +44,21 @@ static const struct stage_option layers_options[] = {
      .min = 1,
      .max = 1024,
      .offset = offsetof(struct layers, split)},
+    {.name = "pad",
+     .type = VALUE_TEXT,
+     .meaning =
+         "encoders: fill documents up with pad tokens: max (to the model's length), none, or to so many "
+         "tokens; default: what the model was made for",
+     .unit = "tokens",
+     .offset = offsetof(struct layers, pad)},
+    {.name = "batch",
+     .type = VALUE_INT,
+     .def = "4096",
+     .meaning = "encoders: positions of documents that are computed together",
+     .unit = "positions",
+     .min = 1,
+     .max = 1 << 20,
+     .offset = offsetof(struct layers, batch)},
     {.name = "dtype",
      .type = VALUE_CHOICE,
      .def = "f32",
@@ -81,7 +96,7 @@ static const struct stage_port layers_outputs[] = {
     [LAYERS_OUT_FINAL] = {.name = "final",
                           .dtype = TENSOR_F32,
                           .shape = "n, hidden",
-                          .meaning = "after the final norm"},
+                          .meaning = "after the final norm, or an encoder's last block"},
     [LAYERS_OUT_LOGITS] = {.name = "logits",
                            .dtype = TENSOR_F32,
                            .shape = "n, vocab",
@@ -104,6 +119,11 @@ static const struct stage_port layers_outputs[] = {
 
 /* --- options and model --- */
 
+static bool causal(const struct layers *l)
+{
+    return model_info(l->model)->causal;
+}
+
 static void range_of(const struct layers *l, size_t *first, size_t *last)
 {
     *first = (size_t)l->blocks.first;
@@ -118,6 +138,15 @@ static thea_rc check_blocks(const struct layers *l, const struct model_info *inf
     if (first < info->blocks && (last == SIZE_MAX || last < info->blocks)) return THEA_OK;
     return thea_fail(err, THEA_EUSAGE, "--blocks: %s has %zu blocks, 0-%zu", dir, info->blocks,
                      info->blocks - 1);
+}
+
+static const int of_causal[] = {LAYERS_OUT_NLL, LAYERS_OUT_LOGITS, LAYERS_OUT_NEXT};
+
+static void describe_outputs(struct stage_describe *d, const struct model_info *info, bool head)
+{
+    stage_describe_default(d, !head ? "residual" : info->causal ? "nll" : "final");
+    for (size_t i = 0; !info->causal && i < sizeof of_causal / sizeof *of_causal; i++)
+        stage_describe_without(d, of_causal[i]);
 }
 
 static thea_rc describe_model(struct layers *l, struct stage_describe *d, const char *dir,
@@ -135,9 +164,10 @@ static thea_rc describe_model(struct layers *l, struct stage_describe *d, const 
     stage_describe_dim(d, "vocab", info.vocab);
     stage_describe_blocks(d, info.blocks, costs, 0, head);
     stage_describe_resolved(d, "model", dir);
-    stage_describe_default(d, last == SIZE_MAX || last + 1 == info.blocks ? "nll" : "residual");
+    describe_outputs(d, &info, last == SIZE_MAX || last + 1 == info.blocks);
     free(costs);
-    return THEA_OK;
+    size_t pad;
+    return layers_read_pad(&pad, l->pad, &info, err);
 }
 
 static thea_rc layers_describe(struct stage *st, struct stage_describe *d, struct thea_err *err)
@@ -166,6 +196,25 @@ static thea_rc wants_tokens(const struct layers *l, struct thea_err *err)
                      "blocks 0-%zu begin with the embedding: they need tokens, as `thea tokenize` gives "
                      "them, not residual",
                      model_last(l->model));
+}
+
+/* What an encoder cannot give, though its ports are in the table. */
+static thea_rc check_encoder(const struct stage *st, const struct layers *l, struct thea_err *err)
+{
+    const struct model_info *info = model_info(l->model);
+    if (info->causal) return THEA_OK;
+    for (size_t i = 0; i < sizeof of_causal / sizeof *of_causal; i++) {
+        if (!stage_connected(st, of_causal[i])) continue;
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "%s needs a causal model: %s is an encoder (%s), which gives final and hidden; try `thea "
+            "layers --emit final | thea pool`",
+            layers_outputs[of_causal[i]].name, l->dir, info->model_type);
+    }
+    if (stage_input_connected(st, LAYERS_IN_FEEDBACK))
+        return thea_fail(err, THEA_EUSAGE, "feedback needs a causal model: %s is an encoder (%s)", l->dir,
+                         info->model_type);
+    return THEA_OK;
 }
 
 static thea_rc check_inputs(const struct stage *st, const struct layers *l, struct thea_err *err)
@@ -264,9 +313,11 @@ static thea_rc layers_open(struct stage *st, struct thea_err *err)
     thea_rc rc = model_find(&l->dir, l->model_name, FIND_CONFIG | FIND_WEIGHTS, err);
     if (rc == THEA_OK) rc = workers_new(&l->workers, stage_threads(st), err);
     if (rc == THEA_OK) rc = model_open(&l->model, l->dir, first, last, l->workers, kernels, err);
+    if (rc == THEA_OK) rc = check_encoder(st, l, err);
     if (rc == THEA_OK) rc = check_inputs(st, l, err);
     if (rc == THEA_OK) rc = check_outputs(st, l, err);
     if (rc == THEA_OK) rc = make_buffers(st, l, err);
+    if (rc == THEA_OK && !causal(l)) rc = layers_encode_open(st, err);
     if (rc == THEA_OK) model_on_block(l->model, progress, st);
     return rc;
 }
@@ -274,6 +325,7 @@ static thea_rc layers_open(struct stage *st, struct thea_err *err)
 static void layers_close(struct stage *st)
 {
     struct layers *l = stage_state(st);
+    layers_encode_close(l);
     model_close(l->model);
     workers_free(l->workers);
     free(l->dir);
@@ -304,6 +356,7 @@ static thea_rc layers_begin(struct stage *st, struct stage_stream *s, const stru
     (void)in;
     struct layers *l = stage_state(st);
     struct layers_document *doc = stage_stream_state(s);
+    if (!causal(l)) return check_blocks_before(st, s, l, err);
     doc->tokens = malloc(l->step * sizeof *doc->tokens);
     doc->last = calloc(l->hidden, sizeof *doc->last);
     if (doc->tokens == NULL || doc->last == NULL)
@@ -314,8 +367,8 @@ static thea_rc layers_begin(struct stage *st, struct stage_stream *s, const stru
 
 static void layers_drop(struct stage *st, struct stage_stream *s)
 {
-    (void)st;
     struct layers_document *doc = stage_stream_state(s);
+    layers_encode_drop(st, s);
     model_state_free(doc->state);
     free(doc->tokens);
     free(doc->last);
@@ -352,7 +405,6 @@ static thea_rc tokens_frame(struct stage *st, struct stage_stream *s, int port, 
 {
     struct layers *l = stage_state(st);
     struct layers_document *doc = stage_stream_state(s);
-    if (!model_has_embedding(l->model)) return wants_residual(l, err);
     const struct tensor *ids = frame_tensor(in, "tokens");
     size_t count = ids != NULL ? ids->shape[0] : 0;
     bool flush = port == LAYERS_IN_FEEDBACK || in->kind == FRAME_MARK;
@@ -409,7 +461,6 @@ static thea_rc residual_frame(struct stage *st, struct stage_stream *s, const st
 {
     struct layers *l = stage_state(st);
     struct layers_document *doc = stage_stream_state(s);
-    if (model_has_embedding(l->model)) return wants_tokens(l, err);
     const struct tensor *rows = frame_tensor(in, "residual");
     size_t count = rows != NULL ? rows->shape[0] : 0, n = count - doc->taken;
     if (count > 0 && doc->taken == 0) {
@@ -428,6 +479,11 @@ static thea_rc residual_frame(struct stage *st, struct stage_stream *s, const st
 static thea_rc layers_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
                             struct thea_err *err)
 {
+    const struct layers *l = stage_state(st);
+    bool embeds = model_has_embedding(l->model);
+    if (port == LAYERS_IN_RESIDUAL && embeds) return wants_tokens(l, err);
+    if (port != LAYERS_IN_RESIDUAL && !embeds) return wants_residual(l, err);
+    if (!causal(l)) return layers_encode_frame(st, s, in, err);
     return port == LAYERS_IN_RESIDUAL ? residual_frame(st, s, in, err) : tokens_frame(st, s, port, in, err);
 }
 
@@ -436,6 +492,7 @@ static thea_rc layers_frame(struct stage *st, struct stage_stream *s, int port, 
 static thea_rc layers_end(struct stage *st, struct stage_stream *s, struct thea_err *err)
 {
     struct layers_document *doc = stage_stream_state(s);
+    if (!causal(stage_state(st))) return layers_encode_end(st, s, err);
     if (stage_held(s)) return THEA_OK;
     bool loop = stage_input_connected(st, LAYERS_IN_FEEDBACK);
     thea_rc rc = doc->filled > 0 || loop ? run_tokens(st, s, loop, err) : THEA_OK;
@@ -472,6 +529,7 @@ const struct stage_ops layers_ops = {
     .begin = layers_begin,
     .frame = layers_frame,
     .end = layers_end,
+    .batch = layers_encode_batch,
     .drop = layers_drop,
     .close = layers_close,
 };

@@ -18,11 +18,33 @@ enum {
 };
 enum { LAYERS_NAME_BYTES = 32 };
 
+/* An encoder's documents that wait for their batch, and what the last batch made: layers_encode.c. */
+struct layers_batch {
+    struct stage_stream **waiting; /* in the order of their ends */
+    size_t count, room;
+    size_t rows;         /* of those that wait */
+    size_t budget, pad;  /* rows of a batch; a document's tokens at least, 0: not padded */
+    float *x, *hidden;   /* [rows, C] of the last batch; [blocks + 1, rows, C] if anyone reads hidden */
+    size_t x_rows, made; /* rows that there is room for; rows of the last batch */
+    struct span *spans;
+};
+
+/* An encoder's document: gathered whole, then a part of a batch. */
+struct layers_gathered {
+    int32_t *tokens; /* [rows] once it is whole */
+    float *residual; /* [rows, C] in a part that has no embedding */
+    size_t rows, room;
+    uint64_t came; /* tokens or rows so far; of more than the model takes the last one is kept */
+    int32_t last;
+    bool has_tokens;
+    size_t at, sent; /* its first row in the batch; rows that have left */
+};
+
 struct layers {
     /* options */
-    const char *model_name;
+    const char *model_name, *pad;
     struct value_range blocks;
-    int64_t chunk, split; /* split is for whoever plans the processes */
+    int64_t chunk, split, batch; /* split is for whoever plans the processes */
     int dtype;
     /* open */
     char *dir;
@@ -32,16 +54,18 @@ struct layers {
     float *x;                   /* [step, hidden]: the residual stream, unless it leaves on a port */
     float *final;               /* [1 + step, hidden]: the last row of the chunk before, then this chunk's */
     char (*hidden_names)[LAYERS_NAME_BYTES];
+    struct layers_batch batched; /* of an encoder */
 };
 
 struct layers_document {
     struct model_state *state;
     int32_t *tokens; /* [step]: of the chunk being filled; with a residual, of the rows being worked on */
     size_t filled;
-    uint64_t position; /* of the first row of that chunk */
-    size_t taken;      /* rows of the input frame that are done, while it is called again */
-    float *last;       /* [hidden]: final state of the position before `position` */
-    bool marked;       /* in a loop: `next` goes out at marks, not at the end */
+    uint64_t position;               /* of the first row of that chunk */
+    size_t taken;                    /* rows of the input frame that are done, while it is called again */
+    float *last;                     /* [hidden]: final state of the position before `position` */
+    bool marked;                     /* in a loop: `next` goes out at marks, not at the end */
+    struct layers_gathered gathered; /* of an encoder, which uses nothing of the above */
 };
 
 /* One step: rows [position, +n) of a document through this part. */
