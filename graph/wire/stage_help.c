@@ -198,8 +198,7 @@ char *stage_describe_print(const struct stage *st)
     for (int i = 0; i < st->in_count; i++)
         json_append(inputs, port_json(st->in[i].port, st->in[i].shape, NULL));
     for (int i = 0; i < st->out_count; i++)
-        if ((d->without >> i & 1) == 0 &&
-            (!d->alone || strcmp(st->out[i].port->name, d->default_port) == 0))
+        if ((d->without >> i & 1) == 0 && (!d->alone || strcmp(st->out[i].port->name, d->default_port) == 0))
             json_append(outputs, port_json(st->out[i].port, st->out[i].shape, d->default_port));
     for (size_t i = 0; i < d->dim_count; i++)
         json_put(dims, d->dims[i].symbol, json_new_int((int64_t)d->dims[i].n));
