@@ -98,7 +98,7 @@ static thea_rc fill(struct plan *p, const size_t *order, struct thea_err *err)
         return thea_fail(err, THEA_EOS, "the system gives no random numbers");
     for (size_t i = 0; rc == THEA_OK && i < s->stage_count; i++) rc = add_stage(p, order[i], err);
     if (rc != THEA_OK) return rc;
-    plan_add_links(p, order, 0);
+    plan_add_links(p, order);
     rc = plan_check_links(p, err);
     for (size_t i = 0; rc == THEA_OK && i < p->process_count; i++) plan_make_argv(p, i);
     return rc;

@@ -23,12 +23,24 @@ static void add_link(struct plan *p, size_t from, size_t to, const char *out, co
     link->address = buf_take(&address);
 }
 
-/* One edge between parts of stages. Its links begin or end at a process from index `first` on. */
+/* One edge between parts of stages. */
 struct joint {
-    size_t from, from_part, to, to_part, first;
+    size_t from, from_part, to, to_part;
     const char *out, *in;
     bool feedback;
 };
+
+/* The link of a joint between two processes, there or gone; SIZE_MAX if there never was one. */
+static size_t find_link(const struct plan *p, size_t from, size_t to, const struct joint *j)
+{
+    for (size_t i = 0; i < p->link_count; i++) {
+        const struct plan_link *link = &p->links[i];
+        if (link->from == from && link->to == to && link->feedback == j->feedback &&
+            strcmp(link->from_port, j->out) == 0 && strcmp(link->to_port, j->in) == 0)
+            return i;
+    }
+    return SIZE_MAX;
+}
 
 static void add_joint(struct plan *p, const struct joint *j)
 {
@@ -39,7 +51,11 @@ static void add_joint(struct plan *p, const struct joint *j)
         for (size_t b = 0; b < count; b++) {
             const struct plan_process *to = &p->processes[b];
             if (to->stage != j->to || to->part != j->to_part || to->gone) continue;
-            if (a >= j->first || b >= j->first) add_link(p, a, b, j->out, j->in, j->feedback);
+            size_t place = find_link(p, a, b, j);
+            if (place != SIZE_MAX)
+                p->links[place].gone = false;
+            else
+                add_link(p, a, b, j->out, j->in, j->feedback);
         }
     }
 }
@@ -50,24 +66,24 @@ static size_t last_part(const struct plan *p, size_t stage)
 }
 
 /* What leaves a stage: between its parts, then its edges, or those of its edges that lead back. */
-static void add_stage_links(struct plan *p, size_t stage, bool feedback, size_t first)
+static void add_stage_links(struct plan *p, size_t stage, bool feedback)
 {
     const struct spec *s = p->spec;
     for (size_t part = 0; part < last_part(p, stage) && !feedback; part++)
-        add_joint(p, &(struct joint){stage, part, stage, part + 1, first, "residual", "residual", false});
+        add_joint(p, &(struct joint){stage, part, stage, part + 1, "residual", "residual", false});
     for (size_t e = 0; e < s->edge_count; e++) {
         const struct spec_edge *edge = &s->edges[e];
         if (edge->from == stage && edge->feedback == feedback)
-            add_joint(p, &(struct joint){stage, last_part(p, stage), edge->to, 0, first, edge->from_port,
+            add_joint(p, &(struct joint){stage, last_part(p, stage), edge->to, 0, edge->from_port,
                                          edge->to_port, feedback});
     }
 }
 
-void plan_add_links(struct plan *p, const size_t *order, size_t first)
+void plan_add_links(struct plan *p, const size_t *order)
 {
     for (int feedback = 0; feedback < 2; feedback++)
         for (size_t i = 0; i < p->spec->stage_count; i++)
-            add_stage_links(p, order != NULL ? order[i] : i, feedback != 0, first);
+            add_stage_links(p, order != NULL ? order[i] : i, feedback != 0);
 }
 
 /* --- limits --- */

@@ -32,14 +32,28 @@ static struct plan *copy_plan(const struct plan *old)
 
 /* --- more, or fewer --- */
 
+/* The place of one that is gone; SIZE_MAX: there never was one. */
+static size_t find_gone(const struct plan *p, size_t stage, size_t part, size_t replica)
+{
+    for (size_t i = 0; i < p->process_count; i++) {
+        const struct plan_process *q = &p->processes[i];
+        if (q->stage == stage && q->part == part && q->replica == replica && q->gone) return i;
+    }
+    return SIZE_MAX;
+}
+
 static void add_replica(struct plan *p, size_t stage, size_t replica)
 {
-    size_t parts = (size_t)p->spec->stages[stage].split, first = p->process_count;
+    size_t parts = (size_t)p->spec->stages[stage].split;
     for (size_t part = 0; part < parts; part++) {
         struct plan_process like = p->processes[plan_process_at(p, stage, part, 0)];
-        plan_add_process(p, stage, part, replica, &like);
+        size_t place = find_gone(p, stage, part, replica);
+        if (place != SIZE_MAX)
+            p->processes[place].gone = false;
+        else
+            plan_add_process(p, stage, part, replica, &like);
     }
-    plan_add_links(p, NULL, first);
+    plan_add_links(p, NULL);
 }
 
 static void drop_replica(struct plan *p, size_t stage, size_t replica)
@@ -108,15 +122,25 @@ thea_rc plan_scale(struct plan **out, const struct plan *old, const char *name, 
 
 /* --- who must be told --- */
 
+bool plan_scale_is_new(const struct plan *old, const struct plan *new, size_t process)
+{
+    return !new->processes[process].gone && (process >= old->process_count || old->processes[process].gone);
+}
+
+bool plan_scale_is_leaving(const struct plan *old, const struct plan *new, size_t process)
+{
+    return process < old->process_count && new->processes[process].gone && !old->processes[process].gone;
+}
+
 /* Is it there before and after? */
 static bool stays(const struct plan *old, const struct plan *new, size_t process)
 {
-    return process < old->process_count && !new->processes[process].gone;
+    return process < old->process_count && !old->processes[process].gone && !new->processes[process].gone;
 }
 
-static bool comes(const struct plan *old, size_t link)
+static bool comes(const struct plan *old, const struct plan *new, size_t link)
 {
-    return link >= old->link_count;
+    return !new->links[link].gone && (link >= old->link_count || old->links[link].gone);
 }
 
 static bool goes(const struct plan *old, const struct plan *new, size_t link)
@@ -128,7 +152,8 @@ static bool goes(const struct plan *old, const struct plan *new, size_t link)
 static const char *beside(const struct plan *old, const struct plan *new, const struct plan_link *link)
 {
     for (size_t i = 0; i < old->link_count; i++)
-        if (!new->links[i].gone && plan_same_group(new, &new->links[i], link)) return new->links[i].address;
+        if (!old->links[i].gone && !new->links[i].gone && plan_same_group(new, &new->links[i], link))
+            return new->links[i].address;
     return NULL;
 }
 
@@ -177,7 +202,7 @@ void plan_scale_messages(struct plan_messages *out, const struct plan *old, cons
     for (size_t i = 0; i < new->link_count; i++) {
         const struct plan_link *link = &new->links[i];
         bool from = stays(old, new, link->from), to = stays(old, new, link->to);
-        bool added = comes(old, i), dropped = goes(old, new, i);
+        bool added = comes(old, new, i), dropped = goes(old, new, i);
         if (step == PLAN_STEP_PREPARE && added && to) say_add(out, old, new, link, false);
         if (step == PLAN_STEP_PREPARE && added && from && link->feedback) say_add(out, old, new, link, true);
         if (step == PLAN_STEP_FEED && added && from && !link->feedback) say_add(out, old, new, link, true);
@@ -199,8 +224,9 @@ bool plan_scale_needs_epoch(const struct plan *old, const struct plan *new)
 {
     for (size_t i = 0; i < new->link_count; i++) {
         const struct plan_link *link = &new->links[i];
-        const struct plan *whole = comes(old, i) ? new : old; /* in which the link is one of its consumer's */
-        if ((comes(old, i) || goes(old, new, i)) && stays(old, new, link->from) &&
+        bool added = comes(old, new, i);
+        const struct plan *whole = added ? new : old; /* in which the link is one of its consumer's */
+        if ((added || goes(old, new, i)) && stays(old, new, link->from) &&
             plan_link_choice(whole, link) == PLAN_BY_HASH)
             return true;
     }

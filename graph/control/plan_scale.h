@@ -6,11 +6,16 @@
 #include "graph/control/plan.h"
 
 /* The plan with `replicas` of the stage. Processes and links keep their indices, numbers, names and
- * addresses; new ones come after the old ones; what goes away is marked gone. Command lines are as a process
- * that is started anew would need them. Errors: THEA_EUSAGE (no such stage, a source or sink, a number out of
- * range), THEA_ECONFIG (more links than a process can have). */
+ * addresses; what goes away is marked gone; a new one takes the place of its like that is gone, or comes
+ * after the old ones. So the tables grow to the largest number there ever was, and no further. Command lines
+ * are as a process that is started anew would need them. Errors: THEA_EUSAGE (no such stage, a source or
+ * sink, a number out of range), THEA_ECONFIG (more links than a process can have). */
 THEA_CHECK thea_rc plan_scale(struct plan **out, const struct plan *old, const char *stage, int replicas,
                               struct thea_err *err);
+
+/* Is it there in the new plan and was not in the old one; or the other way round? */
+bool plan_scale_is_new(const struct plan *old, const struct plan *new, size_t process);
+bool plan_scale_is_leaving(const struct plan *old, const struct plan *new, size_t process);
 
 typedef enum {
     PLAN_STEP_PREPARE, /* up: who hears from the new processes, before they start */

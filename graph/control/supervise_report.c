@@ -95,19 +95,22 @@ static void add_last_words(const struct supervisor *s, const struct child *c, st
     free(path);
 }
 
-/* "score and write stopped": those that were alive when it failed and did not end in order. */
+/* Was it alive when that one failed, and did not end in order? */
+static bool followed(const struct child *c, const struct child *failed)
+{
+    return c != failed && !c->process->gone && (c->stopped_by_us || supervisor_child_failed(c));
+}
+
+/* "score and write stopped" */
 static void add_followers(const struct supervisor *s, const struct child *failed, struct buf *out)
 {
     size_t total = 0, n = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct child *c = &s->children[i];
-        total += c != failed && (c->stopped_by_us || supervisor_child_failed(c));
-    }
+    for (size_t i = 0; i < s->count; i++) total += followed(&s->children[i], failed);
     if (total == 0) return;
     buf_add_text(out, "\n  because of it  ");
     for (size_t i = 0; i < s->count; i++) {
         const struct child *c = &s->children[i];
-        if (c == failed || !(c->stopped_by_us || supervisor_child_failed(c))) continue;
+        if (!followed(c, failed)) continue;
         buf_printf(out, "%s%s", n == 0 ? "" : n + 1 == total ? " and " : ", ", c->process->name);
         n++;
     }

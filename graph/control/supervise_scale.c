@@ -21,7 +21,6 @@ static size_t index_of(const struct supervisor *s, const struct child *c)
 
 /* --- the plans --- */
 
-/* Old plans are kept: names of theirs are borrowed here and there. */
 static void keep_plan(struct supervisor_scale *sc, struct plan *plan)
 {
     sc->plans = reallocarray(sc->plans, sc->plan_count + 1, sizeof *sc->plans);
@@ -33,6 +32,20 @@ static void use_plan(struct supervisor *s, const struct plan *plan)
 {
     s->plan = plan;
     for (size_t i = 0; i < s->count; i++) s->children[i].process = &plan->processes[i];
+}
+
+/* Once a change is done nobody looks into the plans before it. */
+static void forget_plans(struct supervisor *s)
+{
+    struct supervisor_scale *sc = &s->scale;
+    size_t kept = 0;
+    for (size_t i = 0; i < sc->plan_count; i++)
+        if (sc->plans[i] == s->plan)
+            sc->plans[kept++] = sc->plans[i];
+        else
+            plan_free(sc->plans[i]);
+    sc->plan_count = kept;
+    sc->old = sc->new = NULL;
 }
 
 struct plan *supervisor_scale_take_plan(struct supervisor *s)
@@ -49,12 +62,12 @@ struct plan *supervisor_scale_take_plan(struct supervisor *s)
 
 static bool is_new(const struct supervisor_scale *sc, size_t process)
 {
-    return process >= sc->old->process_count;
+    return plan_scale_is_new(sc->old, sc->new, process);
 }
 
 static bool is_leaving(const struct supervisor_scale *sc, size_t process)
 {
-    return !is_new(sc, process) && sc->new->processes[process].gone && !sc->old->processes[process].gone;
+    return plan_scale_is_leaving(sc->old, sc->new, process);
 }
 
 /* --- what is said, and whether it was obeyed --- */
@@ -131,12 +144,25 @@ static void bury(struct supervisor *s, struct child *c)
     (void)s;
 }
 
+/* In the place of one that left: what that one did is no longer its. */
+static void come_back(struct child *c)
+{
+    c->stopped_by_us = c->ended = c->waits = false;
+    c->pid = 0;
+    c->deaths = 0;
+}
+
 static thea_rc start_new(struct supervisor *s, struct thea_err *err)
 {
     thea_rc rc = THEA_OK;
-    for (size_t i = s->scale.old->process_count; i < s->plan->process_count; i++) {
-        struct child *c = &s->children[s->count++];
-        supervisor_init_child(c, &s->plan->processes[i]);
+    for (size_t i = 0; i < s->plan->process_count; i++) {
+        if (!is_new(&s->scale, i)) continue;
+        struct child *c = &s->children[i];
+        if (i == s->count) {
+            supervisor_init_child(c, &s->plan->processes[i]);
+            s->count++;
+        }
+        come_back(c);
         if (rc == THEA_OK) rc = supervisor_spawn(s, c, err);
         if (rc == THEA_OK)
             s->alive++, supervisor_brief(s, c);
@@ -155,14 +181,15 @@ static void undo(struct supervisor *s, const struct thea_err *why)
     struct buf text = {0};
     const char *stage = s->plan->spec->stages[sc->stage].name;
     if (plan_scale(&back, s->plan, stage, sc->old->replicas[sc->stage], &err) != THEA_OK) abort();
-    for (size_t i = sc->old->process_count; i < s->count; i++) bury(s, &s->children[i]);
+    for (size_t i = 0; i < s->count; i++)
+        if (is_new(sc, i)) bury(s, &s->children[i]);
     keep_plan(sc, back);
     use_plan(s, back);
     buf_printf(&text, "thea: warning: stage %s keeps %d replica%s: %s", stage, back->replicas[sc->stage],
                back->replicas[sc->stage] == 1 ? "" : "s", thea_err_message(why));
     supervisor_tell(s, text.data);
     buf_fini(&text);
-    sc->new = NULL;
+    forget_plans(s);
 }
 
 static void begin_up(struct supervisor *s)
@@ -177,8 +204,8 @@ static void begin_up(struct supervisor *s)
 
 static bool all_ready(const struct supervisor *s)
 {
-    for (size_t i = s->scale.old->process_count; i < s->count; i++)
-        if (!s->children[i].control.ready && !s->children[i].ended) return false;
+    for (size_t i = 0; i < s->count; i++)
+        if (is_new(&s->scale, i) && !s->children[i].control.ready && !s->children[i].ended) return false;
     return true;
 }
 
@@ -226,7 +253,7 @@ static void finish_change(struct supervisor *s)
     struct buf text = {0};
     int replicas = sc->new->replicas[sc->stage];
     forget_said(sc);
-    sc->new = NULL;
+    forget_plans(s);
     buf_printf(&text, "thea: stage %s has %d replica%s now", s->plan->spec->stages[sc->stage].name, replicas,
                replicas == 1 ? "" : "s");
     if (!s->o->quiet) supervisor_tell(s, text.data);
@@ -300,9 +327,11 @@ uint64_t supervisor_scale_due(const struct supervisor *s)
 /* Those that the change before this one brings are waited for. */
 static const struct child *find_silent(const struct supervisor *s)
 {
-    size_t count = s->scale.new != NULL ? s->scale.old->process_count : s->count;
-    for (size_t i = 0; i < count; i++)
-        if (!s->children[i].control.speaks && !s->children[i].process->gone) return &s->children[i];
+    for (size_t i = 0; i < s->count; i++) {
+        const struct child *c = &s->children[i];
+        bool comes = s->scale.new != NULL &&is_new(&s->scale, i);
+        if (!comes && !c->control.speaks && !c->process->gone) return c;
+    }
     return NULL;
 }
 

@@ -154,16 +154,32 @@ Test(plan_scale, going_down_the_last_replicas_leave)
     drop(new);
 }
 
-Test(plan_scale, up_again_makes_new_processes_and_says_nothing_of_those_that_are_gone)
+Test(plan_scale, up_again_takes_the_places_of_those_that_are_gone)
 {
     struct plan *one = make(chain), *two = scale(one, "tokenize", 2), *again = scale(two, "tokenize", 1),
                 *new = scale(again, "tokenize", 2);
-    cr_expect_eq(new->process_count, 6);
-    cr_expect_str_eq(new->processes[5].name, "tokenize:1");
-    expect_links(new, "load", "out docs=@1,@6");
-    expect_step(again, new, PLAN_STEP_PREPARE, "layers: link_add in tokens=@7\n");
+    cr_expect_eq(new->process_count, two->process_count);
+    cr_expect_eq(new->link_count, two->link_count);
+    cr_expect(plan_scale_is_new(again, new, 4) && again->processes[4].gone && !new->processes[4].gone);
+    cr_expect_not(plan_scale_is_new(again, new, 0));
+    expect_links(new, "load", "out docs=@1,@4");
+    expect_step(again, new, PLAN_STEP_PREPARE, "layers: link_add in tokens=@5\n");
+    expect_step(again, new, PLAN_STEP_FEED, "load: link_add out docs=@4 beside @1 by load\n");
     expect_step(again, new, PLAN_STEP_CLOSE, "");
     plan_free(one), plan_free(two), plan_free(again);
+    drop(new);
+}
+
+Test(plan_scale, up_again_meets_replicas_that_came_in_between)
+{
+    struct plan *one = make(chain), *two = scale(one, "tokenize", 2), *down = scale(two, "tokenize", 1),
+                *wide = scale(down, "layers", 2), *new = scale(wide, "tokenize", 2);
+    cr_expect_eq(new->process_count, wide->process_count);
+    cr_expect_eq(new->link_count, wide->link_count + 1); /* tokenize:1 to layers:1 */
+    expect_links(new, "tokenize:1", "in docs=@4 out tokens=@5,@8");
+    expect_step(wide, new, PLAN_STEP_PREPARE,
+                "layers: link_add in tokens=@5\nlayers:1: link_add in tokens=@8\n");
+    plan_free(one), plan_free(two), plan_free(down), plan_free(wide);
     drop(new);
 }
 
