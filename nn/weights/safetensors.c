@@ -152,6 +152,31 @@ static thea_rc check_cover(const struct safetensors *s, const struct reader *r)
     return rc;
 }
 
+/* Names that safetensors' save_model noted in place of a second copy: {other name: name that is there}. Other
+ * entries of the metadata mean nothing here. */
+static thea_rc read_shared(struct safetensors *s, const struct json_node *header, const struct reader *r)
+{
+    const struct json_node *metadata = json_member(header, "__metadata__");
+    size_t stored = s->count;
+    if (json_count(metadata) == 0 || stored == 0) return THEA_OK;
+    struct weight *grown = reallocarray(s->tensors, stored + json_count(metadata), sizeof *grown);
+    if (grown == NULL) return thea_fail(r->err, THEA_EOS, "%s: out of memory", r->path);
+    s->tensors = grown;
+    for (struct json_iter it = json_iter(metadata); json_next(&it);) {
+        const char *name = json_text(it.value, NULL);
+        if (name == NULL || json_member(header, name) == NULL || json_member(header, it.key) != NULL ||
+            strcmp(name, "__metadata__") == 0 || strlen(it.key) != it.key_len)
+            continue;
+        size_t i = 0;
+        while (strcmp(s->tensors[i].name, name) != 0) i++;
+        s->tensors[s->count] = s->tensors[i];
+        s->tensors[s->count].name = strdup(it.key);
+        if (s->tensors[s->count++].name == NULL)
+            return thea_fail(r->err, THEA_EOS, "%s: out of memory", r->path);
+    }
+    return THEA_OK;
+}
+
 static thea_rc read_entries(struct safetensors *s, const struct json_node *header, const struct reader *r)
 {
     s->tensors = calloc(json_count(header) + 1, sizeof *s->tensors);
@@ -161,7 +186,8 @@ static thea_rc read_entries(struct safetensors *s, const struct json_node *heade
         thea_rc rc = read_entry(&s->tensors[s->count++], &it, r);
         if (rc != THEA_OK) return rc;
     }
-    return check_cover(s, r);
+    thea_rc rc = check_cover(s, r);
+    return rc == THEA_OK ? read_shared(s, header, r) : rc;
 }
 
 static thea_rc check_prefix(uint64_t *header_bytes, const unsigned char *bytes, size_t size, const char *path,

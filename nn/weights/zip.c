@@ -267,6 +267,7 @@ const struct zip_member *zip_find(const struct zip *z, const char *name)
 
 thea_rc zip_verify(const struct zip_member *m, const char *path, struct thea_err *err)
 {
+    if (m->crc == 0) return THEA_OK;
     uint32_t crc = crc32_update(0, m->data, m->size);
     if (crc == m->crc) return THEA_OK;
     return thea_fail(err, THEA_EDATA,

@@ -28,7 +28,8 @@ THEA_CHECK thea_rc zip_parse(struct zip *out, const void *bytes, size_t size, co
 void zip_close(struct zip *z);
 const struct zip_member *zip_find(const struct zip *z, const char *name); /* NULL if none */
 
-/* Does the member's content have the sum that the directory gives? Reads all of it. Errors: THEA_EDATA. */
+/* Does the member's content have the sum that the directory gives? Reads all of it. A sum of 0 is none: torch
+ * can be told to compute none. Errors: THEA_EDATA. */
 THEA_CHECK thea_rc zip_verify(const struct zip_member *m, const char *path, struct thea_err *err);
 
 #endif
