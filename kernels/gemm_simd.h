@@ -1,9 +1,10 @@
-/* The packed product over vec; the including file has TILE, the rows of a tile, and transpose() of four
- * columns of LANES rows. A tile of
- * TILE rows and WIDTH columns fills the registers with its sums; rows are shared out evenly over tiles, whose
- * kernels exist for every height, so that no arithmetic is spent on rows that are not there. A block of rows
- * is packed into the scratch (second-level cache), a panel's block of depth stays in the first-level cache
- * while all tiles pass, and panels stream. */
+/* The packed product over vec; the including file has TILE, the rows of a tile, ROWS, the most of a packed
+ * block, and transpose() of four columns of LANES rows.
+ *
+ * A tile of TILE rows and WIDTH columns fills the registers with its sums; rows are shared out evenly over
+ * tiles, whose kernels exist for every height, so that no arithmetic is spent on rows that are not there. A
+ * block of rows is packed into the scratch (second-level cache), a panel's block of depth stays in the
+ * first-level cache while all tiles pass, and panels stream. */
 #include "kernels/gemm.h"
 #include "kernels/vec_normal.h"
 #include <assert.h>
@@ -17,14 +18,13 @@
 enum {
     WIDTH = KERNEL(GEMM_WIDTH),
     VECS = WIDTH / 16,
-    DEPTH = 384,                   /* at most, of a block of depth */
-    STEP = 4,                      /* columns of a transposition */
-    ROWS_MAX = 12 * TILE,          /* of a packed block */
-    ROWS_MIN = 6 * TILE,           /* of a packed block whose depth can be chosen */
-    PACKED = ROWS_MAX * 2 * DEPTH, /* floats of a packed block, at most */
-    SLACK = LANES,                 /* a transposition writes less than that beyond */
+    DEPTH = 384,               /* of a block, at most */
+    STEP = 4,                  /* columns of a transposition */
+    PACKED = ROWS * 2 * DEPTH, /* floats of a packed block, at most */
+    SLACK = LANES,             /* a transposition writes less than that beyond */
+    AHEAD = 2048, /* floats of a panel fetched ahead: beyond the page that the hardware fetches */
 };
-_Static_assert(PACKED + SLACK <= GEMM_SCRATCH && ROWS_MIN * DEPTH <= PACKED, "a packed block fits");
+_Static_assert(PACKED + SLACK <= GEMM_SCRATCH, "a packed block fits");
 _Static_assert(2 * TILE * GEMM_GEGLU_K <= PACKED, "a tile of both halves fits");
 
 /* K's own: nothing else may be asked here. */
@@ -66,7 +66,10 @@ VEC void tile(float *y, size_t ldy, const float *a, const float *panel, size_t d
     for (size_t k = 0; k < depth; k++, a += rows, panel += WIDTH) {
         vec w[VECS];
         UNROLL
-        for (size_t v = 0; v < VECS; v++) w[v] = vec_load(panel + 16 * v);
+        for (size_t v = 0; v < VECS; v++) {
+            w[v] = vec_load(panel + 16 * v);
+            __builtin_prefetch(panel + AHEAD + 16 * v);
+        }
         UNROLL
         for (size_t i = 0; i < rows; i++) {
             vec x = vec_set(a[i]);
@@ -183,7 +186,7 @@ static void multiply_strip(const struct strip *s)
 /* Blocks of rows, as even as tiles, none larger than what can be packed. */
 static size_t blocks_of(size_t M, size_t K)
 {
-    size_t rows = least(PACKED / K / TILE * TILE, ROWS_MAX);
+    size_t rows = least(PACKED / K / TILE * TILE, ROWS);
     return (M + rows - 1) / rows;
 }
 
@@ -191,7 +194,7 @@ void KERNEL(gemm_forward)(float *y, size_t ldy, const float *x, size_t ldx, cons
                           size_t M, size_t n0, size_t n1, gemm_epilogue epilogue, float *scratch)
 {
     assert(n0 % WIDTH == 0 && n1 <= w->N && (n1 % WIDTH == 0 || n1 == w->N) && w->K > 0);
-    size_t depth = depth_of(w->K), most = PACKED / ROWS_MIN / depth * depth; /* of k, packed at a time */
+    size_t depth = depth_of(w->K), most = PACKED / ROWS / depth * depth; /* of k, packed at a time */
     for (size_t k = 0; k < w->K; k += most) {
         size_t here = least(most, w->K - k), blocks = blocks_of(M, here);
         for (size_t b = 0; b < blocks; b++) {

@@ -57,3 +57,31 @@ Test(matmul, a_nan_spoils_its_row_only)
     k->matmul(y, 5, x, 20, w, 20, 3, 5, 20, 0);
     for (size_t i = 0; i < 15; i++) cr_assert(!isnan(y[i]) == !(i / 5 == 1), "element %zu", i);
 }
+
+Test(matmul, gradients_agree_with_the_plain_ones_for_odd_shapes_and_strides)
+{
+    static const size_t sizes[] = {1, 3, 16, 17, 65};
+    const struct kernels *k = kernels_select(NULL);
+    for (size_t i = 0; i < COUNT(sizes) * COUNT(sizes) * COUNT(sizes); i++) {
+        size_t M = sizes[i % 5], N = sizes[i / 5 % 5], K = sizes[i / 25];
+        size_t ldy = N + 2, ldx = K + 1, ldw = K + 3;
+        struct guarded dy = guarded_new(M * ldy, 1), x = guarded_new(M * ldx, 2), w = guarded_new(N * ldw, 3);
+        struct guarded dx = guarded_new(M * ldx, 1), dw = guarded_new(N * ldw, 1);
+        struct guarded want_dx = guarded_new(M * ldx, 0), want_dw = guarded_new(N * ldw, 0);
+        struct guarded *filled[] = {&dy, &x, &w, &dx, &dw, &want_dx, &want_dw};
+        for (size_t f = 0; f < COUNT(filled); f++)
+            check_fill(filled[f]->data, filled[f]->n, f < 3 ? f : 3, 1);
+        for (int beta = 1; beta >= 0; beta--) {
+            matmul_backward_input(want_dx.data, ldx, dy.data, ldy, w.data, ldw, M, N, K, (float)beta);
+            k->matmul_backward_input(dx.data, ldx, dy.data, ldy, w.data, ldw, M, N, K, (float)beta);
+            EXPECT_CLOSE(dx.data, want_dx.data, dx.n, 1e-5, 1e-5, "dx M %zu N %zu K %zu", M, N, K);
+        }
+        matmul_backward_weight(want_dw.data, ldw, dy.data, ldy, x.data, ldx, M, N, K);
+        k->matmul_backward_weight(dw.data, ldw, dy.data, ldy, x.data, ldx, M, N, K);
+        EXPECT_CLOSE(dw.data, want_dw.data, dw.n, 1e-5, 1e-5, "dw M %zu N %zu K %zu", M, N, K);
+        for (size_t f = 0; f < COUNT(filled); f++) {
+            cr_assert(guarded_intact(filled[f]));
+            guarded_free(filled[f]);
+        }
+    }
+}
