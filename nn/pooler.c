@@ -2,6 +2,7 @@
 #include "nn/pooler.h"
 
 #include "nn/families/family.h"
+#include "nn/model_weights.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ thea_rc pooler_open(struct pooler **out, const char *dir, const struct kernels *
     if (p == NULL) return thea_fail(err, THEA_EOS, "out of memory");
     thea_rc rc = model_config_read(&p->config, dir, err);
     if (rc == THEA_OK && p->config->pooler_name == NULL) rc = fail_none(p->config, dir, err);
-    if (rc == THEA_OK) rc = weights_open(&p->weights, dir, err);
+    if (rc == THEA_OK) rc = model_weights_open(&p->weights, p->config, dir, err);
     if (rc == THEA_OK) rc = loader_init(&p->loader, p->weights, kernels, err);
     if (rc == THEA_OK) {
         size_t C = p->config->info.hidden;

@@ -245,9 +245,8 @@ static thea_rc check_outputs(const struct stage *st, const struct layers *l, str
     }
     if (head && stage_connected(st, LAYERS_OUT_RESIDUAL)) {
         return thea_fail(err, THEA_EUSAGE,
-                         "blocks %zu-%zu end the model, so nothing takes their residual; they give nll, "
-                         "final, logits, hidden, next",
-                         first, last);
+                         "blocks %zu-%zu end the model, so nothing takes their residual; they give %s", first,
+                         last, causal(l) ? "nll, final, logits, hidden, next" : "final, hidden");
     }
     if (stage_connected(st, LAYERS_OUT_HIDDEN) && last - first + 2 > HIDDEN_MAX) {
         return thea_fail(err, THEA_EUSAGE,
