@@ -215,6 +215,8 @@ static thea_rc pool_end(struct stage *st, struct stage_stream *s, struct thea_er
     struct tensor t = tensor_1d("vector", TENSOR_F32, to, d->hidden);
     stage_put(st, s, PORT_VECTOR, &t);
     stage_put_position(st, PORT_VECTOR, 0);
+    stage_put_text(st, s, "pooling", pooling_name(p->as.how)); /* vectors are alike only if made alike */
+    stage_put_int(st, s, "normalized", p->as.normalize);
     return THEA_OK;
 }
 

@@ -178,6 +178,18 @@ static thea_rc port_of_end(struct stage *st, struct write *w, struct thea_err *e
     return THEA_OK;
 }
 
+/* What was done to a document on its way, said beside its result. */
+static char *notes_of(const struct stage_stream *s)
+{
+    static const char *const keys[] = {"padded_to", "truncated_from"};
+    struct buf notes = {0};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        int64_t n = stage_stream_int(s, keys[i], -1);
+        if (n >= 0) buf_printf(&notes, ", \"%s\": %lld", keys[i], (long long)n);
+    }
+    return notes.len > 0 ? buf_take(&notes) : NULL;
+}
+
 static thea_rc write_end(struct stage *st, struct stage_stream *s, struct thea_err *err)
 {
     struct write *w = stage_state(st);
@@ -185,6 +197,7 @@ static thea_rc write_end(struct stage *st, struct stage_stream *s, struct thea_e
     thea_rc rc = w->form == FORMAT_AUTO ? port_of_end(st, w, err) : THEA_OK;
     join_turns(w, s, stage_frame(st), d);
     if (rc != THEA_OK || w->form == FORMAT_AUTO) return rc;
+    d->turn->notes = notes_of(s);
     d->turn->done = true;
     d->turn = NULL;
     arrays_document_fini(&d->arrays);

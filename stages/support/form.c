@@ -22,8 +22,8 @@ static thea_rc add_records(struct form *f, const char *data, size_t n, struct bu
     return THEA_OK;
 }
 
-thea_rc form_add(struct form *f, const char *id, const char *data, size_t n, struct buf *out,
-                 struct thea_err *err)
+thea_rc form_add(struct form *f, const char *id, const char *data, size_t n, const char *more,
+                 struct buf *out, struct thea_err *err)
 {
     if (f->format == FORMAT_TSV && f->records) return add_records(f, data, n, out, err);
     if (f->format == FORMAT_TSV)
@@ -31,7 +31,7 @@ thea_rc form_add(struct form *f, const char *id, const char *data, size_t n, str
     else if (f->records)
         buf_add(out, data, n);
     else
-        lines_add_json(out, id, f->key, f->dtype, data, n);
+        lines_add_json(out, id, f->key, f->dtype, data, n, more);
     return THEA_OK;
 }
 

@@ -14,9 +14,9 @@ struct form { /* of one output */
     struct lines_columns columns; /* tsv of records; empty until the first record, or form_take_header */
 };
 
-/* A document's lines into out. Errors: THEA_EDOC. */
-THEA_CHECK thea_rc form_add(struct form *f, const char *id, const char *data, size_t n, struct buf *out,
-                            struct thea_err *err);
+/* A document's lines into out. more: further members of a JSON line (lines.h), or NULL. Errors: THEA_EDOC. */
+THEA_CHECK thea_rc form_add(struct form *f, const char *id, const char *data, size_t n, const char *more,
+                            struct buf *out, struct thea_err *err);
 /* What comes before them at the start of a file, when they are the first there. */
 void form_add_header(const struct form *f, size_t n, struct buf *out);
 /* An output that goes on has this first line: the columns are those. Returns how many there are. */

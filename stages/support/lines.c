@@ -30,7 +30,7 @@ static void add_json_text(struct buf *out, const char *text, size_t len)
 }
 
 void lines_add_json(struct buf *out, const char *id, const char *key, tensor_dtype dtype, const void *data,
-                    size_t bytes)
+                    size_t bytes, const char *more)
 {
     buf_add_text(out, "{\"id\": ");
     add_json_text(out, id, strlen(id));
@@ -45,6 +45,7 @@ void lines_add_json(struct buf *out, const char *id, const char *key, tensor_dty
         }
         buf_add_char(out, ']');
     }
+    if (more != NULL) buf_add_text(out, more);
     buf_add_text(out, "}\n");
 }
 

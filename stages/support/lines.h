@@ -8,9 +8,9 @@
 #include "graph/wire/tensor.h"
 
 /* {"id": …, "<key>": value}: the text of a u8, a list of the numbers of an f32 or i32 (NaN and infinities:
- * null). */
+ * null). more: further members (", \"n\": 1"), or NULL. */
 void lines_add_json(struct buf *out, const char *id, const char *key, tensor_dtype dtype, const void *data,
-                    size_t bytes);
+                    size_t bytes, const char *more);
 /* id, then the text in one cell, or the numbers in one cell each, or (one_cell) all in one with blanks
  * between. Tab, newline, return, backslash are written as \t \n \r \\. */
 void lines_add_tsv(struct buf *out, const char *id, tensor_dtype dtype, const void *data, size_t bytes,

@@ -75,6 +75,7 @@ void turns_drop(struct turns *t, struct turn *turn)
     *at = turn->next;
     gather_fini(&turn->data);
     free(turn->aside);
+    free(turn->notes);
     free(turn->id);
     free(turn);
 }

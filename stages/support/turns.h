@@ -22,6 +22,7 @@ struct turn {
     struct gather data; /* of its result, what is not written yet */
     uint64_t printed;   /* live text: bytes that are out */
     uint64_t skip;      /* live text that comes again: of those, bytes that have not */
+    char *notes;        /* further members of its JSON line (lines.h), or NULL */
     bool done;          /* nothing more will come */
     bool failed;        /* and it has no result */
     char *aside;        /* why it was given up, after so many tries; NULL: it was not */

@@ -56,7 +56,8 @@ static thea_rc put_lines(struct stage *st, struct write *w, struct turn *turn, s
     struct buf header = {0}, body = {0};
     bool empty = turn->data.bytes == 0 && (w->port == PORT_RECORD || w->port == PORT_VECTOR);
     thea_rc rc = gather_view(&turn->data, &data, err);
-    if (rc == THEA_OK && !empty) rc = form_add(&w->lines, turn->id, data, turn->data.bytes, &body, err);
+    if (rc == THEA_OK && !empty)
+        rc = form_add(&w->lines, turn->id, data, turn->data.bytes, turn->notes, &body, err);
     if (rc == THEA_OK) rc = results_make_room(&w->results, body.len, err);
     if (rc == THEA_OK && w->results.tail == 0) form_add_header(&w->lines, turn->data.bytes, &header);
     struct iovec parts[] = {part_of(buf_text(&header), header.len), part_of(buf_text(&body), body.len)};

@@ -1,4 +1,5 @@
 /* pool: what each pooling takes of the rows. */
+#include "nn/pooler.h"
 #include "tests/stages/helpers.h"
 
 #include <math.h>
@@ -121,6 +122,76 @@ Test(pool, pooler_is_refused_with_what_is_accepted)
     struct thea_err err = {0};
     cr_assert_eq(harness_open(&h, &pool_ops, ARGS("--pooling", "pooler"), NULL, &err), THEA_EUSAGE);
     cr_assert_not_null(strstr(err.message, "mean, last, cls"), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "--model"), "%s", err.message);
+    cr_assert_eq(harness_open(&h, &pool_ops,
+                              ARGS("--pooling", "pooler", "--model", THEA_SOURCE_DIR "/models/thea-mini"),
+                              NULL, &err),
+                 THEA_EUSAGE);
+    cr_assert_not_null(strstr(err.message, "has no pooler"), "%s", err.message);
+}
+
+/* The stage's own table: the pooler's weights are read by tests of nn. */
+Test(pool, pooler_takes_the_first_row_through_the_models_pooler)
+{
+    enum { C = 48 };
+    float first[2 * C];
+    struct harness *h = open_pool(
+        ARGS("--pooling", "pooler", "--no-normalize", "--model", THEA_SOURCE_DIR "/tests/goldens/bert-tiny"));
+    for (size_t i = 0; i < 2 * C; i++) first[i] = sinf((float)i);
+    struct tensor t = tensor_2d("final", TENSOR_F32, first, 2, C);
+    feed_tensors(h, "final", 1, "d", 0, &t, 1);
+    feed_kind(h, "final", 1, FRAME_END);
+    struct pooler *p;
+    struct thea_err err = {0};
+    float want[C];
+    cr_assert_eq(pooler_open(&p, THEA_SOURCE_DIR "/tests/goldens/bert-tiny", kernels_select(NULL), &err),
+                 THEA_OK);
+    pooler_forward(p, want, first);
+    const struct frame *f = harness_frame(h, "vector", 0);
+    cr_assert(memcmp(frame_tensor(f, "vector")->data, want, sizeof want) == 0);
+    cr_assert_str_eq(frame_attr_text(f, "pooling", ""), "pooler");
+    pooler_close(p);
+    harness_close(h);
+}
+
+Test(pool, positions_that_only_fill_up_do_not_count)
+{
+    struct attr padded = {.key = "padded_from", .type = ATTR_INT, .integer = 3};
+    static const char *const poolings[] = {"mean", "last"};
+    for (size_t i = 0; i < 2; i++) {
+        struct harness *h = open_pool(ARGS("--pooling", poolings[i], "--no-normalize"));
+        for (size_t at = 0; at < ROWS; at += 2) {
+            struct tensor t = tensor_2d("final", TENSOR_F32, rows[at], ROWS - at < 2 ? ROWS - at : 2, WIDTH);
+            struct frame f = {.kind = FRAME_DATA,
+                              .stream = 1,
+                              .position = at,
+                              .port = "final",
+                              .tensors = &t,
+                              .tensor_count = 1,
+                              .attrs = &padded,
+                              .attr_count = at == 0};
+            feed(h, "final", &f);
+        }
+        feed_kind(h, "final", 1, FRAME_END);
+        const float *v = frame_tensor(harness_frame(h, "vector", 0), "vector")->data;
+        cr_expect_float_eq(v[1], i == 0 ? 6.5F / 3 : 4, 1e-6, "%s: %g", poolings[i], (double)v[1]);
+        harness_close(h);
+    }
+}
+
+Test(pool, the_model_says_how_and_the_user_wins)
+{
+    struct harness *h =
+        open_pool(ARGS("--model", THEA_SOURCE_DIR "/tests/goldens/bert-tiny", "--pooling", "cls"));
+    float row[48] = {3, 4};
+    struct tensor t = tensor_2d("final", TENSOR_F32, row, 1, 48);
+    feed_tensors(h, "final", 1, "d", 0, &t, 1);
+    feed_kind(h, "final", 1, FRAME_END);
+    const struct frame *f = harness_frame(h, "vector", 0);
+    const float *v = frame_tensor(f, "vector")->data;
+    cr_expect(v[0] == 0.6F && v[1] == 0.8F);
+    cr_expect_str_eq(frame_attr_text(f, "pooling", ""), "cls");
+    harness_close(h);
 }
 
 Test(pool, a_model_fixes_the_width)

@@ -70,6 +70,31 @@ static void expect_refused(const char *const *args, const char *port, thea_rc ex
 
 /* --- lines --- */
 
+Test(write, a_jsonl_line_says_what_was_done_to_its_document)
+{
+    static const float v[] = {1, 2};
+    struct harness *h = open_write(ARGS("-o", "out.jsonl"), "vector");
+    struct attr attrs[] = {{.key = "id", .type = ATTR_TEXT, .text = "a"},
+                           {.key = "padded_to", .type = ATTR_INT, .integer = 64},
+                           {.key = "truncated_from", .type = ATTR_INT, .integer = 70}};
+    struct tensor t = tensor_1d("vector", TENSOR_F32, v, 2);
+    for (uint64_t stream = 1; stream <= 2; stream++) {
+        struct frame f = {.kind = FRAME_DATA,
+                          .stream = stream,
+                          .port = "vector",
+                          .tensors = &t,
+                          .tensor_count = 1,
+                          .attrs = attrs,
+                          .attr_count = stream == 1 ? 3 : 1};
+        feed(h, "vector", &f);
+        feed_kind(h, "vector", stream, FRAME_END);
+    }
+    finish(h, "vector");
+    expect_file("out.jsonl",
+                "{\"id\": \"a\", \"embedding\": [1, 2], \"padded_to\": 64, \"truncated_from\": 70}\n"
+                "{\"id\": \"a\", \"embedding\": [1, 2]}\n");
+}
+
 Test(write, records_are_lines_as_they_are)
 {
     struct harness *h = open_write(ARGS("-o", "out.jsonl"), "record");
