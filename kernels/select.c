@@ -13,6 +13,7 @@
 #include "kernels/rmsnorm.h"
 #include "kernels/rope.h"
 #include "kernels/shortconv.h"
+#include "kernels/shortgate.h"
 #include "kernels/softmax.h"
 #include "kernels/swiglu.h"
 #include "kernels/tanh.h"
@@ -29,6 +30,7 @@
         .attention_scratch = attention_scratch##version,                                                     \
         .attention_full_forward = attention_full_forward##version,                                           \
         .attention_full_backward = attention_full_backward, .shortconv_forward = shortconv_forward##version, \
+        .shortgate_forward = shortgate_forward##version, .shortgate_backward = shortgate_backward,           \
         .swiglu_forward = swiglu_forward##version, .add = add_forward##version,                              \
         .add_bias = add_bias_forward##version, .logsumexp_update = logsumexp_update##version,                \
         .softmax = softmax_forward##version, .from_bf16 = widen_bf16##version,                               \
