@@ -166,6 +166,7 @@ thea_rc model_open(struct model **out, const char *dir, size_t first, size_t las
     thea_rc rc = model_config_read(&m->config, dir, err);
     if (rc == THEA_OK) rc = check_range(m, first, last, dir, err);
     if (rc == THEA_OK) rc = load_weights(m, dir, err);
+    if (rc == THEA_OK) rc = model_prepare(m, MODEL_FILTER_MEMORY, err);
     if (rc == THEA_OK) rc = make_workspace(m, err);
     if (rc != THEA_OK) {
         model_close(m);
@@ -184,6 +185,7 @@ void model_close(struct model *m)
         free(s->self);
     }
     free(m->sublayers);
+    filter_bank_free(m->filters);
     head_free(&m->head);
     loader_fini(&m->loader);
     weights_close(m->weights);

@@ -91,6 +91,10 @@ THEA_CHECK thea_rc model_encode(struct model *m, float *x, size_t n, const struc
                                 void (*after_block)(void *context, size_t block, const float *x, size_t n),
                                 void *context, struct thea_err *err);
 size_t model_batch_rows(const struct model *m); /* the context at least */
+/* Long convolutions' filters are kept as spectra, as many as fit into so many bytes; the others are made
+ * again for each batch. The answers are the same. Errors: THEA_EOS. */
+#define MODEL_FILTER_MEMORY (UINT64_C(1) << 30)
+THEA_CHECK thea_rc model_limit_filters(struct model *m, uint64_t bytes, struct thea_err *err);
 
 /* Backward through an encoder's blocks. x [n,C] is what entered the first block (it is run forward again, and
  * left as it was); d [n,C] comes in as the gradient of the last block's output and leaves as that of x.

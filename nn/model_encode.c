@@ -26,16 +26,22 @@ static thea_rc check_spans(const struct model *m, size_t n, const struct span *s
 }
 
 /* All rows at once, with their documents. */
-static void forward_whole(struct model *m, const struct sublayer *s, float *x, size_t n,
-                          const struct span *spans, size_t span_count)
+static thea_rc forward_whole(struct model *m, const struct sublayer *s, float *x, size_t n,
+                             const struct span *spans, size_t span_count, struct thea_err *err)
 {
+    thea_rc rc = THEA_OK;
     m->run.x = x;
     m->run.n = n;
     m->run.spans = spans;
     m->run.span_count = span_count;
-    s->kind->forward(s->self, NULL, &m->run);
+    if (s->kind->encode != NULL) {
+        rc = s->kind->encode(s->self, &m->run, err);
+    } else {
+        s->kind->forward(s->self, NULL, &m->run);
+    }
     m->run.spans = NULL;
     m->run.span_count = 0;
+    return rc;
 }
 
 /* Row by row, so in even passes of at most ROWS_MAX, whatever the documents. */
@@ -51,14 +57,12 @@ static void forward_rows(struct model *m, const struct sublayer *s, float *x, si
     }
 }
 
-static void forward_sublayer(struct model *m, const struct sublayer *s, float *x, size_t n,
-                             const struct span *spans, size_t span_count)
+static thea_rc forward_sublayer(struct model *m, const struct sublayer *s, float *x, size_t n,
+                                const struct span *spans, size_t span_count, struct thea_err *err)
 {
-    if (s->kind->whole) {
-        forward_whole(m, s, x, n, spans, span_count);
-    } else {
-        forward_rows(m, s, x, n);
-    }
+    if (s->kind->whole) return forward_whole(m, s, x, n, spans, span_count, err);
+    forward_rows(m, s, x, n);
+    return THEA_OK;
 }
 
 thea_rc model_encode(struct model *m, float *x, size_t n, const struct span *spans, size_t span_count,
@@ -70,7 +74,8 @@ thea_rc model_encode(struct model *m, float *x, size_t n, const struct span *spa
     if (rc != THEA_OK) return rc;
     m->run.position = 0;
     for (size_t i = 0; i < m->sublayer_count; i++) {
-        forward_sublayer(m, &m->sublayers[i], x, n, spans, span_count);
+        rc = forward_sublayer(m, &m->sublayers[i], x, n, spans, span_count, err);
+        if (rc != THEA_OK) return rc;
         if (i % 2 == 0) continue;
         if (after_block != NULL) after_block(context, m->first + i / 2, x, n);
         if (m->on_block != NULL) m->on_block(m->on_block_context);
@@ -93,16 +98,18 @@ static thea_rc backward_sublayer(const struct model *m, const struct sublayer *s
 }
 
 /* inputs [sublayers][n, C]: what enters each sublayer. */
-static void forward_keeping(struct model *m, float *inputs, const float *x, size_t n,
-                            const struct span *spans, size_t span_count)
+static thea_rc forward_keeping(struct model *m, float *inputs, const float *x, size_t n,
+                               const struct span *spans, size_t span_count, struct thea_err *err)
 {
+    thea_rc rc = THEA_OK;
     size_t floats = n * m->config->info.hidden;
     memcpy(inputs, x, floats * sizeof *x);
-    for (size_t i = 0; i + 1 < m->sublayer_count; i++) {
+    for (size_t i = 0; i + 1 < m->sublayer_count && rc == THEA_OK; i++) {
         float *next = inputs + (i + 1) * floats;
         memcpy(next, inputs + i * floats, floats * sizeof *x);
-        forward_sublayer(m, &m->sublayers[i], next, n, spans, span_count);
+        rc = forward_sublayer(m, &m->sublayers[i], next, n, spans, span_count, err);
     }
+    return rc;
 }
 
 static thea_rc check_backward(const struct model *m, struct thea_err *err)
@@ -128,7 +135,7 @@ thea_rc model_backward(struct model *m, const float *x, float *d, size_t n, cons
     float *inputs = reallocarray(NULL, m->sublayer_count, floats * sizeof *inputs);
     if (inputs == NULL) return thea_fail(err, THEA_EOS, "out of memory for a backward of %zu rows", n);
     m->run.position = 0;
-    forward_keeping(m, inputs, x, n, spans, span_count);
+    rc = forward_keeping(m, inputs, x, n, spans, span_count, err);
     for (size_t i = m->sublayer_count; i-- > 0 && rc == THEA_OK;) {
         rc = backward_sublayer(m, &m->sublayers[i], inputs + i * floats, d, n, spans, span_count, g, err);
         if (rc == THEA_OK && i % 2 == 0 && after_block != NULL) after_block(context, m->first + i / 2, d, n);

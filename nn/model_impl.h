@@ -4,6 +4,7 @@
 
 #include "nn/embedding.h"
 #include "nn/families/family.h"
+#include "nn/filter.h"
 #include "nn/head.h"
 #include "nn/model.h"
 
@@ -31,7 +32,8 @@ struct model {
     struct sublayer *sublayers; /* [2 * blocks] */
     size_t sublayer_count;
     struct embedding embedding;
-    struct head head; /* of a decoder */
+    struct head head;            /* of a decoder */
+    struct filter_bank *filters; /* NULL: no long convolutions */
     size_t state_bytes;
     float *inv; /* [D/2] */
     float *workspace;
@@ -43,6 +45,8 @@ struct model {
     void *on_block_context;
 };
 
+/* Every sublayer's `prepare`, with a bank of filters that keeps limit_bytes of spectra. Errors: THEA_EOS. */
+THEA_CHECK thea_rc model_prepare(struct model *m, uint64_t limit_bytes, struct thea_err *err);
 /* The largest workspace width of this part's sublayers that are `whole`, or of those that are not. */
 size_t model_width(const struct model *m, bool whole);
 

@@ -11,6 +11,7 @@
 #include "nn/weights/loader.h"
 
 struct model_config;
+struct filter_bank;
 
 /* Rows on their way through the sublayers of a part: a chunk of one document (decoders), or a batch of whole
  * documents (encoders). */
@@ -41,6 +42,9 @@ struct sublayer_kind {
      */
     void (*load)(void *self, struct loader *l, const struct model_config *c, const char *prefix,
                  const char *const *names);
+    /* Once all weights are there: what a kind makes of them. Its long convolutions' filters are number
+     * `block` of the part's bank, which may be another one later. NULL: nothing to do. Errors: THEA_EOS. */
+    thea_rc (*prepare)(void *self, struct filter_bank *filters, size_t block, struct thea_err *err);
     size_t (*width)(const struct model_config *c); /* floats a row of run->wide */
     /* Of one stream: zeroed pages, touched as it fills. Both NULL: it keeps none. */
     size_t (*state_bytes)(const struct model_config *c, size_t context);
@@ -49,6 +53,9 @@ struct sublayer_kind {
     size_t (*scratch)(const struct model_config *c,
                       const struct kernels *k); /* floats a worker; may be NULL */
     void (*forward)(const void *self, void *state, const struct run *run);
+    /* Instead of forward, for a kind that is `whole` and needs memory that depends on the documents. Errors:
+     * THEA_EOS. */
+    thea_rc (*encode)(const void *self, const struct run *run, struct thea_err *err);
     /* d [run->n, C] comes in as the gradient of forward's output and leaves as that of its input x_in
      * [run->n, C]; all else is computed again from x_in. Called once for all rows, with spans, whether
      * `whole` or not; run->x, norm and wide are NULL: it takes its own memory. Gradients of parameters are

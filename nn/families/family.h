@@ -34,6 +34,10 @@ struct model_config {
     const char *pooler_name,
         *pooler_bias_name; /* dense [C, C] of the first row; read by pool, not by layers */
     size_t types;
+    struct {
+        size_t blocks;                        /* on the diagonal of the feed-forward's matrices */
+        size_t filter_width, filter_features; /* of the networks that make the long convolutions' filters */
+    } monarch;
     activation activation;
     struct block_spec blocks[FAMILY_BLOCKS_MAX]; /* [info.blocks] */
 };
