@@ -138,6 +138,9 @@ struct kernels {
     /* x [n] = softmax(x / temperature) in place; for sampling. */
     void (*softmax)(float *x, size_t n, float temperature);
 
+    /* y [n] = rows [n,d] . x [d]; a row's value does not depend on the other rows. */
+    void (*dot_rows)(float *y, const float *rows, const float *x, size_t n, size_t d);
+
     /* Widen to f32. n elements; src has element alignment at least. */
     void (*from_bf16)(float *dst, const uint16_t *src, size_t n);
     void (*from_f16)(float *dst, const uint16_t *src, size_t n);

@@ -3,6 +3,7 @@
 #include "kernels/attention.h"
 #include "kernels/attention_full.h"
 #include "kernels/cpu.h"
+#include "kernels/dot.h"
 #include "kernels/gelu.h"
 #include "kernels/gemm.h"
 #include "kernels/implicit.h"
@@ -33,9 +34,10 @@
         .shortgate_forward = shortgate_forward##version, .shortgate_backward = shortgate_backward,           \
         .swiglu_forward = swiglu_forward##version, .add = add_forward##version,                              \
         .add_bias = add_bias_forward##version, .logsumexp_update = logsumexp_update##version,                \
-        .softmax = softmax_forward##version, .from_bf16 = widen_bf16##version,                               \
-        .from_f16 = widen_f16##version, .longconv = &longconv##version, .implicit = &implicit##version,      \
-        .matmul = matmul_forward_openblas, .matmul_backward_input = matmul_backward_input_openblas,          \
+        .softmax = softmax_forward##version, .dot_rows = dot_rows##version,                                  \
+        .from_bf16 = widen_bf16##version, .from_f16 = widen_f16##version, .longconv = &longconv##version,    \
+        .implicit = &implicit##version, .matmul = matmul_forward_openblas,                                   \
+        .matmul_backward_input = matmul_backward_input_openblas,                                             \
         .matmul_backward_weight = matmul_backward_weight_openblas, .gemm_width = GEMM_WIDTH##version,        \
         .gemm = gemm_forward##version, .gemm_geglu = gemm_geglu_forward##version,                            \
         .layernorm_forward = layernorm_forward##version, .layernorm_backward = layernorm_backward##version,  \

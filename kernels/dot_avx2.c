@@ -1,0 +1,2 @@
+#include "kernels/vec_avx2.h"
+#include "kernels/dot_simd.h"

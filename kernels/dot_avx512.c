@@ -1,0 +1,2 @@
+#include "kernels/vec_avx512.h"
+#include "kernels/dot_simd.h"
