@@ -1,7 +1,7 @@
 # Tests mirror the tree: all files of tests/<folder> make one Criterion program test-<folder>; benches and race tests are plain programs,
 # one a file: tests/bench/<name>.c makes bench-<name>, tests/race/<name>.c race-<name>, tests/fuzz/<name>.c fuzz-<name>.
 pkg_check_modules(CRITERION IMPORTED_TARGET criterion)
-set(test_libs thea_control thea_wire thea_nn thea_text thea_schemas thea_kernels thea_http thea_graph nng::nng m)
+set(test_libs thea_control thea_wire thea_retrieval thea_nn thea_text thea_schemas thea_kernels thea_http thea_graph nng::nng m)
 add_compile_definitions(THEA_SOURCE_DIR="${CMAKE_SOURCE_DIR}" THEA_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
 
 file(GLOB support CONFIGURE_DEPENDS tests/support/*.c)
@@ -27,7 +27,7 @@ foreach(file ${test_stages})
 endforeach()
 
 if(CRITERION_FOUND AND NOT THEA_SANITIZE MATCHES thread AND NOT THEA_FUZZ)
-  foreach(folder graph graph/wire graph/control schemas kernels nn text stages bin e2e)
+  foreach(folder graph graph/wire graph/control schemas kernels nn text retrieval stages bin e2e)
     file(GLOB sources CONFIGURE_DEPENDS tests/${folder}/*.c)
     if(sources)
       string(REPLACE "/" "-" name ${folder})
