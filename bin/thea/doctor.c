@@ -107,8 +107,8 @@ static void check_system(struct report *r)
 
 static void check_stages(struct report *r)
 {
-    static const char *const wanted[] = {"load", "tokenize", "detokenize", "layers", "score",
-                                         "pool", "sample",   "write",      NULL};
+    static const char *const wanted[] = {"load", "tokenize", "detokenize", "layers",      "score",
+                                         "pool", "sample",   "write",      "write-index", NULL};
     char text[512] = "";
     size_t at = 0;
     bool all = true;

@@ -19,6 +19,8 @@ static const struct trial {
 } trials[] = {
     {"score", "--set write.format=jsonl " FILES, "\"bits_per_byte\": "},
     {"embed", FILES, "\"embedding\": ["},
+    {"index", "-o $THEA_RUNS/index " FILES " && thea index $THEA_RUNS/index --list --json",
+     "{\"id\": \"graph/err.c\", "},
     {"generate", "--set load.text='The pipeline' --set sample.greedy=true --set sample.max_tokens=8", " "},
 };
 
