@@ -1,0 +1,108 @@
+/* Vectors of queries: see query.h. The run has a directory of its own among the runs, so that it takes no
+ * place of one that people want to keep; killed, it is a run that was broken off. */
+#include "bin/thea/support/query.h"
+
+#include "bin/thea/support/front.h"
+#include "graph/buf.h"
+#include "graph/control/rundir.h"
+#include "retrieval/vectors.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { WALK_DESCRIPTORS = 16 };
+
+static void make_parents(char *path)
+{
+    for (char *c = path + 1; *c != '\0'; c++) {
+        if (*c != '/') continue;
+        *c = '\0';
+        (void)mkdir(path, 0700); /* what is there already is fine; what cannot be made is told by mkdtemp */
+        *c = '/';
+    }
+}
+
+static thea_rc make_directory(char **out, struct thea_err *err)
+{
+    char *base = rundir_base();
+    struct buf path = {0};
+    buf_printf(&path, "%s/search-XXXXXX", base != NULL ? base : "/tmp");
+    make_parents(path.data);
+    free(base);
+    *out = mkdtemp(path.data);
+    if (*out != NULL) return THEA_OK;
+    thea_rc rc = thea_fail(err, THEA_ECREATE, "cannot create '%s': %s", path.data, strerror(errno));
+    buf_fini(&path);
+    return rc;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *walk)
+{
+    (void)st, (void)kind, (void)walk;
+    (void)remove(path);
+    return 0;
+}
+
+static void put_options(struct front *front, const struct index_info *info, const char *text)
+{
+    char number[32];
+    front_set_list(front, "load.text", &text, 1);
+    front_set(front, "write", "format", "npy");
+    if (info->pooling != NULL) {
+        front_set(front, "pool", "pooling", info->pooling);
+        front_set(front, "pool", "normalize", info->normalized ? "true" : "false");
+    }
+    if (info->padded_to > 0) {
+        snprintf(number, sizeof number, "%llu", (unsigned long long)info->padded_to);
+        front_set(front, "layers", "pad", number);
+    }
+}
+
+static thea_rc read_vector(float *vector, const char *path, uint64_t dimension, struct thea_err *err)
+{
+    struct vectors v = {.fd = -1};
+    const float *row = NULL;
+    thea_rc rc = vectors_open(&v, path, dimension, 1, false, err);
+    if (rc == THEA_OK) rc = vectors_map(&v, &row, 1, err);
+    if (rc == THEA_OK) memcpy(vector, row, dimension * sizeof *vector);
+    vectors_close(&v);
+    return rc;
+}
+
+static int embed(float *vector, const struct index_info *info, const char *model, const char *text,
+                 const struct command_args *args, const char *dir)
+{
+    struct thea_err err = {0};
+    struct front front = {0};
+    struct buf output = {0};
+    buf_printf(&output, "%s/query.npy", dir);
+    put_options(&front, info, text);
+    struct launch launch = front_launch(&front, "embed", args);
+    launch.overrides.model = model;
+    launch.overrides.output = output.data;
+    launch.run_dir = dir;
+    launch.summary = false;
+    int status = launch_pipeline(&launch);
+    if (status == 0 && read_vector(vector, output.data, info->model.dimension, &err) != THEA_OK)
+        status = thea_log_failure(&err);
+    buf_fini(&output);
+    front_fini(&front);
+    return status;
+}
+
+int query_embed(float *vector, const struct index_info *info, const char *model, const char *text,
+                const struct command_args *args)
+{
+    struct thea_err err = {0};
+    char *dir = NULL;
+    if (make_directory(&dir, &err) != THEA_OK) return thea_log_failure(&err);
+    int status = embed(vector, info, model, text, args, dir);
+    nftw(dir, remove_entry, WALK_DESCRIPTORS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    free(dir);
+    return status == 1 ? THEA_EDATA : status; /* 1: the query was set aside, which was told */
+}
