@@ -36,7 +36,8 @@ struct index_info {
     struct index_model model; /* its texts belong to the info */
     char *pooling;            /* "mean"; NULL: nobody said (there is no document yet) */
     bool normalized;
-    uint64_t padded_to; /* tokens that documents were padded to; 0: they were not */
+    uint64_t padded_to; /* tokens that documents were padded to; 0: none was */
+    bool unpadded;      /* one was shorter than the model takes, and not padded */
     char *vectors;      /* name of the file */
     uint64_t rows;      /* of it that count */
     uint64_t holes;     /* of those, how many no document has */
@@ -67,7 +68,8 @@ struct index_document {
     size_t dimension;
     const char *pooling; /* how the vector was made: the same for all of an index */
     bool normalized;
-    uint64_t padded_to;
+    uint64_t padded_to; /* 0: it was not padded */
+    bool truncated;     /* it filled the model */
 };
 /* Add a document; it takes the place of one with the same id. Errors: THEA_EDOC (a vector that is not finite:
  * nothing was done); THEA_EDATA (other pooling or dimension than the index has), THEA_EIO: close it then. */

@@ -104,7 +104,7 @@ static bool is_whole(const struct index_info *info)
 thea_rc index_info_read(struct index_info *info, struct db *db, struct thea_err *err)
 {
     struct db_query *q = NULL;
-    uint64_t normalized = 0;
+    uint64_t normalized = 0, unpadded = 0;
     int64_t holes = 0;
     *info = (struct index_info){0};
     thea_rc rc = db_prepare(&q, db, "SELECT value FROM meta WHERE key = ?1", err);
@@ -112,10 +112,12 @@ thea_rc index_info_read(struct index_info *info, struct db *db, struct thea_err 
     if (rc == THEA_OK) rc = read_text(&info->pooling, q, "pooling", err);
     if (rc == THEA_OK) rc = read_number(&normalized, q, "normalized", err);
     if (rc == THEA_OK) rc = read_number(&info->padded_to, q, "padded_to", err);
+    if (rc == THEA_OK) rc = read_number(&unpadded, q, "unpadded", err);
     if (rc == THEA_OK) rc = read_text(&info->vectors, q, "vectors", err);
     if (rc == THEA_OK) rc = read_number(&info->rows, q, "rows", err);
     if (rc == THEA_OK) rc = read_int(&holes, db, "SELECT count(*) FROM holes", err);
     info->normalized = normalized != 0;
+    info->unpadded = unpadded != 0;
     info->holes = (uint64_t)holes;
     db_finish(q);
     if (rc == THEA_OK && !is_whole(info))

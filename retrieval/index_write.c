@@ -55,6 +55,21 @@ static thea_rc first_says(struct index_writer *w, const struct index_document *d
     return THEA_OK;
 }
 
+/* Documents that are as long as the model takes say nothing of whether others are padded. */
+static thea_rc check_padded_alike(struct index_writer *w, const struct index_document *doc,
+                                  struct thea_err *err)
+{
+    struct index_info *info = &w->info;
+    if (doc->padded_to > 0 && info->padded_to == 0) {
+        info->padded_to = doc->padded_to;
+        return index_set_int(w->db, "padded_to", doc->padded_to, err);
+    }
+    if (doc->padded_to > 0) return doc->padded_to == info->padded_to ? THEA_OK : differs(w, doc, err);
+    if (doc->truncated || info->unpadded) return THEA_OK;
+    info->unpadded = true;
+    return index_set_int(w->db, "unpadded", 1, err);
+}
+
 static thea_rc check_made_alike(struct index_writer *w, const struct index_document *doc,
                                 struct thea_err *err)
 {
@@ -65,10 +80,7 @@ static thea_rc check_made_alike(struct index_writer *w, const struct index_docum
     if (doc->pooling != NULL &&
         (strcmp(doc->pooling, info->pooling) != 0 || doc->normalized != info->normalized))
         return differs(w, doc, err);
-    if (doc->padded_to == 0 || doc->padded_to == info->padded_to) return THEA_OK;
-    if (info->padded_to != 0 || doc->pooling == NULL) return differs(w, doc, err);
-    info->padded_to = doc->padded_to;
-    return index_set_int(w->db, "padded_to", doc->padded_to, err);
+    return check_padded_alike(w, doc, err);
 }
 
 static thea_rc check_vector(const struct index_writer *w, const struct index_document *doc,

@@ -163,6 +163,7 @@ static thea_rc put_unpacked(struct write_index *w, const char *id, const char *t
         .pooling = json_text_or(map, "pooling", NULL),
         .normalized = json_int_or(map, "normalized", 0) != 0,
         .padded_to = (uint64_t)json_int_or(map, "padded_to", 0),
+        .truncated = json_member(map, "truncated_from") != NULL,
     };
     thea_rc rc = index_put(w->index, &doc, err);
     free(rest);

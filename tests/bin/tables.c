@@ -89,7 +89,7 @@ Test(tables, the_schema_knows_every_option_and_nothing_else)
 Test(tables, stages_lists_kinds_and_shows_one)
 {
     struct run_result r = thea(0, "thea stages");
-    expect_in(&r.out, "layers      blocks of a model");
+    expect_in(&r.out, "layers       blocks of a model");
     run_result_fini(&r);
     r = thea(0, "thea stages layers");
     expect_in(&r.out, "layers: blocks of a model, with the embedding, final norm and head that belong to "

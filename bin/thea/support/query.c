@@ -5,6 +5,7 @@
 #include "bin/thea/support/front.h"
 #include "graph/buf.h"
 #include "graph/control/rundir.h"
+#include "nn/model.h"
 #include "retrieval/vectors.h"
 
 #include <errno.h>
@@ -48,7 +49,8 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
     return 0;
 }
 
-static void put_options(struct front *front, const struct index_info *info, const char *text)
+/* fills: the model is one whose answer depends on padding. */
+static void put_options(struct front *front, const struct index_info *info, bool fills, const char *text)
 {
     char number[32];
     front_set_list(front, "load.text", &text, 1);
@@ -57,10 +59,9 @@ static void put_options(struct front *front, const struct index_info *info, cons
         front_set(front, "pool", "pooling", info->pooling);
         front_set(front, "pool", "normalize", info->normalized ? "true" : "false");
     }
-    if (info->padded_to > 0) {
-        snprintf(number, sizeof number, "%llu", (unsigned long long)info->padded_to);
-        front_set(front, "layers", "pad", number);
-    }
+    if (!fills || (info->padded_to == 0 && !info->unpadded)) return;
+    snprintf(number, sizeof number, "%llu", (unsigned long long)info->padded_to);
+    front_set(front, "layers", "pad", info->padded_to > 0 ? number : "none");
 }
 
 static thea_rc read_vector(float *vector, const char *path, uint64_t dimension, struct thea_err *err)
@@ -80,8 +81,10 @@ static int embed(float *vector, const struct index_info *info, const char *model
     struct thea_err err = {0};
     struct front front = {0};
     struct buf output = {0};
+    struct model_info about = {0};
+    if (model_read_info(&about, model, &err) != THEA_OK) return thea_log_failure(&err);
     buf_printf(&output, "%s/query.npy", dir);
-    put_options(&front, info, text);
+    put_options(&front, info, about.padding == MODEL_PAD_MAX, text);
     struct launch launch = front_launch(&front, "embed", args);
     launch.overrides.model = model;
     launch.overrides.output = output.data;
