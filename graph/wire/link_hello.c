@@ -134,7 +134,7 @@ hello_verdict link_hello_check(const struct link *ln, const struct link_message 
     if (ln->token != NULL && role == LINK_RECEIVER && !link_token_equal(ln->token, hello->token)) {
         snprintf(d->expected, sizeof d->expected, "the token of this run");
         snprintf(d->found, sizeof d->found, "%s", hello->token[0] != '\0' ? "another" : "none");
-        return HELLO_STRANGER;
+        return HELLO_FORBIDDEN;
     }
     if (hello->version != WIRE_VERSION) {
         snprintf(d->expected, sizeof d->expected, "protocol version %d", WIRE_VERSION);

@@ -182,8 +182,10 @@ void link_hello_fini(struct link_message *hello);
 typedef enum {
     HELLO_FITS,
     HELLO_STRANGER,
+    HELLO_FORBIDDEN,
     HELLO_MISFIT
-} hello_verdict; /* stranger: not of this run and link; misfit: it is, and cannot work */
+} hello_verdict; /* stranger: not of this run and link; forbidden: without the right token; misfit: it is of
+                    this link, and cannot work */
 /* Texts for REFUSE and for our own message, on a verdict that is not HELLO_FITS. */
 struct hello_difference {
     char expected[256], found[256];

@@ -32,12 +32,16 @@ static void refuse_stranger(struct link *ln, const char *why)
     if (ln->role == LINK_SENDER && !ln->met) link_fail(ln, THEA_EFRAME, "%s", why);
 }
 
+static const char not_permitted[] = "not permitted"; /* of a REFUSE: that it leads to THEA_EPERM */
+
 static void refuse(struct link *ln, hello_verdict verdict, const struct hello_difference *d)
 {
     char why[600];
     nng_msg *msg;
-    struct link_message m = {
-        .kind = LINK_REFUSE, .reason = "the ends do not fit", .expected = d->expected, .found = d->found};
+    struct link_message m = {.kind = LINK_REFUSE,
+                             .reason = verdict == HELLO_FORBIDDEN ? not_permitted : "the ends do not fit",
+                             .expected = d->expected,
+                             .found = d->found};
     if (link_encode_message(&msg, &m, NULL) == THEA_OK) link_pipe_send(ln->pipe, ln->greeting, msg);
     ln->refused = true;
     ln->greeting_ns = status_now_ns() + LINK_REFUSE_MS * LINK_MS;
@@ -126,8 +130,8 @@ static void judge_hello(struct link *ln, const struct link_message *hello, const
 static void refused_by_peer(struct link *ln, const struct link_message *m)
 {
     char reason[128], expected[256], found[256];
-    link_fail(ln, THEA_EFRAME, "refused: %s: expected %s, found %s",
-              link_clean(reason, sizeof reason, m->reason),
+    thea_rc rc = strcmp(m->reason, not_permitted) == 0 ? THEA_EPERM : THEA_EFRAME;
+    link_fail(ln, rc, "refused: %s: expected %s, found %s", link_clean(reason, sizeof reason, m->reason),
               link_clean(expected, sizeof expected, m->expected), link_clean(found, sizeof found, m->found));
 }
 

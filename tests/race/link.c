@@ -1,5 +1,6 @@
 /* For ThreadSanitizer: two ends of a link in two threads, with nng's threads between them, over and over:
- * streaming, a stop in mid-stream, a peer that vanishes, a wire that is cut all the time. Plain program;
+ * streaming, a stop in mid-stream, a peer that vanishes, a wire that is cut all the time; with and without a
+ * spill. Plain program;
  * fails by exit status (TSan's own is 66). */
 #include "graph/wire/link_impl.h"
 
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 30, FRAMES = 400 };
+enum { ROUNDS = 40, FRAMES = 400, SPILL = 200000 }; /* a sixth of the frames */
 typedef enum { TO_THE_END, STOP_HALFWAY, VANISH, CUT, WAYS } receiver_way;
 
 struct end {
@@ -135,6 +136,7 @@ static void open_both(struct end *rx, struct end *tx, int round)
     tx->o.address = rx->o.address;
     rx->o.status = &rx->status;
     tx->o.status = &tx->status;
+    rx->o.spill_bytes = round / WAYS % 2 == 1 ? SPILL : 0;
     rx->o.lasting = tx->o.lasting = rx->way == CUT;
     check(link_set_new(&rx->set, &err) == THEA_OK && link_set_new(&tx->set, &err) == THEA_OK, "sets", &err);
     check(link_listen(&rx->ln, rx->set, &rx->o, &err) == THEA_OK, "listen", &err);

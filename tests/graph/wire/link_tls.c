@@ -98,9 +98,9 @@ Test(link_tls, a_wrong_token_is_refused_and_the_right_one_still_served)
     write_text(sub(dir, "here/token"), "another-token-of-sufficient-length\n");
     ends_listen(&e);
     ends_dial(&e);
-    cr_assert_eq(ends_wait_trouble(e.tx, e.set, &err), THEA_EFRAME);
-    cr_assert_not_null(strstr(err.message, "expected the token of this run, found another"), "%s",
-                       err.message);
+    cr_assert_eq(ends_wait_trouble(e.tx, e.set, &err), THEA_EPERM, "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "not permitted: expected the token of this run, found another"),
+                       "%s", err.message);
     cr_assert_null(strstr(err.message, "sufficient"), "no token in a message: %s", err.message);
     link_abort(e.tx);
     e.tx_options.tls_dir = sub(dir, "there");
