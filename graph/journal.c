@@ -92,6 +92,7 @@ void journal_close(struct journal *j)
     if (j->out_fd >= 0) close(j->out_fd);
     if (j->fd >= 0) close(j->fd);
     ranges_fini(&j->streams);
+    ranges_fini(&j->asides);
     free(j->name);
     free(j->path);
     free(j);
@@ -100,6 +101,11 @@ void journal_close(struct journal *j)
 const struct journal_found *journal_found(const struct journal *j)
 {
     return &j->found;
+}
+
+const struct ranges *journal_asides(const struct journal *j)
+{
+    return &j->asides;
 }
 
 const struct ranges *journal_streams(const struct journal *j)
@@ -224,8 +230,10 @@ thea_rc journal_aside(struct journal *j, uint64_t stream, uint32_t tries, const 
     json_put(line, "tries", json_new_int(tries));
     json_put(line, "reason", json_new_string(reason));
     thea_rc rc = journal_append(j, line, err);
-    if (rc == THEA_OK) ranges_add(&j->streams, stream, stream);
-    return rc;
+    if (rc != THEA_OK) return rc;
+    ranges_add(&j->streams, stream, stream);
+    ranges_add(&j->asides, stream, stream);
+    return THEA_OK;
 }
 
 thea_rc journal_cancel(struct journal *j, uint64_t stream, struct thea_err *err)

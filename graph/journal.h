@@ -62,6 +62,7 @@ void journal_close(struct journal *j); /* without a last flush; NULL is fine */
 
 const struct journal_found *journal_found(const struct journal *j);
 const struct ranges *journal_streams(const struct journal *j); /* committed, set aside or cancelled */
+const struct ranges *journal_asides(const struct journal *j);  /* of those, set aside */
 unsigned journal_file(const struct journal *j);                /* 0 until journal_rotate */
 uint64_t journal_tail(const struct journal *j);                /* where the next result of that file goes */
 const char *journal_output(const struct journal *j);           /* that file */

@@ -34,7 +34,7 @@ struct journal {
     uint64_t at; /* the journal's end */
     uint64_t base, tail;
     unsigned file;
-    struct ranges streams;
+    struct ranges streams, asides;
     struct journal_found found;
     uint64_t interval_ns, synced_ns, unsynced_bytes;
     bool unsynced;  /* lines behind the last sync line */

@@ -159,7 +159,10 @@ static bool take_stream(struct journal *j, const struct journal_line *line, bool
     uint64_t stream = journal_number(line, "stream");
     if (ranges_has(&j->streams, stream)) return false;
     if (line->kind == JOURNAL_COMMIT && !take_commit(j, line, synced)) return false;
-    if (line->kind == JOURNAL_ASIDE) j->found.asides++;
+    if (line->kind == JOURNAL_ASIDE) {
+        j->found.asides++;
+        ranges_add(&j->asides, stream, stream);
+    }
     ranges_add(&j->streams, stream, stream);
     return true;
 }

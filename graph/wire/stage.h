@@ -215,6 +215,8 @@ const char *stage_run_dir(const struct stage *st);
  * forget it. Frames of it that still come are dropped before any op. Once for each stream; in open() for
  * those that a journal of an earlier start names. Without a supervisor nobody hears it. */
 void stage_commit(struct stage *st, uint64_t stream);
+/* The same of a stream that the sink itself gives up: it has no result, and the run ends with status 1. */
+void stage_commit_aside(struct stage *st, uint64_t stream);
 /* Is this stream's result committed? A source: in every sink. (Its frames need not be sent again.) */
 bool stage_committed(const struct stage *st, uint64_t stream);
 /* In drop(): will the stream come again, from its beginning? (Another process died, or a new attempt is

@@ -54,6 +54,12 @@ void stage_commit(struct stage *st, uint64_t stream)
     tell(st, stream_message("aside", stream));
 }
 
+void stage_commit_aside(struct stage *st, uint64_t stream)
+{
+    ranges_add(&st->control.aside, stream, stream);
+    stage_commit(st, stream);
+}
+
 void stage_tell_commits(struct stage *st)
 {
     struct ranges *owed = &st->control.owed;

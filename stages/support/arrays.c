@@ -155,14 +155,14 @@ static thea_rc name_is_free(void *context, const struct tensor *t, uint64_t at, 
 }
 
 /* Two documents of one id may both be under way: the later one gives way. */
-static thea_rc give_way(struct arrays *a, const struct turn *turn, const struct thea_err *why,
-                        struct thea_err *err)
+static thea_rc give_way(struct arrays *a, struct turn *turn, const struct thea_err *why, struct thea_err *err)
 {
-    thea_warning("%s: %s", turn->id, thea_err_message(why));
+    thea_warning("%s: set aside: %s", turn->id, thea_err_message(why));
+    turn->failed = true;
     return results_put_aside(a->results, turn->stream, 1, thea_err_message(why), err);
 }
 
-static thea_rc commit(struct arrays *a, const struct turn *turn, struct gather *data, struct thea_err *err)
+static thea_rc commit(struct arrays *a, struct turn *turn, struct gather *data, struct thea_err *err)
 {
     const char *bytes;
     struct thea_err why = {0};

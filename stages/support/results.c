@@ -78,6 +78,20 @@ static bool takes_back(const char *output)
 
 /* --- opening --- */
 
+/* Files that an earlier run has rotated would stand beside this one's as if they were of it. */
+static thea_rc refuse_older(const struct results_options *o, struct thea_err *err)
+{
+    char *next = o->rotate > 0 && !o->append && takes_back(o->output) ? file_name(o->output, 1) : NULL;
+    bool there = next != NULL && access(next, F_OK) == 0;
+    if (there)
+        thea_fail(err, THEA_ECREATE,
+                  "'%s' is there: an earlier run has rotated its output\n  accepted   --append, or another "
+                  "output, or remove '%s' and those that follow it",
+                  next, next);
+    free(next);
+    return there ? THEA_ECREATE : THEA_OK;
+}
+
 static char *journal_path(const struct results_options *o, struct thea_err *err)
 {
     char *dir = join(o->run_dir, "/journal", "");
@@ -123,6 +137,10 @@ static thea_rc open_journal(struct results *r, const struct results_options *o, 
     if (path == NULL) return THEA_ECREATE;
     r->output = absolute(o->output);
     if (o->rows) rows = join(path, ".rows", "");
+    if (access(path, F_OK) != 0 && refuse_older(o, err) != THEA_OK) { /* not of this run: it has no journal */
+        free(path);
+        return THEA_ECREATE;
+    }
     if (o->append && o->rotate > 0) first = file_name(r->output, last_number(r->output));
     struct journal_options options = {.path = path,
                                       .run = run != NULL ? run + 1 : o->run_dir,
@@ -148,9 +166,11 @@ static thea_rc open_outlet(struct results *r, const struct results_options *o, s
 {
     r->output = strdup(o->output);
     if (r->output == NULL) abort();
+    thea_rc rc = refuse_older(o, err);
+    if (rc != THEA_OK) return rc;
     if (o->append && o->rotate > 0) r->number = last_number(r->output);
     char *name = file_name(r->output, r->number);
-    thea_rc rc = outlet_open(&r->out, name, o->append ? OUTLET_APPEND : OUTLET_NEW, err);
+    rc = outlet_open(&r->out, name, o->append ? OUTLET_APPEND : OUTLET_NEW, err);
     r->tail = o->append && rc == THEA_OK && r->out.path != NULL ? size_of(name) : 0;
     free(name);
     return rc;

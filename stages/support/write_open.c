@@ -97,7 +97,12 @@ static void go_on(struct stage *st, struct write *w)
     const struct ranges *known = journal_streams(w->results.journal);
     for (size_t i = 0; i < known->count; i++) {
         ranges_add(&w->turns.gone, known->items[i].first, known->items[i].last);
-        for (uint64_t s = known->items[i].first; s <= known->items[i].last; s++) stage_commit(st, s);
+        for (uint64_t s = known->items[i].first; s <= known->items[i].last; s++) {
+            if (ranges_has(journal_asides(w->results.journal), s))
+                stage_commit_aside(st, s);
+            else
+                stage_commit(st, s);
+        }
     }
 }
 

@@ -112,9 +112,13 @@ thea_rc write_flush(struct stage *st, struct write *w, struct thea_err *err)
         thea_rc rc = put_turn(st, w, turn, err);
         if (rc != THEA_OK || !turn->done) return rc;
         uint64_t stream = turn->stream;
+        bool aside = turn->failed;
         if (stream == w->live_stream) w->live_bytes = 0;
         turns_leave(&w->turns, turn);
-        stage_commit(st, stream);
+        if (aside)
+            stage_commit_aside(st, stream);
+        else
+            stage_commit(st, stream);
     }
     return THEA_OK;
 }

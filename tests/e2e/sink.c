@@ -97,6 +97,16 @@ Test(sink, lines_survive_every_crash_point)
     expect_survived("sink.sync_line", 2);
 }
 
+Test(sink, a_document_whose_id_is_taken_is_set_aside_and_the_status_says_so)
+{
+    struct run_result r;
+    put_pipeline("p", "output: out.safetensors");
+    run_shell(&r, scratch, DEADLINE_S, "sed -i p in.jsonl; thea run p.yaml");
+    cr_expect_eq(r.status, 1, "status %d\n%s", r.status, buf_text(&r.err));
+    cr_expect_not_null(strstr(buf_text(&r.err), "24 documents, 24 set aside"), "%s", buf_text(&r.err));
+    run_result_fini(&r);
+}
+
 Test(sink, rotated_files_survive_every_crash_point)
 {
     run_calm("output: out.tsv, rotate: 4KiB");

@@ -109,6 +109,8 @@ static void expect_survived(const struct shape *s)
         expect_same_files(s->output, "expected");
         remove(s->output);
         forget_run();
+        remove("o.1.tsv");
+        remove("o.2.tsv");
     }
 }
 
@@ -272,6 +274,12 @@ Test(write_kept, of_two_documents_of_one_id_the_later_gives_way)
     feed_kind(h, "final", 1, FRAME_END);
     feed_tensors(h, "final", 0, "same", 0, &a, 1);
     feed_kind(h, "final", 0, FRAME_END);
+    cr_assert(ranges_has(&harness_stage(h)->control.aside, 1), "the supervisor does not hear of it");
+    cr_assert_not(ranges_has(&harness_stage(h)->control.aside, 0));
+    harness_close(h);
+    h = open_write(KEPT("-o", "h.safetensors"), "final");
+    feed_tensors(h, "final", 2, "other", 0, &a, 1);
+    cr_assert(ranges_has(&harness_stage(h)->control.aside, 1), "it is forgotten after a restart");
     harness_close(h);
     char *text = get_file("journal/write", NULL);
     const char *aside = strstr(text, "\"aside\", \"stream\": 1,"),
@@ -327,6 +335,8 @@ Test(write_kept, rotation_makes_the_same_files_wherever_it_died)
         expect_file("o.2.tsv", "id\tn\ndoc4\t4\ndoc5\t5\n");
         cr_assert_neq(access("o.3.tsv", F_OK), 0);
         forget_run();
+        remove("o.1.tsv");
+        remove("o.2.tsv");
     }
 }
 
@@ -375,6 +385,35 @@ Test(write_kept, by_hand_files_rotate_and_append_as_well)
     expect_file("o.2.jsonl", "{\"id\": \"doc4\", \"n\": 4}\n");
 }
 
+static void expect_refused(const char *const *args, const char *port, thea_rc expected, const char *part)
+{
+    struct harness *h = NULL;
+    struct thea_err err = {0};
+    thea_rc rc = harness_open_ports(&h, &write_ops, args, ARGS(port), NULL, &err);
+    cr_assert_eq(rc, expected, "%d: %s", rc, err.message);
+    cr_assert_not_null(strstr(err.message, part), "%s", err.message);
+}
+
+Test(write_kept, files_that_an_earlier_run_has_rotated_are_not_mixed_with_those_of_this_one)
+{
+    put_text_file("o.1.jsonl", "old\n");
+    expect_refused(KEPT("-o", "o.jsonl", "--rotate", "60B"), "record", THEA_ECREATE,
+                   "o.1.jsonl' is there: an earlier run has rotated");
+    expect_refused(ARGS("-o", "o.jsonl", "--rotate", "60B"), "record", THEA_ECREATE,
+                   "o.1.jsonl' is there: an earlier run has rotated");
+    expect_file("o.1.jsonl", "old\n");
+    cr_assert_neq(access("o.jsonl", F_OK), 0, "nothing is touched");
+    remove("o.1.jsonl");
+    struct harness *h = open_write(KEPT("-o", "o.jsonl", "--rotate", "60B"), "record");
+    feed_range(h, 0, 4);
+    harness_close(h); /* the run's own are no reason */
+    h = open_write(KEPT("-o", "o.jsonl", "--rotate", "60B"), "record");
+    feed_range(h, 4, 5);
+    finish(h, "record");
+    expect_file("o.1.jsonl", "{\"id\": \"doc2\", \"n\": 2}\n{\"id\": \"doc3\", \"n\": 3}\n");
+    expect_file("o.2.jsonl", "{\"id\": \"doc4\", \"n\": 4}\n");
+}
+
 /* --- outputs that cannot take back --- */
 
 Test(write_kept, live_text_that_comes_again_is_printed_once)
@@ -400,15 +439,6 @@ Test(write_kept, live_text_that_comes_again_is_printed_once)
 }
 
 /* --- refusals --- */
-
-static void expect_refused(const char *const *args, const char *port, thea_rc expected, const char *part)
-{
-    struct harness *h = NULL;
-    struct thea_err err = {0};
-    thea_rc rc = harness_open_ports(&h, &write_ops, args, ARGS(port), NULL, &err);
-    cr_assert_eq(rc, expected, "%d: %s", rc, err.message);
-    cr_assert_not_null(strstr(err.message, part), "%s", err.message);
-}
 
 Test(write_kept, a_run_that_goes_on_with_another_format_or_order_is_refused)
 {
