@@ -14,6 +14,7 @@ static struct fault {
     const char *point, *once; /* both end at a comma or colon of the environment's text; once may be NULL */
     size_t point_len, once_len;
     unsigned long left; /* passings until it strikes; 0: never (again) */
+    int signal;
 } faults[FAULTS_MAX];
 static size_t fault_count;
 bool fault_armed;
@@ -26,6 +27,8 @@ static void read_fault(const char *text, size_t len)
     char *rest;
     *f = (struct fault){
         .point = text, .point_len = (size_t)(colon - text), .left = strtoul(colon + 1, &rest, 10)};
+    f->signal = *rest == '!' ? SIGABRT : SIGKILL;
+    rest += *rest == '!';
     if (*rest != ':') return;
     f->once = rest + 1;
     f->once_len = len - (size_t)(f->once - text);
@@ -61,6 +64,6 @@ void fault_pass(const char *point)
         struct fault *f = &faults[i];
         if (f->left == 0 || strlen(point) != f->point_len || memcmp(point, f->point, f->point_len) != 0)
             continue;
-        if (--f->left == 0 && first_of_all(f)) raise(SIGKILL);
+        if (--f->left == 0 && first_of_all(f)) raise(f->signal);
     }
 }

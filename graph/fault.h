@@ -1,9 +1,9 @@
 /* Fault points: lines of the program that have a name, where a test may have the process killed.
  *
  * THEA_FAULT=POINT:N in the environment: the N-th time that this process passes POINT it kills itself with
- * SIGKILL, as a power cut would. THEA_FAULT=POINT:N:FILE does so once for all processes that share FILE,
- * which is made then: the process that is started in its place lives. Several, by comma. Compiled in always:
- * without THEA_FAULT a point costs one branch. */
+ * SIGKILL, as a power cut would; with POINT:N! it is SIGABRT, as a bug would. THEA_FAULT=POINT:N:FILE does so
+ * once for all processes that share FILE, which is made then: the process that is started in its place lives.
+ * Several, by comma. Compiled in always: without THEA_FAULT a point costs one branch. */
 #ifndef GRAPH_FAULT_H
 #define GRAPH_FAULT_H
 

@@ -43,6 +43,7 @@ static void record(struct supervisor *s, const struct supervisor_trouble *t, con
     json_put(line, "stage", json_new_string(stage));
     json_put(line, "reason", json_new_string(t->reason));
     json_put(line, "aside", json_new_bool(t->aside));
+    if (t->unread) json_put(line, "unread", json_new_bool(true));
     char *text = json_print(line, 0, 0);
     if (rundir_append(s->o->run, "tries", text, &err) != THEA_OK) supervisor_tell(s, thea_err_message(&err));
     free(text);
@@ -66,6 +67,7 @@ thea_rc supervisor_read_tries(struct supervisor *s, struct thea_err *err)
             struct supervisor_trouble *t = trouble_of(s, (uint64_t)stream);
             t->tries = (unsigned)json_int_or(one, "tries", t->tries);
             t->aside = json_bool_or(one, "aside", false);
+            t->unread = json_bool_or(one, "unread", false);
             set_reason(t, json_text_or(one, "reason", ""));
             if (t->aside) ranges_add(&s->aside, t->stream, t->stream);
         }
@@ -105,6 +107,7 @@ static void say_aside(struct supervisor *s, struct child *source, const struct s
     json_put(m, "attempt", json_new_int(t->attempt));
     json_put(m, "tries", json_new_int(t->tries));
     json_put(m, "reason", json_new_string(t->reason));
+    if (t->unread) json_put(m, "unread", json_new_bool(true));
     supervisor_say(s, source, m);
 }
 
@@ -253,9 +256,10 @@ static void convict(struct supervisor *s, struct child *c, uint64_t stream)
     status_get_work(c->page, work, sizeof work);
     buf_printf(&reason, "stage %s ", c->process->name);
     supervisor_print_death(c, &reason);
+    struct child *source = supervisor_source_of(s, stream);
+    t->unread = source == c;
     bool aside = count_try(s, t, c, work, reason.data);
     buf_fini(&reason);
-    struct child *source = supervisor_source_of(s, stream);
     if (supervisor_stage(s, c)->on_error == SPEC_ON_ERROR_STOP) {
         s->why = "its on_error is stop";
         stop_run(s, c);

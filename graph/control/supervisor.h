@@ -110,6 +110,7 @@ struct supervisor_trouble {
     uint32_t attempt; /* of its newest frames */
     uint64_t epoch;   /* in which that attempt began */
     bool aside;       /* given up */
+    bool unread;      /* its source dies on it, and must not look at it again */
     char *reason;     /* the newest */
 };
 

@@ -80,7 +80,7 @@ static thea_rc obey_aside(struct stage *st, const struct json_node *m, struct th
     if (rc == THEA_OK) rc = take_number(&attempt, m, "attempt", err);
     if (rc == THEA_OK)
         stage_replay_aside(st, stream, (uint32_t)attempt, json_int_or(m, "tries", 0),
-                           json_text_or(m, "reason", "it was given up"));
+                           json_bool_or(m, "unread", false), json_text_or(m, "reason", "it was given up"));
     return rc;
 }
 

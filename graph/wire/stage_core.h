@@ -183,6 +183,7 @@ struct stage_try {
     uint64_t stream;
     uint32_t attempt;
     char *aside; /* why it is given up; NULL: it is not */
+    bool unread; /* and source() must not be called for it: it dies of it */
     int64_t tries;
 };
 
@@ -348,11 +349,13 @@ void stage_replay_fini(struct stage *st);
 void stage_replay_epoch(struct stage *st);
 void stage_replay_committed(struct stage *st); /* control.committed has grown */
 void stage_replay_retry(struct stage *st, uint64_t stream, uint32_t attempt);
-void stage_replay_aside(struct stage *st, uint64_t stream, uint32_t attempt, int64_t tries,
+void stage_replay_aside(struct stage *st, uint64_t stream, uint32_t attempt, int64_t tries, bool unread,
                         const char *reason);
-/* Between two ops, with no stream open: OK: call source(), it stands where it should; AGAIN: nothing may be
+/* Between two ops, with no stream open: OK: call source(), it stands where it should (but see
+ * stage_replay_unread); AGAIN: nothing may be
  * started now; DONE: all is committed and nothing more will come. */
 THEA_CHECK thea_rc stage_replay_next(struct stage *st, struct thea_err *err);
+bool stage_replay_unread(const struct stage *st); /* the next is given up, and source() is not to see it */
 void stage_replay_start(struct stage *st, struct stage_stream *s); /* source() has started it */
 uint64_t stage_replay_aim(const struct stage *st); /* id of the stream that source() is to start */
 void stage_replay_lost(struct stage *st);          /* source() stands nobody knows where */

@@ -104,7 +104,7 @@ void stage_replay_retry(struct stage *st, uint64_t stream, uint32_t attempt)
     if (is_mine(st, stream) && !stage_committed(st, stream)) (void)again(st, stream, attempt);
 }
 
-void stage_replay_aside(struct stage *st, uint64_t stream, uint32_t attempt, int64_t tries,
+void stage_replay_aside(struct stage *st, uint64_t stream, uint32_t attempt, int64_t tries, bool unread,
                         const char *reason)
 {
     if (!is_mine(st, stream) || stage_committed(st, stream)) return;
@@ -113,6 +113,7 @@ void stage_replay_aside(struct stage *st, uint64_t stream, uint32_t attempt, int
     t->aside = strdup(reason);
     if (t->aside == NULL) abort();
     t->tries = tries;
+    t->unread = unread;
 }
 
 /* --- what is next --- */
@@ -167,7 +168,13 @@ thea_rc stage_replay_next(struct stage *st, struct thea_err *err)
     if (next >= limit || r->paused || ranges_total(&r->open) >= (uint64_t)st->command.in_flight)
         return THEA_AGAIN;
     r->aim = next;
-    return seek(st, next, err);
+    return stage_replay_unread(st) ? THEA_OK : seek(st, next, err);
+}
+
+bool stage_replay_unread(const struct stage *st)
+{
+    const struct stage_try *t = find_try(&st->replay, stage_replay_aim(st));
+    return t != NULL && t->aside != NULL && t->unread;
 }
 
 uint64_t stage_replay_aim(const struct stage *st)

@@ -45,6 +45,16 @@ static void set_aside(struct stage *st, struct stage_stream *s)
     stage_replay_lost(st);
 }
 
+/* The source dies on what comes next, so it is given up without being looked at. */
+static void pass_over(struct stage *st)
+{
+    uint64_t begin_ns = stage_op_begin(st);
+    struct stage_stream *s = stage_start(st, st->replay.aim);
+    s->created_ns = status_now_ns();
+    set_aside(st, s);
+    stage_op_end(st, begin_ns, s, NULL);
+}
+
 /* Is there a stream to send? As stage_source_step. */
 static thea_rc choose(struct stage *st, struct thea_err *err)
 {
@@ -91,7 +101,10 @@ thea_rc stage_source_step(struct stage *st, struct thea_err *err)
     }
     thea_rc rc = choose(st, err);
     if (rc != THEA_OK) return rc == THEA_AGAIN ? THEA_OK : rc;
-    rc = run_source(st, err);
+    if (st->source_stream == NULL && stage_supervised(st) && stage_replay_unread(st))
+        pass_over(st);
+    else
+        rc = run_source(st, err);
     if (rc != THEA_OK && rc != THEA_AGAIN && rc != THEA_DONE) return rc;
     atomic_fetch_add_explicit(&st->page->progress, 1, memory_order_relaxed);
     if (rc == THEA_DONE) {

@@ -1,6 +1,7 @@
 /* Numbered documents to frames: see load_impl.h. */
 #include "stages/support/load_impl.h"
 
+#include "graph/fault.h"
 #include "stages/support/chars.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ static void start_stream(struct stage *st, struct load *l, size_t item, const ch
     const struct manifest_item *it = &l->manifest.items[item];
     bool file = it->kind == ITEM_FILE || it->kind == ITEM_RECORDS;
     l->stream = stage_start(st, l->next);
+    thea_fault("source.document");
     l->id_base = stage_stream_id(l->stream) - l->next++;
     l->sent = 0;
     stage_put_text(st, l->stream, "id", id);

@@ -96,6 +96,39 @@ Test(sources, a_pipe_survives_every_crash_point)
     expect_survived(run, "source.numbered", 2);
 }
 
+Test(sources, a_document_that_the_source_itself_dies_on_is_set_aside_and_the_others_are_written)
+{
+    struct run_result r;
+    run_shell(&r, scratch, DEADLINE_S,
+              "export THEA_STAGE_PATH=%s/tests; printf 'stages:\\n  count: {kind: count, documents: 5, "
+              "poison: 4}\\n"
+              "  keep: {kind: keep, from: count, output: kept}\\n' > p.yaml; for poison in 4 2; do rm -rf "
+              "kept run; "
+              "thea run p.yaml --set count.poison=$poison --run-dir run; echo $?; sort -n kept; done",
+              run_bin_dir());
+    cr_expect_str_eq(buf_text(&r.out),
+                     "1\n0 1 6\n1 1 6\n2 1 6\n3 1 6\n4 aside stage count was killed by SIGABRT\n"
+                     "1\n0 1 6\n1 1 6\n2 aside stage count was killed by SIGABRT\n3 1 6\n4 1 6\n");
+    cr_expect_not_null(strstr(buf_text(&r.err), "set aside after 3 tries: stage count was killed by SIGABRT"),
+                       "%s", buf_text(&r.err));
+    run_result_fini(&r);
+}
+
+Test(sources, files_and_records_that_load_dies_on_are_passed_over)
+{
+    struct run_result r;
+    put_pipeline("p", "paths: [two], tries: 2");
+    run_shell(&r, scratch, DEADLINE_S,
+              "mkdir two; cp in/1.txt in/2.txt two; head -n 2 in.jsonl > two/z.jsonl; "
+              "THEA_FAULT=source.document:1! thea run p.yaml --run-dir run; echo $?; wc -l < out.jsonl; "
+              "grep -c unread run/tries");
+    cr_expect_str_eq(buf_text(&r.out), "1\n0\n8\n", "%s%s", buf_text(&r.out), buf_text(&r.err));
+    cr_expect_not_null(
+        strstr(buf_text(&r.err), "2.txt: set aside after 2 tries: stage load was killed by SIGABRT"), "%s",
+        buf_text(&r.err));
+    run_result_fini(&r);
+}
+
 Test(sources, what_a_pipe_gave_is_there_when_the_run_is_resumed_without_it)
 {
     put_pipeline("p", "paths: [\"-\"], format: jsonl");

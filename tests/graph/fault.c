@@ -33,6 +33,12 @@ Test(fault, the_named_passing_kills_and_no_other)
     cr_assert_eq(count_with(NULL, "count.piec:1"), 0);
 }
 
+Test(fault, with_an_exclamation_mark_it_is_a_crash_and_no_kill)
+{
+    cr_assert_eq(count_with(NULL, "count.piece:2!"), 128 + 6);
+    cr_assert_eq(count_with(NULL, "count.piece:7!"), 0);
+}
+
 Test(fault, one_of_several_is_enough)
 {
     cr_assert_eq(count_with(NULL, "elsewhere:1,count.piece:2"), 128 + 9);

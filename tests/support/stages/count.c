@@ -6,12 +6,13 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { OUT_VALUES, OUT_COPIES };
 
 struct count {
-    int64_t documents, frames, values;
+    int64_t documents, frames, values, poison;
     bool text;
     int64_t document, frame;
     struct stage_stream *stream;
@@ -48,6 +49,7 @@ static thea_rc count_source(struct stage *st, struct thea_err *err)
         stage_put_text(st, c->stream, "id", id);
     }
     thea_fault("count.piece");
+    if (c->document == c->poison + 1) abort();
     if (c->frame < c->frames) {
         put_frame(st, c, OUT_VALUES, "values");
         put_frame(st, c, OUT_COPIES, "copies");
@@ -83,6 +85,11 @@ static const struct stage_option options[] = {{.name = "documents",
                                                .def = "4",
                                                .meaning = "values of each",
                                                .offset = offsetof(struct count, values)},
+                                              {.name = "poison",
+                                               .type = VALUE_INT,
+                                               .def = "-1",
+                                               .meaning = "document that the source dies on",
+                                               .offset = offsetof(struct count, poison)},
                                               {.name = "text",
                                                .type = VALUE_BOOL,
                                                .def = "false",
