@@ -36,7 +36,7 @@ static const float *load_frequency(struct loader *l, const char *prefix, size_t 
                                         "implicit_filter.5.freq",     "implicit_filter_rev.1.freq",
                                         "implicit_filter_rev.3.freq", "implicit_filter_rev.5.freq"};
     size_t count = sizeof names / sizeof *names, found = 0;
-    char full[256];
+    char full[320];
     for (; found < count; found++) {
         snprintf(full, sizeof full, "%s%s", prefix, names[found]);
         if (weights_find(l->weights, full) != NULL) break;
