@@ -2,6 +2,7 @@
  * ready, and end() is called again for each of those, before any other input.
  *
  * Invariant: a gathered stream is on the ready list at most once, and leaves it when its state goes. */
+#include "graph/fault.h"
 #include "graph/wire/stage_core.h"
 
 #include <assert.h>
@@ -98,6 +99,7 @@ static thea_rc run_batch(struct stage *st, struct thea_err *err)
     g->due = g->idle = false;
     stage_outputs_reset(st);
     thea_rc rc = st->ops->batch(st, idle, err);
+    thea_fault("stage.batch");
     if (rc != THEA_OK) return rc; /* the stage ends; those that it worked with are accused */
     assert(!idle || g->ready_count > 0);
     forget_work(st);
