@@ -40,6 +40,15 @@ VEC struct point input_point(const struct longconv_input *x, size_t p, size_t L,
                           load_channels(x->b + p * x->ldb, channels)};
 }
 
+/* What columns_from_input reads and columns_to_output writes lies a step of `columns` positions further each
+ * time. */
+VEC void prefetch_position(const float *a, size_t lda, const float *b, size_t ldb, size_t p, size_t L)
+{
+    if (p >= L) return;
+    prefetch(a + p * lda, 1);
+    prefetch(b + p * ldb, 1);
+}
+
 /* The second half of the points is 0, so the third and fourth of a quad are. */
 VEC struct quad quad_forward_half(struct point a, struct point b)
 {
@@ -55,6 +64,8 @@ static void columns_from_input(float *x, const struct fft_plan *plan, size_t fir
         struct triple t = triple_load(w);
         for (size_t c = 0; c < BATCH; c++) {
             size_t p = j * stride + first + c;
+            prefetch_position(in->a, in->lda, in->b, in->ldb, p + 2 * stride, L);
+            prefetch_position(in->a, in->lda, in->b, in->ldb, p + (q + 2) * stride, L);
             struct quad y = quad_forward_half(input_point(in, p, L, channels),
                                               input_point(in, p + q * stride, L, channels));
             quad_store(x + (c * plan->rows + j) * POINT, q * POINT, quad_turn(y, t));
@@ -104,6 +115,14 @@ VEC void output_point(const struct longconv_output *y, size_t p, size_t L, size_
     store_channels(y->b + p * y->ldb, z.im, channels);
 }
 
+VEC void prefetch_output(const struct longconv_output *y, size_t p, size_t L)
+{
+    if (y->gate)
+        prefetch_position(y->a, y->lda, y->gate, y->ldgate, p, L);
+    else
+        prefetch_position(y->a, y->lda, y->b, y->ldb, p, L);
+}
+
 /* The second half of the points is not wanted, so the third and fourth of a quad are not computed. */
 static void columns_to_output(const struct longconv_output *y, const float *x, const struct fft_plan *plan,
                               size_t first, size_t L, size_t channels)
@@ -115,6 +134,8 @@ static void columns_to_output(const struct longconv_output *y, const float *x, c
         for (size_t c = 0; c < BATCH; c++) {
             struct quad z = quad_turn_back(quad_load(x + (c * plan->rows + j) * POINT, q * POINT), t);
             size_t p = j * stride + first + c;
+            prefetch_output(y, p + 2 * stride, L);
+            prefetch_output(y, p + (q + 2) * stride, L);
             output_point(y, p, L, channels, point_add(point_add(z.a, z.b), point_add(z.c, z.d)));
             output_point(y, p + q * stride, L, channels,
                          point_add_i(point_sub(z.a, z.b), point_sub(z.c, z.d)));

@@ -24,7 +24,7 @@ struct visit {
     size_t pitch;
 };
 
-enum { PAIR = 2 * POINT };
+enum { PAIR = 2 * POINT, QUAD_PAIRS = 4 /* of two quads */ };
 
 static size_t spectrum_floats(size_t N)
 {
@@ -177,8 +177,15 @@ VEC void visit_row1(enum task task, struct visit *v)
 VEC void visit_pair_of_rows(enum task task, struct visit *v, size_t r)
 {
     size_t quads = v->plan->columns / 4, a = r * v->pitch, b = partner_of(r) * v->pitch;
-    for (size_t q = 0; q < quads; q++)
+    bool far = v->plan->columns >= 256; /* the buffer is in L3: bring the next two rows, too */
+    for (size_t q = 0; q < quads; q++) {
+        if (task != MAKE) prefetch(v->spectrum + v->at + 4 * QUAD_PAIRS * PAIR, QUAD_PAIRS * PAIR);
+        if (far && HAS_W(task) && r + 1 < v->plan->rows) {
+            prefetch(v->w + a + v->pitch + 4 * q * POINT, 4 * POINT);
+            prefetch(v->w + b - v->pitch + 4 * q * POINT, 4 * POINT);
+        }
         visit_quads(task, v, a + 4 * q * POINT, b + 4 * (quads - 1 - q) * POINT);
+    }
 }
 
 VEC void rows_forward(enum task task, struct visit *v, size_t r)
