@@ -1,147 +1,19 @@
 /* The HTTP server: see http.h. Invariant: a handler is called once for each whole request, and what it wrote
  * is the whole reply. */
-#include "graph/http.h"
+#include "graph/http_impl.h"
 
-#include "graph/value.h"
+#include "graph/status.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <microhttpd.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { BACKLOG = 64, TICK_S = 5, RUNS_MAX = 64 };
-
-struct http {
-    struct MHD_Daemon *daemon;
-    const struct http_route *routes;
-    void *context;
-    size_t body_max;
-    bool any_host;
-    int epoll, timer; /* -1: it has a thread */
-    char url[128];
-};
-
-/* A request under way. */
-struct exchange {
-    struct buf body;
-    bool too_large;
-};
-
-/* --- addresses --- */
-
-static thea_rc parse_port(uint16_t *port, const char *text, const char *whole, struct thea_err *err)
-{
-    struct value v;
-    struct value_limits limits = {0, 65535, NULL};
-    if (value_parse(&v, VALUE_INT, &limits, text, NULL) != THEA_OK)
-        return thea_fail(err, THEA_EUSAGE, "'%s' is no port in '%s': 0 (any free one) to 65535", text, whole);
-    *port = (uint16_t)v.integer;
-    return THEA_OK;
-}
-
-struct address {
-    struct sockaddr_storage bytes;
-    socklen_t size;
-    bool loopback;
-};
-
-static void set_v4(struct address *a, struct in_addr host, uint16_t port)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = host};
-    memcpy(&a->bytes, &in, sizeof in);
-    a->size = sizeof in;
-    a->loopback = ntohl(host.s_addr) >> 24 == 127;
-}
-
-static void set_v6(struct address *a, const struct in6_addr *host, uint16_t port)
-{
-    struct sockaddr_in6 in = {.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = *host};
-    memcpy(&a->bytes, &in, sizeof in);
-    a->size = sizeof in;
-    a->loopback = IN6_IS_ADDR_LOOPBACK(host);
-}
-
-/* "127.0.0.1:0", "localhost:80", "[::1]:80", ":80" and "80" on loopback. */
-static thea_rc parse_address(struct address *out, const char *text, struct thea_err *err)
-{
-    char host[64];
-    const char *colon = strrchr(text, ':');
-    size_t n = colon != NULL ? (size_t)(colon - text) : 0;
-    uint16_t port = 0;
-    struct in_addr v4 = {.s_addr = htonl(INADDR_LOOPBACK)};
-    struct in6_addr v6;
-    thea_rc rc = parse_port(&port, colon != NULL ? colon + 1 : text, text, err);
-    if (rc != THEA_OK) return rc;
-    bool brackets = n >= 2 && text[0] == '[' && text[n - 1] == ']';
-    snprintf(host, sizeof host, "%.*s", (int)(brackets ? n - 2 : n), text + brackets);
-    bool named = host[0] == '\0' || strcmp(host, "localhost") == 0;
-    if (!brackets && (named || inet_pton(AF_INET, host, &v4) == 1))
-        set_v4(out, v4, port);
-    else if (brackets && inet_pton(AF_INET6, host, &v6) == 1)
-        set_v6(out, &v6, port);
-    else
-        return thea_fail(err, THEA_EUSAGE,
-                         "'%s' is no address to listen on: HOST:PORT with an IP address, as 127.0.0.1:8080, "
-                         "localhost:0 or [::1]:8080",
-                         text);
-    return THEA_OK;
-}
-
-static void make_url(char url[128], const struct address *a)
-{
-    char host[INET6_ADDRSTRLEN] = "";
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    memcpy(&in, &a->bytes, sizeof in);
-    memcpy(&in6, &a->bytes, sizeof in6);
-    bool six = a->bytes.ss_family == AF_INET6;
-    inet_ntop(a->bytes.ss_family, six ? (const void *)&in6.sin6_addr : (const void *)&in.sin_addr, host,
-              sizeof host);
-    snprintf(url, 128, six ? "http://[%s]:%u" : "http://%s:%u", host,
-             (unsigned)ntohs(six ? in6.sin6_port : in.sin_port));
-}
-
-static thea_rc listen_failed(const char *address, int error, struct thea_err *err)
-{
-    if (error == EADDRINUSE)
-        return thea_fail(err, THEA_EBUSY, "%s is in use: give another port, or 0 for any free one", address);
-    thea_rc rc = error == EACCES ? THEA_EPERM : THEA_EOS;
-    return thea_fail(err, rc, "cannot listen on %s: %s", address, strerror(error));
-}
-
-static thea_rc open_listener(int *fd, char url[128], const struct http_options *o, struct thea_err *err)
-{
-    struct address a;
-    int on = 1;
-    thea_rc rc = parse_address(&a, o->address, err);
-    if (rc != THEA_OK) return rc;
-    if (!a.loopback && !o->any_address)
-        return thea_fail(
-            err, THEA_EUSAGE,
-            "%s is not on loopback: anybody could read it there\n  listen on 127.0.0.1 and forward "
-            "the port: ssh -L 8080:127.0.0.1:PORT HOST",
-            o->address);
-    *fd = socket(a.bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (*fd < 0) return listen_failed(o->address, errno, err);
-    setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(*fd, (const struct sockaddr *)&a.bytes, a.size) != 0 || listen(*fd, BACKLOG) != 0 ||
-        getsockname(*fd, (struct sockaddr *)&a.bytes, &a.size) != 0) {
-        rc = listen_failed(o->address, errno, err);
-        close(*fd);
-        return rc;
-    }
-    make_url(url, &a);
-    return THEA_OK;
-}
+enum { TICK_S = 5, RUNS_MAX = 64 };
 
 /* --- requests --- */
 
@@ -155,10 +27,13 @@ const char *http_header(const struct http_request *r, const char *name)
     return MHD_lookup_connection_value(r->connection_, MHD_HEADER_KIND, name);
 }
 
-static enum MHD_Result send_reply(struct MHD_Connection *c, struct http_reply *reply, const char *allow)
+static enum MHD_Result send_reply(struct http_held *e, struct http_reply *reply, const char *allow)
 {
     char seconds[16];
     size_t size = reply->body.len;
+    e->status = reply->status;
+    e->sent_bytes = size;
+    if (reply != &e->reply) memcpy(e->reply.note, reply->note, sizeof reply->note);
     struct MHD_Response *response =
         MHD_create_response_from_buffer(size, buf_take(&reply->body), MHD_RESPMEM_MUST_FREE);
     if (response == NULL) return MHD_NO;
@@ -171,16 +46,24 @@ static enum MHD_Result send_reply(struct MHD_Connection *c, struct http_reply *r
         snprintf(seconds, sizeof seconds, "%d", reply->retry_after_s);
         MHD_add_response_header(response, "Retry-After", seconds);
     }
-    enum MHD_Result result = MHD_queue_response(c, (unsigned)reply->status, response);
+    if (reply->status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+    if (reply->close) MHD_add_response_header(response, "Connection", "close");
+    enum MHD_Result result = MHD_queue_response(e->connection, (unsigned)reply->status, response);
     MHD_destroy_response(response);
     return result;
 }
 
-static enum MHD_Result send_text(struct MHD_Connection *c, int status, const char *text, const char *allow)
+/* What no handler gets. */
+static enum MHD_Result refuse(struct http_held *e, int status, const char *text, const char *allow)
 {
+    const struct http_options *o = &e->http->o;
     struct http_reply reply = {.status = status, .type = "text/plain; charset=utf-8"};
-    buf_printf(&reply.body, "%s\n", text);
-    return send_reply(c, &reply, allow);
+    e->whole = true;
+    if (o->refuse != NULL)
+        o->refuse(o->context, status, text, &reply);
+    else
+        buf_printf(&reply.body, "%s\n", text);
+    return send_reply(e, &reply, allow);
 }
 
 static bool host_is(const char *host, const char *name)
@@ -193,7 +76,7 @@ static bool host_is(const char *host, const char *name)
 static bool host_is_ours(const struct http *h, struct MHD_Connection *c)
 {
     const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
-    return h->any_host || host == NULL || host_is(host, "localhost") || host_is(host, "127.0.0.1") ||
+    return h->o.any_address || host == NULL || host_is(host, "localhost") || host_is(host, "127.0.0.1") ||
            host_is(host, "[::1]") || host_is(host, h->url + strlen("http://"));
 }
 
@@ -206,29 +89,84 @@ static bool origin_is_ours(struct MHD_Connection *c, const char *method)
     return host != NULL && strncmp(origin, "http://", 7) == 0 && strcasecmp(origin + 7, host) == 0;
 }
 
-static enum MHD_Result dispatch(struct http *h, struct MHD_Connection *c, const char *path,
-                                const char *method, const struct exchange *e)
+static bool path_is(const char *route, const char *path)
 {
-    const char *allow = NULL, *same = strcmp(method, "HEAD") == 0 ? "GET" : method;
-    if (!host_is_ours(h, c) || !origin_is_ours(c, same))
-        return send_text(c, 403, "this server is for its own machine", NULL);
-    if (e->too_large) return send_text(c, 413, "the request is too large", NULL);
-    for (const struct http_route *r = h->routes; r->path != NULL; r++) {
-        if (strcmp(r->path, path) != 0) continue;
-        allow = r->method;
-        if (strcmp(r->method, same) != 0) continue;
-        struct http_request request = {.method = same,
-                                       .path = path,
-                                       .body = buf_text(&e->body),
-                                       .body_len = e->body.len,
-                                       .connection_ = c};
-        struct http_reply reply = {.status = 200, .type = "text/plain; charset=utf-8"};
-        r->handle(h->context, &request, &reply);
-        return send_reply(c, &reply, NULL);
-    }
-    if (allow != NULL) return send_text(c, 405, "not this method", allow);
-    return send_text(c, 404, "there is nothing here", NULL);
+    size_t n = strlen(route);
+    if (n > 1 && route[n - 1] == '/') return strncmp(route, path, n) == 0 && path[n] != '\0';
+    return strcmp(route, path) == 0;
 }
+
+/* A reply that comes later: the connection sleeps until then. */
+static enum MHD_Result wait_for_answer(struct http_held *e)
+{
+    if (e->answered) return send_reply(e, &e->reply, NULL);
+    e->suspended = true;
+    MHD_suspend_connection(e->connection);
+    return MHD_YES;
+}
+
+static enum MHD_Result handle(struct http_held *e, const struct http_route *r, const char *method)
+{
+    struct http_request request = {.method = method,
+                                   .path = e->path,
+                                   .body = buf_text(&e->body),
+                                   .body_len = e->body.len,
+                                   .connection_ = e->connection,
+                                   .exchange_ = e};
+    struct http_reply reply = {.status = 200, .type = "text/plain; charset=utf-8"};
+    e->whole = true;
+    r->handle(e->http->o.context, &request, &reply);
+    if (!e->held) return send_reply(e, &reply, NULL);
+    buf_fini(&reply.body);
+    return wait_for_answer(e);
+}
+
+static enum MHD_Result dispatch(struct http_held *e)
+{
+    const char *allow = NULL, *same = strcmp(e->method, "HEAD") == 0 ? "GET" : e->method;
+    if (!host_is_ours(e->http, e->connection) || !origin_is_ours(e->connection, same))
+        return refuse(e, 403, "this server is for its own machine", NULL);
+    if (e->too_large) return refuse(e, 413, "the request is too large", NULL);
+    for (const struct http_route *r = e->http->o.routes; r->path != NULL; r++) {
+        if (!path_is(r->path, e->path)) continue;
+        allow = r->method;
+        if (strcmp(r->method, same) == 0) return handle(e, r, same);
+    }
+    if (allow != NULL) return refuse(e, 405, "not this method", allow);
+    return refuse(e, 404, "there is nothing here", NULL);
+}
+
+/* --- replies that come later --- */
+
+struct http_held *http_hold(const struct http_request *r)
+{
+    struct http_held *e = r->exchange_;
+    e->held = true;
+    e->next = e->http->waiting;
+    if (e->next != NULL) e->next->before = e;
+    e->http->waiting = e;
+    return e;
+}
+
+static void stop_waiting(struct http_held *e)
+{
+    if (e->before != NULL)
+        e->before->next = e->next;
+    else
+        e->http->waiting = e->next;
+    if (e->next != NULL) e->next->before = e->before;
+}
+
+void http_answer(struct http_held *e, struct http_reply *reply)
+{
+    stop_waiting(e);
+    e->reply = *reply;
+    reply->body = (struct buf){0};
+    e->answered = true;
+    if (e->suspended) MHD_resume_connection(e->connection);
+}
+
+/* --- what the library tells --- */
 
 static bool says_too_large(const struct http *h, struct MHD_Connection *c)
 {
@@ -236,23 +174,40 @@ static bool says_too_large(const struct http *h, struct MHD_Connection *c)
     return length != NULL && strtoull(length, NULL, 10) > h->body_max;
 }
 
-/* Called when the headers are here, with each piece of the body, and at its end. */
+static struct http_held *begin_exchange(struct http *h, struct MHD_Connection *c, const char *path,
+                                        const char *method)
+{
+    struct http_held *e = calloc(1, sizeof *e);
+    if (e == NULL) abort();
+    *e = (struct http_held){.http = h,
+                            .peer = http_peer_of(c),
+                            .connection = c,
+                            .method = strdup(method),
+                            .path = strdup(path),
+                            .begun_ns = status_now_ns(),
+                            .too_large = says_too_large(h, c)};
+    if (e->method == NULL || e->path == NULL) abort();
+    if (e->peer != NULL) {
+        e->peer->exchange = e;
+        e->peer->requests++;
+    }
+    return e;
+}
+
+/* Called when the headers are here, with each piece of the body, at its end, and when a sleeping connection
+ * wakes. */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *c, const char *path,
                                   const char *method, const char *version, const char *data, size_t *size,
                                   void **state)
 {
-    struct http *h = context;
-    struct exchange *e = *state;
+    struct http_held *e = *state;
     (void)version;
     if (e == NULL) {
-        e = calloc(1, sizeof *e);
-        if (e == NULL) return MHD_NO;
-        *state = e;
-        e->too_large = says_too_large(h, c);
-        return e->too_large ? dispatch(h, c, path, method, e) : MHD_YES;
+        *state = e = begin_exchange(context, c, path, method);
+        return e->too_large ? dispatch(e) : MHD_YES;
     }
-    if (*size == 0) return dispatch(h, c, path, method, e);
-    if (e->body.len + *size > h->body_max)
+    if (*size == 0) return e->answered ? send_reply(e, &e->reply, NULL) : dispatch(e);
+    if (e->body.len + *size > e->http->body_max)
         e->too_large = true; /* the rest is read and thrown away */
     else
         buf_add(&e->body, data, *size);
@@ -260,14 +215,36 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *c, const
     return MHD_YES;
 }
 
+static void tell_done(const struct http_held *e, uint64_t now_ns)
+{
+    struct http_done done = {.client = e->peer != NULL ? e->peer->address : "?",
+                             .method = e->method,
+                             .path = e->path,
+                             .note = e->reply.note,
+                             .status = e->timed_out ? 408 : e->status,
+                             .body_bytes = e->sent_bytes,
+                             .taken_ns = now_ns - e->begun_ns};
+    if (e->http->o.done != NULL) e->http->o.done(e->http->o.context, &done);
+}
+
 static void on_end(void *context, struct MHD_Connection *c, void **state,
                    enum MHD_RequestTerminationCode code)
 {
-    struct exchange *e = *state;
+    struct http_held *e = *state;
+    uint64_t now_ns = status_now_ns();
     (void)context, (void)c, (void)code;
-    if (e != NULL) buf_fini(&e->body);
-    free(e);
     *state = NULL;
+    if (e == NULL) return;
+    tell_done(e, now_ns);
+    if (e->peer != NULL) {
+        e->peer->exchange = NULL;
+        e->peer->since_ns = now_ns;
+    }
+    buf_fini(&e->body);
+    buf_fini(&e->reply.body);
+    free(e->method);
+    free(e->path);
+    free(e);
 }
 
 /* --- life --- */
@@ -282,7 +259,8 @@ static bool add_fd(int epoll, int fd)
 static bool open_polling(struct http *h)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    struct itimerspec tick = {{TICK_S, 0}, {TICK_S, 0}};
+    time_t every_s = h->o.request_timeout_s > 0 ? 1 : TICK_S;
+    struct itimerspec tick = {{every_s, 0}, {every_s, 0}};
     h->epoll = epoll_create1(EPOLL_CLOEXEC);
     h->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     return info != NULL && h->epoll >= 0 && h->timer >= 0 && timerfd_settime(h->timer, 0, &tick, NULL) == 0 &&
@@ -291,14 +269,15 @@ static bool open_polling(struct http *h)
 
 static struct MHD_Daemon *start(struct http *h, int listener, bool thread)
 {
-    unsigned flags = MHD_USE_EPOLL | (thread ? MHD_USE_INTERNAL_POLLING_THREAD : 0);
+    unsigned flags = MHD_USE_EPOLL | (thread ? MHD_USE_INTERNAL_POLLING_THREAD : MHD_ALLOW_SUSPEND_RESUME),
+             connections = h->o.connections_max > 0 ? h->o.connections_max : HTTP_CONNECTIONS_MAX;
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old); /* its thread inherits that */
     struct MHD_Daemon *daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S,
-        MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
+        connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S, MHD_OPTION_NOTIFY_COMPLETED,
+        on_end, NULL, MHD_OPTION_NOTIFY_CONNECTION, http_peer_event, h, MHD_OPTION_END);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return daemon;
 }
@@ -308,13 +287,12 @@ thea_rc http_open(struct http **out, const struct http_options *o, struct thea_e
     struct http *h = calloc(1, sizeof *h);
     int listener = -1;
     if (h == NULL) abort();
-    *h = (struct http){.routes = o->routes,
-                       .context = o->context,
+    *h = (struct http){.o = *o,
                        .body_max = o->body_max_bytes > 0 ? o->body_max_bytes : HTTP_BODY_MAX_BYTES,
-                       .any_host = o->any_address,
                        .epoll = -1,
-                       .timer = -1};
-    thea_rc rc = open_listener(&listener, h->url, o, err);
+                       .timer = -1,
+                       .quiet_fd = -1};
+    thea_rc rc = http_listen(&listener, h->url, o, err);
     if (rc != THEA_OK) goto out;
     h->daemon = start(h, listener, o->thread);
     if (h->daemon == NULL) {
@@ -345,9 +323,8 @@ int http_fd(const struct http *h)
 void http_handle(struct http *h)
 {
     uint64_t ticks, wait_ms;
-    ssize_t ignored = read(h->timer, &ticks, sizeof ticks);
-    (void)ignored;                       /* nothing there: it was a connection */
-    for (int i = 0; i < RUNS_MAX; i++) { /* 0: there is more to do at once */
+    if (read(h->timer, &ticks, sizeof ticks) > 0) http_peers_check(h); /* else it was a connection */
+    for (int i = 0; i < RUNS_MAX; i++) {                               /* 0: there is more to do at once */
         MHD_UNSIGNED_LONG_LONG wait;
         MHD_run(h->daemon);
         wait_ms = MHD_get_timeout(h->daemon, &wait) == MHD_YES ? (uint64_t)wait : UINT64_MAX;
@@ -355,10 +332,24 @@ void http_handle(struct http *h)
     }
 }
 
+void http_quiet(struct http *h)
+{
+    if (h->quiet_fd < 0) h->quiet_fd = MHD_quiesce_daemon(h->daemon);
+}
+
 void http_close(struct http *h)
 {
     if (h == NULL) return;
-    if (h->daemon != NULL) MHD_stop_daemon(h->daemon);
+    while (h->waiting != NULL) {
+        struct http_reply reply = {.status = 503, .type = "text/plain; charset=utf-8"};
+        if (h->o.refuse != NULL) h->o.refuse(h->o.context, 503, "the server ends", &reply);
+        http_answer(h->waiting, &reply);
+    }
+    if (h->daemon != NULL) {
+        if (h->epoll >= 0) MHD_run(h->daemon); /* what was answered leaves */
+        MHD_stop_daemon(h->daemon);
+    }
+    if (h->quiet_fd >= 0) close(h->quiet_fd);
     if (h->timer >= 0) close(h->timer);
     if (h->epoll >= 0) close(h->epoll);
     free(h);

@@ -1,12 +1,13 @@
-/* tokenize: documents of text to token ids. A document is gathered and encoded whole at its end (merges and
- * normalizers may look any distance ahead), then leaves in frames of at most FRAME_TOKENS, each with the text
- * its tokens cover. */
+/* tokenize: documents of text to token ids; those that are ids already pass. A document is gathered and
+ * encoded whole at its end (merges and normalizers may look any distance ahead), then leaves in frames of at
+ * most FRAME_TOKENS, each with the text its tokens cover. */
 #include "graph/wire/stage.h"
 #include "stages/support/model_tokenizer.h"
 
 #include <stdlib.h>
 
 enum { PORT_TOKENS = 0, FRAME_TOKENS = 4096 };
+enum { PORT_DOCS, PORT_IDS };
 
 struct tokenize {
     const char *model;
@@ -20,6 +21,7 @@ struct document {
     size_t sent;      /* tokens that have left */
     size_t text_sent; /* bytes of text that have */
     bool encoded;
+    size_t passed; /* ids that came as ids */
 };
 
 static const struct stage_option tokenize_options[] = {
@@ -42,6 +44,12 @@ static const struct stage_port tokenize_inputs[] = {
      .shape = "n",
      .tensor = "text",
      .meaning = "text of documents, UTF-8"},
+    {.name = "ids",
+     .dtype = TENSOR_I32,
+     .shape = "n",
+     .tensor = "tokens",
+     .meaning = "documents that are token ids already: they pass as they are",
+     .flags = STAGE_OPTIONAL},
     {0},
 };
 static const struct stage_port tokenize_outputs[] = {
@@ -70,11 +78,25 @@ static thea_rc tokenize_open(struct stage *st, struct thea_err *err)
     return model_tokenizer_open(&state->tokenizer, state->model, err);
 }
 
+static thea_rc pass_ids(struct stage *st, struct stage_stream *s, struct document *d, const struct frame *in,
+                        struct thea_err *err)
+{
+    const struct tensor *ids = frame_tensor(in, "tokens");
+    if (ids == NULL) return THEA_OK;
+    if (d->text.len > 0) return thea_fail(err, THEA_EDOC, "both text and token ids came of it");
+    size_t n = (size_t)ids->shape[0];
+    stage_put(st, s, PORT_TOKENS, ids);
+    stage_put_position(st, PORT_TOKENS, d->passed);
+    stage_count_tokens(st, n);
+    d->passed += n;
+    return THEA_OK;
+}
+
 static thea_rc tokenize_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
                               struct thea_err *err)
 {
-    (void)st, (void)port, (void)err;
     struct document *d = stage_stream_state(s);
+    if (port == PORT_IDS) return pass_ids(st, s, d, in, err);
     const struct tensor *text = frame_tensor(in, "text");
     if (text != NULL) buf_add(&d->text, text->data, text->size_bytes);
     return THEA_OK;
@@ -102,6 +124,7 @@ static thea_rc tokenize_end(struct stage *st, struct stage_stream *s, struct the
 {
     const struct tokenize *state = stage_state(st);
     struct document *d = stage_stream_state(s);
+    if (d->passed > 0) return THEA_OK;
     if (!d->encoded) {
         thea_rc rc = tokenizer_encode(state->tokenizer, buf_text(&d->text), d->text.len, state->special,
                                       &d->tokens, err);

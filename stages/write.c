@@ -53,6 +53,11 @@ static const struct stage_option write_options[] = {
      .def = "false",
      .offset = offsetof(struct write, append),
      .meaning = "write behind what the output holds"},
+    {.name = "failures",
+     .type = VALUE_BOOL,
+     .def = "false",
+     .offset = offsetof(struct write, failures),
+     .meaning = "jsonl on stdout: of a document without a result a line {\"id\", \"error\"}"},
     {.name = "sources",
      .type = VALUE_NAMES,
      .offset = offsetof(struct write, sources),
@@ -213,7 +218,7 @@ static thea_rc write_failed(struct stage *st, struct stage_stream *s, const stru
     const char *reason = stage_stream_text(s, "error", "failed in an earlier stage");
     if (!w->kept) {
         thea_warning("%s: %s", stage_stream_text(s, "id", "a document"), reason);
-        return THEA_OK;
+        if (!w->failures) return THEA_OK;
     }
     join_turns(w, s, in, d);
     d->turn->aside = strdup(reason);

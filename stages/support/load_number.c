@@ -209,7 +209,8 @@ static thea_rc number_fed(struct stage *st, struct load *l, size_t item, struct 
     l->counter.growing = !load_feed_ended(feed);
     thea_rc rc = count_records(st, l, item, err);
     if (rc != THEA_AGAIN || feed != &l->in) return rc;
-    return load_feed_stdin(l, load_is_live(l) ? 0 : PIPE_WAIT_MS, err);
+    bool waiting = l->manifest.streams > l->next; /* documents that can leave do not wait for more */
+    return load_feed_stdin(l, load_is_live(l) || waiting ? 0 : PIPE_WAIT_MS, err);
 }
 
 void load_number_counted(struct load *l)

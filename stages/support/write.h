@@ -38,7 +38,7 @@ struct write {
     const char *output;
     int format, order;
     int64_t rows, rotate;
-    bool append;
+    bool append, failures;
     struct value_list sources; /* that streams come of; empty: one, which its first stream shows */
 
     bool kept;    /* a supervisor keeps what is not committed, and sends it again */

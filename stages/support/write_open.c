@@ -63,6 +63,10 @@ const char *const write_orders[] = {"input", "completion", NULL};
 /* What only a file of lines can do. */
 thea_rc write_check(const struct write *w, int form, struct thea_err *err)
 {
+    if (w->failures && (strcmp(w->output, "-") != 0 || form != FORMAT_JSONL))
+        return thea_fail(
+            err, THEA_EUSAGE,
+            "--failures needs --format jsonl on standard output; a file's are in the run's journal");
     const char *what = w->rotate > 0 ? "rotate" : "append";
     if (w->rotate == 0 && !w->append) return THEA_OK;
     if (strcmp(w->output, "-") == 0) return thea_fail(err, THEA_EUSAGE, "--%s needs a file: -o NAME", what);

@@ -1,6 +1,9 @@
 /* Results that go out: see write.h. */
 #include "stages/support/write.h"
 
+#include "graph/json.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 bool write_is_live(const struct write *w)
@@ -50,11 +53,27 @@ static thea_rc put_text(struct stage *st, struct write *w, struct turn *turn, st
     return rc;
 }
 
+/* The line of a document that has no result. */
+static thea_rc put_failure(struct stage *st, struct write *w, struct turn *turn, const char *reason,
+                           struct thea_err *err)
+{
+    struct json_node *line = json_new_map();
+    json_put(line, "id", json_new_string(turn->id));
+    json_put(line, "error", json_new_string(reason));
+    char *text = json_print(line, 0, 0);
+    struct iovec parts[] = {part_of(text, strlen(text)), part_of("\n", 1)};
+    thea_rc rc = write_put(st, w, turn, parts, 2, err);
+    free(text);
+    json_free(line);
+    return rc;
+}
+
 static thea_rc put_lines(struct stage *st, struct write *w, struct turn *turn, struct thea_err *err)
 {
     const char *data;
     struct buf header = {0}, body = {0};
     bool empty = turn->data.bytes == 0 && (w->port == PORT_RECORD || w->port == PORT_VECTOR);
+    if (empty && w->failures) return put_failure(st, w, turn, "nothing came of it: it is empty", err);
     thea_rc rc = gather_view(&turn->data, &data, err);
     if (rc == THEA_OK && !empty)
         rc = form_add(&w->lines, turn->id, data, turn->data.bytes, turn->notes, &body, err);
@@ -88,6 +107,7 @@ static thea_rc put_aside(struct stage *st, struct write *w, struct turn *turn, s
     gather_clear(&turn->data);
     thea_rc rc = write_is_live(w) && turn->printed > 0 ? put_text(st, w, turn, err) : THEA_OK;
     if (rc != THEA_OK || turn->aside == NULL) return rc;
+    if (w->failures) return put_failure(st, w, turn, turn->aside, err);
     return results_put_aside(&w->results, turn->stream, turn->tries, turn->aside, err);
 }
 

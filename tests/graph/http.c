@@ -230,3 +230,190 @@ Test(http, a_port_in_use_is_said_to_be)
     cr_expect_not_null(strstr(err.message, "in use"), "%s", err.message);
     http_close(h);
 }
+
+/* --- replies that come later, and what is only on the caller's thread --- */
+
+static struct http_held *held[4];
+static size_t held_count;
+static struct http_done last_done;
+static char last_note[64], last_path[64];
+
+static void hold(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    (void)context;
+    buf_add_text(&reply->body, "this is ignored");
+    held[held_count++] = http_hold(request);
+}
+
+static void below(void *context, const struct http_request *request, struct http_reply *reply)
+{
+    (void)context;
+    buf_add_text(&reply->body, request->path);
+}
+
+static void refuse(void *context, int status, const char *text, struct http_reply *reply)
+{
+    (void)context, (void)text;
+    reply->status = status;
+    buf_printf(&reply->body, "refused: %d", status);
+}
+
+static void remember(void *context, const struct http_done *done)
+{
+    (void)context;
+    last_done = *done;
+    snprintf(last_note, sizeof last_note, "%s", done->note);
+    snprintf(last_path, sizeof last_path, "%s", done->path);
+}
+
+static const struct http_route later_routes[] = {
+    {"POST", "/hold", hold}, {"GET", "/below/", below}, {"GET", "/hello", hello}, {0}};
+
+static struct http *open_later(int timeout_s)
+{
+    struct http *h;
+    struct thea_err err;
+    struct http_options o = {.address = "127.0.0.1:0",
+                             .routes = later_routes,
+                             .context = &number,
+                             .body_max_bytes = 1000,
+                             .connections_max = 200,
+                             .request_timeout_s = timeout_s,
+                             .refuse = refuse,
+                             .done = remember};
+    cr_assert_eq(http_open(&h, &o, &err), THEA_OK, "%s", err.message);
+    return h;
+}
+
+static int send_text(const struct http *h, const char *text)
+{
+    int fd = connect_to(h);
+    cr_assert_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+    return fd;
+}
+
+/* Serve until something can be read from fd (-1: until `count` requests are held). */
+static void serve_until(struct http *h, int fd, size_t count)
+{
+    for (int i = 0; i < 10000; i++) {
+        struct pollfd p[2] = {{.fd = http_fd(h), .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+        if (fd < 0 && held_count >= count) return;
+        cr_assert_gt(poll(p, 2, 10000), 0, "nothing happens");
+        http_handle(h);
+        if (fd >= 0 && p[1].revents != 0) return;
+    }
+    cr_assert_fail("it never came");
+}
+
+static char *rest_of(struct http *h, int fd)
+{
+    static char reply[4096];
+    size_t len = 0;
+    for (ssize_t got = 1; got > 0 && len<sizeof reply - 1; len += got> 0 ? (size_t)got : 0) {
+        serve_until(h, fd, 0);
+        got = read(fd, reply + len, sizeof reply - 1 - len);
+    }
+    reply[len] = '\0';
+    close(fd);
+    return reply;
+}
+
+static void answer(struct http_held *to, const char *text)
+{
+    struct http_reply reply = {.status = 200, .type = "text/plain", .note = "noted"};
+    buf_add_text(&reply.body, text);
+    http_answer(to, &reply);
+}
+#define HOLD "POST /hold HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"
+
+Test(http_later, replies_come_in_any_order_and_others_are_served_meanwhile)
+{
+    struct http *h = open_later(0);
+    int first = send_text(h, HOLD);
+    serve_until(h, -1, 1);
+    int second = send_text(h, HOLD);
+    serve_until(h, -1, 2);
+    expect_reply(ask(h, "GET /hello", LOCAL, ""), "200", "hello nobody");
+    cr_expect(http_is_busy(h));
+    answer(held[1], "two");
+    expect_reply(rest_of(h, second), "200", "two");
+    answer(held[0], "one");
+    expect_reply(rest_of(h, first), "200", "one");
+    cr_expect_str_eq(last_note, "noted");
+    cr_expect_str_eq(last_path, "/hold");
+    cr_expect_eq(last_done.status, 200);
+    cr_expect_eq(last_done.body_bytes, 3);
+    http_close(h);
+}
+
+Test(http_later, a_client_that_has_gone_takes_nothing_with_it)
+{
+    struct http *h = open_later(0);
+    close(send_text(h, HOLD));
+    serve_until(h, -1, 1);
+    int other = send_text(h, HOLD);
+    serve_until(h, -1, 2);
+    answer(held[0], "for nobody");
+    answer(held[1], "for you");
+    expect_reply(rest_of(h, other), "200", "for you");
+    http_close(h);
+}
+
+Test(http_later, what_is_not_answered_when_it_closes_gets_503)
+{
+    struct http *h = open_later(0);
+    char reply[1024] = "";
+    int fd = send_text(h, HOLD);
+    serve_until(h, -1, 1);
+    http_close(h);
+    ssize_t n = read(fd, reply, sizeof reply - 1);
+    cr_assert_gt(n, 0);
+    expect_reply(reply, "503", "refused: 503");
+    close(fd);
+}
+
+Test(http_later, a_route_can_stand_for_what_is_below_it)
+{
+    struct http *h = open_later(0);
+    expect_reply(ask(h, "GET /below/a/b", LOCAL, ""), "200", "/below/a/b");
+    expect_reply(ask(h, "GET /below/", LOCAL, ""), "404", "refused: 404");
+    expect_reply(ask(h, "POST /below/x", LOCAL "Content-Length: 0\r\n", ""), "405", "refused: 405");
+    http_close(h);
+}
+
+Test(http_later, a_request_that_is_not_whole_in_time_gets_408)
+{
+    static const char *const slow[] = {
+        "", "GET /hello HT", "POST /hold HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nab"};
+    struct http *h = open_later(1);
+    for (size_t i = 0; i < sizeof slow / sizeof *slow; i++) {
+        int fd = send_text(h, slow[i]);
+        expect_reply(rest_of(h, fd), "408", "refused: 408");
+    }
+    cr_expect_eq(last_done.status, 408);
+    cr_expect_eq(held_count, 0);
+    expect_reply(ask(h, "GET /hello", LOCAL, ""), "200", "hello nobody");
+    http_close(h);
+}
+
+Test(http_later, one_that_waits_for_its_answer_is_not_too_slow)
+{
+    struct http *h = open_later(1);
+    int fd = send_text(h, HOLD);
+    serve_until(h, -1, 1);
+    char *late = rest_of(h, send_text(h, "GET /hel")); /* a whole time limit passes */
+    expect_reply(late, "408", NULL);
+    answer(held[0], "here");
+    expect_reply(rest_of(h, fd), "200", "here");
+    http_close(h);
+}
+
+Test(http_later, addresses_of_this_machine_alone_are_known)
+{
+    cr_expect(http_is_loopback("127.0.0.1:80"));
+    cr_expect(http_is_loopback("[::1]:80"));
+    cr_expect(http_is_loopback(":80"));
+    cr_expect_not(http_is_loopback("0.0.0.0:80"));
+    cr_expect_not(http_is_loopback("10.1.2.3:80"));
+    cr_expect_not(http_is_loopback("[2001:db8::1]:80"));
+}

@@ -17,13 +17,20 @@ extern const struct stage_ops tokenize_ops, detokenize_ops;
 #define GPT2   THEA_SOURCE_DIR "/tests/goldens/tokenizers/bytelevel-gpt2"
 enum { BOS = 1006 };
 
-static struct harness *open_stage(const struct stage_ops *ops, const char *model, const char *option)
+static struct harness *open_ports(const struct stage_ops *ops, const char *model, const char *option,
+                                  const char *const *inputs)
 {
     struct harness *h = NULL;
     struct thea_err err = {0};
     const char *args[] = {"-m", model, option, NULL};
-    cr_assert_eq(harness_open(&h, ops, args, NULL, &err), THEA_OK, "%s", err.message);
+    cr_assert_eq(harness_open_ports(&h, ops, args, inputs, NULL, &err), THEA_OK, "%s", err.message);
     return h;
+}
+
+static struct harness *open_stage(const struct stage_ops *ops, const char *model, const char *option)
+{
+    static const char *const docs[] = {"docs", NULL};
+    return open_ports(ops, model, option, ops == &tokenize_ops ? docs : NULL);
 }
 
 static void feed(struct harness *h, const char *port, uint64_t stream, frame_kind kind,
@@ -193,6 +200,38 @@ Test(tokenize, text_that_is_not_utf8_ends_its_document_with_an_error_and_no_othe
     struct buf text = joined(h, "tokens", 2, "text");
     cr_assert_str_eq(text.data, "good");
     buf_fini(&text);
+    harness_close(h);
+}
+
+Test(tokenize, ids_pass_as_they_are_beside_documents_of_text)
+{
+    struct harness *h = open_ports(&tokenize_ops, GPT2, NULL, NULL);
+    static const int32_t ids[] = {5, 0, 7, 9};
+    struct tensor a = tensor_1d("tokens", TENSOR_I32, ids, 3),
+                  b = tensor_1d("tokens", TENSOR_I32, ids + 3, 1);
+    feed_document(h, 1, "words", 5, 5);
+    feed(h, "ids", 1, FRAME_END, NULL, 0);
+    feed(h, "docs", 2, FRAME_END, NULL, 0);
+    feed(h, "ids", 2, FRAME_DATA, &a, 1);
+    feed(h, "ids", 2, FRAME_DATA, &b, 1);
+    feed(h, "ids", 2, FRAME_END, NULL, 0);
+    struct buf text = joined(h, "tokens", 1, "tokens"), passed = joined(h, "tokens", 2, "tokens");
+    cr_assert_gt(text.len, 0);
+    cr_assert(passed.len == sizeof ids && memcmp(passed.data, ids, sizeof ids) == 0);
+    buf_fini(&text);
+    buf_fini(&passed);
+    harness_close(h);
+}
+
+Test(tokenize, text_and_ids_of_one_document_are_refused)
+{
+    struct harness *h = open_ports(&tokenize_ops, GPT2, NULL, NULL);
+    struct tensor text = tensor_1d("text", TENSOR_U8, "words", 5),
+                  ids = tensor_1d("tokens", TENSOR_I32, (const int32_t[]){1}, 1);
+    feed(h, "docs", 1, FRAME_DATA, &text, 1);
+    feed(h, "ids", 1, FRAME_DATA, &ids, 1);
+    cr_assert_not_null(error_on(h, "tokens"));
+    cr_assert_not_null(strstr(error_on(h, "tokens"), "both text and token ids"), "%s", error_on(h, "tokens"));
     harness_close(h);
 }
 

@@ -548,3 +548,39 @@ Test(write, stdin_says_by_its_first_frame_what_it_carries)
     cr_assert_not_null(strstr(err.message, "'tokens' and 'nll'"), "%s", err.message);
     harness_close(h);
 }
+
+Test(write, a_document_without_a_result_leaves_a_line_if_asked)
+{
+    const char *path = "said.jsonl";
+    FILE *file = fopen(path, "w+");
+    int before = dup(STDOUT_FILENO);
+    cr_assert(file != NULL && before >= 0);
+    fflush(stdout);
+    cr_assert_eq(dup2(fileno(file), STDOUT_FILENO), STDOUT_FILENO);
+    struct harness *h = open_write(ARGS("--format", "jsonl", "--failures"), "vector");
+    feed_floats(h, "vector", 1, "good", (const float[]){0.5F, -2}, 2);
+    feed_kind(h, "vector", 1, FRAME_END);
+    struct attr attrs[] = {{.key = "id", .type = ATTR_TEXT, .text = "b\"ad"},
+                           {.key = "error", .type = ATTR_TEXT, .text = "it is \n broken"}};
+    struct frame failed = {
+        .kind = FRAME_ERROR, .stream = 2, .port = "vector", .attrs = attrs, .attr_count = 2};
+    struct frame empty = {.kind = FRAME_END, .stream = 3, .port = "vector", .attrs = attrs, .attr_count = 1};
+    struct thea_err err = {0};
+    cr_assert_eq(harness_feed(h, "vector", &failed, &err), THEA_OK, "%s", err.message);
+    cr_assert_eq(harness_feed(h, "vector", &empty, &err), THEA_OK, "%s", err.message);
+    finish(h, "vector");
+    cr_assert_eq(dup2(before, STDOUT_FILENO), STDOUT_FILENO);
+    close(before);
+    fclose(file);
+    expect_file(path, "{\"id\": \"good\", \"embedding\": [0.5, -2]}\n"
+                      "{\"id\": \"b\\\"ad\", \"error\": \"it is \\n broken\"}\n"
+                      "{\"id\": \"b\\\"ad\", \"error\": \"nothing came of it: it is empty\"}\n");
+}
+
+Test(write, failures_are_lines_on_standard_output_alone)
+{
+    expect_refused(ARGS("-o", "out.jsonl", "--failures"), "vector", THEA_EUSAGE,
+                   "--failures needs --format jsonl");
+    expect_refused(ARGS("--format", "text", "--failures"), "text", THEA_EUSAGE,
+                   "--failures needs --format jsonl");
+}
