@@ -103,7 +103,7 @@ static thea_rc run_batch(struct stage *st, struct thea_err *err)
     if (rc != THEA_OK) return rc; /* the stage ends; those that it worked with are accused */
     assert(!idle || g->ready_count > 0);
     forget_work(st);
-    stage_op_end(st, begin_ns, NULL, NULL);
+    if (g->ready_count > 0) stage_op_end(st, begin_ns, NULL, NULL);
     return THEA_OK;
 }
 

@@ -12,6 +12,7 @@
 
 enum {
     WAIT_MS = 500,
+    LINGER_MS = 1,
     WAIT_FOR_PEER_BY_HAND_MS = 600000 /* commands typed one after the other into terminals */
 };
 
@@ -270,20 +271,21 @@ static thea_rc check_links(struct stage_io *io, struct stage *st, struct thea_er
 }
 
 /* Who looks from outside for processes that hang must know that this one only waits. */
-static int poll_idle(struct stage *st, struct pollfd *fds, nfds_t n, _Atomic uint64_t *counter)
+static int poll_idle(struct stage *st, struct pollfd *fds, nfds_t n, int timeout_ms,
+                     _Atomic uint64_t *counter)
 {
     bool blocked = counter == &st->page->blocked_ns;
     _Atomic uint32_t *has = blocked ? &st->page->has_credit : &st->page->has_input;
     uint64_t begin = status_now_ns();
     atomic_store_explicit(has, 0, memory_order_relaxed);
-    int got = poll(fds, n, WAIT_MS);
+    int got = poll(fds, n, timeout_ms);
     atomic_store_explicit(has, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(counter, status_now_ns() - begin, memory_order_relaxed);
     return got;
 }
 
-thea_rc stage_io_wait(struct stage_io *io, struct stage *st, bool for_stdin, _Atomic uint64_t *counter,
-                      struct thea_err *err)
+static thea_rc wait_for(struct stage_io *io, struct stage *st, bool for_stdin, int timeout_ms,
+                        _Atomic uint64_t *counter, int *got, struct thea_err *err)
 {
     struct channel *control = st->control.channel;
     struct pollfd fds[3];
@@ -295,11 +297,27 @@ thea_rc stage_io_wait(struct stage_io *io, struct stage *st, bool for_stdin, _At
     if (for_stdin) fds[n++] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
     if (control != NULL)
         fds[n++] = (struct pollfd){.fd = channel_fd(control), .events = channel_events(control)};
-    int got = poll_idle(st, fds, n, counter);
-    if (got < 0 && errno != EINTR) return thea_fail(err, THEA_EIO, "poll failed: %s", strerror(errno));
+    *got = poll_idle(st, fds, n, timeout_ms, counter);
+    if (*got < 0 && errno != EINTR) return thea_fail(err, THEA_EIO, "poll failed: %s", strerror(errno));
     if (io->set != NULL) link_set_clear(io->set);
     thea_rc rc = stage_control_hear(st, true, err);
     return rc == THEA_OK ? check_links(io, st, err) : rc;
+}
+
+thea_rc stage_io_wait(struct stage_io *io, struct stage *st, bool for_stdin, _Atomic uint64_t *counter,
+                      struct thea_err *err)
+{
+    int got;
+    return wait_for(io, st, for_stdin, WAIT_MS, counter, &got, err);
+}
+
+thea_rc stage_io_linger(struct stage_io *io, struct stage *st, bool for_stdin, bool *came,
+                        struct thea_err *err)
+{
+    int got = 0;
+    thea_rc rc = wait_for(io, st, for_stdin, LINGER_MS, &st->page->starved_ns, &got, err);
+    *came = got > 0;
+    return rc;
 }
 
 void stage_io_stop(struct stage_io *io)

@@ -64,6 +64,9 @@ void stage_io_abort(struct stage_io *io);                /* NULL-safe; also afte
  * the time goes to `counter`. Errors: of any link, and of the control channel. */
 THEA_CHECK thea_rc stage_io_wait(struct stage_io *io, struct stage *st, bool for_stdin,
                                  _Atomic uint64_t *counter, struct thea_err *err);
+/* The same for a millisecond at most, counted as waiting for input: came says whether there is any news. */
+THEA_CHECK thea_rc stage_io_linger(struct stage_io *io, struct stage *st, bool for_stdin, bool *came,
+                                   struct thea_err *err);
 void stage_io_stop(struct stage_io *io); /* nothing more is wanted from the inputs */
 /* A new epoch: links drop older frames, eofs are forgotten, no stream has a replica. */
 void stage_io_epoch(struct stage_io *io, const struct stage *st);

@@ -215,6 +215,16 @@ static thea_rc obey(struct loop *l, struct thea_err *err)
 
 /* --- one turn --- */
 
+/* No input is here, and documents wait to be computed together. What they gave back in credit may bring more
+ * in a moment, and while they are computed more can come: so credit goes out first, and a moment is given. */
+static thea_rc run_gathered(struct loop *l, bool stdin_open, struct thea_err *err)
+{
+    bool came = false;
+    thea_rc rc = inputs_done(l->io) ? THEA_OK : stage_io_linger(l->io, l->st, stdin_open, &came, err);
+    if (rc == THEA_OK && !came && !stage_epoch_due(l->st)) stage_gather_idle(l->st);
+    return rc;
+}
+
 static thea_rc turn(struct loop *l, struct thea_err *err)
 {
     struct stage_io *io = l->io;
@@ -222,11 +232,8 @@ static thea_rc turn(struct loop *l, struct thea_err *err)
     if (must_stop(l)) stop(l);
     if (!l->picked.active && !stage_gather_due(l->st)) {
         thea_rc rc = pick(l, err);
-        if (rc == THEA_AGAIN && l->st->gathering.count > 0) {
-            stage_gather_idle(l->st);
-            return THEA_OK;
-        }
         bool stdin_open = io->reader != NULL && !io->stdin_done && !io->stdin_here;
+        if (rc == THEA_AGAIN && l->st->gathering.count > 0) return run_gathered(l, stdin_open, err);
         if (rc == THEA_AGAIN && (io->set != NULL || !inputs_done(io)))
             rc = stage_epoch_due(l->st) ? THEA_OK
                                         : stage_io_wait(io, l->st, stdin_open, &page->starved_ns, err);

@@ -107,10 +107,11 @@ static void trace(struct stage *st, uint64_t begin_ns, uint64_t end_ns, const st
                   const struct frame *in)
 {
     char line[512];
+    const char *kind = st->ops->inputs == NULL ? "source" : "batch";
     int n = snprintf(line, sizeof line,
                      "{\"stage\": \"%.100s\", \"kind\": \"%s\", \"stream\": %" PRIu64
                      ", \"position\": %" PRIu64 ", \"begin_ns\": %" PRIu64 ", \"end_ns\": %" PRIu64 "}\n",
-                     st->name, in != NULL ? frame_kind_name(in->kind) : "source", s != NULL ? s->id : 0,
+                     st->name, in != NULL ? frame_kind_name(in->kind) : kind, s != NULL ? s->id : 0,
                      in != NULL ? in->position : 0, begin_ns, end_ns);
     ssize_t ignored = write(st->trace_fd, line, (size_t)n);
     (void)ignored; /* a trace that cannot be written must not stop the run */
