@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_MAX = 65536, FRAME_GOAL = 64 << 20, COST_CONTEXT = 2048, HIDDEN_MAX = 250 };
+enum { CHUNK_MAX = 65536, FRAME_GOAL = 64 << 20, COST_CONTEXT = 2048 };
 
 static const char *const dtypes[] = {"f32", NULL};
 static const struct stage_option layers_options[] = {
@@ -59,6 +59,13 @@ static const struct stage_option layers_options[] = {
      .min = 1,
      .max = 1 << 20,
      .offset = offsetof(struct layers, batch)},
+    {.name = "filter_memory",
+     .type = VALUE_SIZE,
+     .def = "1GiB",
+     .max = 1e18,
+     .meaning =
+         "long convolutions: spectra of filters that are kept; the others are made again for each batch",
+     .offset = offsetof(struct layers, filter_memory)},
     {.name = "dtype",
      .type = VALUE_CHOICE,
      .def = "f32",
@@ -140,13 +147,11 @@ static thea_rc check_blocks(const struct layers *l, const struct model_info *inf
                      info->blocks - 1);
 }
 
-static const int of_causal[] = {LAYERS_OUT_NLL, LAYERS_OUT_LOGITS, LAYERS_OUT_NEXT};
-
 static void describe_outputs(struct stage_describe *d, const struct model_info *info, bool head)
 {
     stage_describe_default(d, !head ? "residual" : info->causal ? "nll" : "final");
-    for (size_t i = 0; !info->causal && i < sizeof of_causal / sizeof *of_causal; i++)
-        stage_describe_without(d, of_causal[i]);
+    for (size_t i = 0; !info->causal && i < LAYERS_OF_CAUSAL; i++)
+        stage_describe_without(d, layers_of_causal[i]);
 }
 
 static thea_rc describe_model(struct layers *l, struct stage_describe *d, const char *dir,
@@ -178,82 +183,6 @@ static thea_rc layers_describe(struct stage *st, struct stage_describe *d, struc
     if (rc == THEA_OK) rc = describe_model(l, d, dir, err);
     free(dir);
     return rc;
-}
-
-/* --- does what is connected fit the part --- */
-
-static thea_rc wants_residual(const struct layers *l, struct thea_err *err)
-{
-    size_t first = model_first(l->model);
-    return thea_fail(err, THEA_EUSAGE,
-                     "blocks %zu- need residual: put `thea layers --blocks 0-%zu` before it", first,
-                     first - 1);
-}
-
-static thea_rc wants_tokens(const struct layers *l, struct thea_err *err)
-{
-    return thea_fail(err, THEA_EUSAGE,
-                     "blocks 0-%zu begin with the embedding: they need tokens, as `thea tokenize` gives "
-                     "them, not residual",
-                     model_last(l->model));
-}
-
-/* What an encoder cannot give, though its ports are in the table. */
-static thea_rc check_encoder(const struct stage *st, const struct layers *l, struct thea_err *err)
-{
-    const struct model_info *info = model_info(l->model);
-    if (info->causal) return THEA_OK;
-    for (size_t i = 0; i < sizeof of_causal / sizeof *of_causal; i++) {
-        if (!stage_connected(st, of_causal[i])) continue;
-        return thea_fail(
-            err, THEA_EUSAGE,
-            "%s needs a causal model: %s is an encoder (%s), which gives final and hidden; try `thea "
-            "layers --emit final | thea pool`",
-            layers_outputs[of_causal[i]].name, l->dir, info->model_type);
-    }
-    if (stage_input_connected(st, LAYERS_IN_FEEDBACK))
-        return thea_fail(err, THEA_EUSAGE, "feedback needs a causal model: %s is an encoder (%s)", l->dir,
-                         info->model_type);
-    return THEA_OK;
-}
-
-static thea_rc check_inputs(const struct stage *st, const struct layers *l, struct thea_err *err)
-{
-    bool tokens = stage_input_connected(st, LAYERS_IN_TOKENS),
-         residual = stage_input_connected(st, LAYERS_IN_RESIDUAL);
-    bool embeds = model_has_embedding(l->model);
-    if (tokens && !residual && !embeds) return wants_residual(l, err);
-    if (residual && !tokens && embeds) return wants_tokens(l, err);
-    if (stage_input_connected(st, LAYERS_IN_FEEDBACK) && !embeds) {
-        return thea_fail(err, THEA_EUSAGE, "feedback goes to the part with block 0, not to blocks %zu-",
-                         model_first(l->model));
-    }
-    return THEA_OK;
-}
-
-static thea_rc check_outputs(const struct stage *st, const struct layers *l, struct thea_err *err)
-{
-    size_t blocks = model_info(l->model)->blocks, first = model_first(l->model), last = model_last(l->model);
-    bool head = model_has_head(l->model);
-    const int of_head[] = {LAYERS_OUT_NLL, LAYERS_OUT_FINAL, LAYERS_OUT_LOGITS, LAYERS_OUT_NEXT};
-    for (size_t i = 0; !head && i < sizeof of_head / sizeof *of_head; i++) {
-        if (!stage_connected(st, of_head[i])) continue;
-        return thea_fail(
-            err, THEA_EUSAGE,
-            "%s comes from the part with the last block, %zu; blocks %zu-%zu give residual and hidden",
-            layers_outputs[of_head[i]].name, blocks - 1, first, last);
-    }
-    if (head && stage_connected(st, LAYERS_OUT_RESIDUAL)) {
-        return thea_fail(err, THEA_EUSAGE,
-                         "blocks %zu-%zu end the model, so nothing takes their residual; they give %s", first,
-                         last, causal(l) ? "nll, final, logits, hidden, next" : "final, hidden");
-    }
-    if (stage_connected(st, LAYERS_OUT_HIDDEN) && last - first + 2 > HIDDEN_MAX) {
-        return thea_fail(err, THEA_EUSAGE,
-                         "hidden: %zu tensors are too many for one frame; take fewer --blocks at a time",
-                         last - first + 2);
-    }
-    return THEA_OK;
 }
 
 /* --- open and close --- */
@@ -312,9 +241,8 @@ static thea_rc layers_open(struct stage *st, struct thea_err *err)
     thea_rc rc = model_find(&l->dir, l->model_name, FIND_CONFIG | FIND_WEIGHTS, err);
     if (rc == THEA_OK) rc = workers_new(&l->workers, stage_threads(st), err);
     if (rc == THEA_OK) rc = model_open(&l->model, l->dir, first, last, l->workers, kernels, err);
-    if (rc == THEA_OK) rc = check_encoder(st, l, err);
-    if (rc == THEA_OK) rc = check_inputs(st, l, err);
-    if (rc == THEA_OK) rc = check_outputs(st, l, err);
+    if (rc == THEA_OK) rc = layers_check(st, l, layers_outputs, err);
+    if (rc == THEA_OK) rc = model_limit_filters(l->model, (uint64_t)l->filter_memory, err);
     if (rc == THEA_OK) rc = make_buffers(st, l, err);
     if (rc == THEA_OK && !causal(l)) rc = layers_encode_open(st, err);
     if (rc == THEA_OK) model_on_block(l->model, progress, st);
@@ -480,8 +408,8 @@ static thea_rc layers_frame(struct stage *st, struct stage_stream *s, int port, 
 {
     const struct layers *l = stage_state(st);
     bool embeds = model_has_embedding(l->model);
-    if (port == LAYERS_IN_RESIDUAL && embeds) return wants_tokens(l, err);
-    if (port != LAYERS_IN_RESIDUAL && !embeds) return wants_residual(l, err);
+    if (port == LAYERS_IN_RESIDUAL && embeds) return layers_wants_tokens(l, err);
+    if (port != LAYERS_IN_RESIDUAL && !embeds) return layers_wants_residual(l, err);
     if (!causal(l)) return layers_encode_frame(st, s, in, err);
     return port == LAYERS_IN_RESIDUAL ? residual_frame(st, s, in, err) : tokens_frame(st, s, port, in, err);
 }

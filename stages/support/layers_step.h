@@ -16,7 +16,8 @@ enum {
     LAYERS_OUT_RESIDUAL,
     LAYERS_OUT_COUNT
 };
-enum { LAYERS_NAME_BYTES = 32 };
+enum { LAYERS_NAME_BYTES = 32, LAYERS_OF_CAUSAL = 3 };
+extern const int layers_of_causal[LAYERS_OF_CAUSAL]; /* outputs that an encoder does not have */
 
 /* An encoder's documents that wait for their batch, and what the last batch made: layers_encode.c. */
 struct layers_batch {
@@ -44,7 +45,7 @@ struct layers {
     /* options */
     const char *model_name, *pad;
     struct value_range blocks;
-    int64_t chunk, split, batch; /* split is for whoever plans the processes */
+    int64_t chunk, split, batch, filter_memory; /* split is for whoever plans the processes */
     int dtype;
     /* open */
     char *dir;
@@ -67,6 +68,12 @@ struct layers_document {
     bool marked;                     /* in a loop: `next` goes out at marks, not at the end */
     struct layers_gathered gathered; /* of an encoder, which uses nothing of the above */
 };
+
+/* Does what is connected fit the model and the part? outputs: the table. Errors: THEA_EUSAGE. */
+THEA_CHECK thea_rc layers_check(const struct stage *st, const struct layers *l,
+                                const struct stage_port *outputs, struct thea_err *err);
+thea_rc layers_wants_residual(const struct layers *l, struct thea_err *err); /* this part got tokens */
+thea_rc layers_wants_tokens(const struct layers *l, struct thea_err *err);   /* this one a residual */
 
 /* One step: rows [position, +n) of a document through this part. */
 struct layers_step {
