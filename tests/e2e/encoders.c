@@ -244,6 +244,86 @@ Test(encoders, texts_and_ids_become_the_recorded_vectors_of_minilm, .timeout = 2
     free(dir);
 }
 
+/* --- M2-BERT, whose answer depends on its padding --- */
+
+#define M2 "tests/goldens/m2bert-tiny"
+enum { M2_WIDTH = 32, M2_LENGTH = 64 };
+
+static const struct weight *recorded(const struct safetensors *file, const char *name)
+{
+    for (size_t i = 0; i < file->count; i++)
+        if (strcmp(file->tensors[i].name, name) == 0) return &file->tensors[i];
+    cr_assert(false, "m2bert-tiny: no %s", name);
+    return NULL;
+}
+
+static int64_t integer_at(const struct weight *w, size_t i)
+{
+    int64_t n;
+    memcpy(&n, (const char *)w->data + 8 * i, sizeof n);
+    return n;
+}
+
+/* The real tokens of row `row` of a case. */
+static void write_row(FILE *f, const struct safetensors *file, const char *ids, const char *mask, size_t row,
+                      const char *id)
+{
+    const struct weight *tokens = recorded(file, ids), *real = recorded(file, mask);
+    size_t width = tokens->shape[1];
+    fprintf(f, "{\"id\": \"%s\", \"tokens\": [", id);
+    for (size_t i = 0; i < width && integer_at(real, row * width + i) == 1; i++)
+        fprintf(f, "%s%lld", i > 0 ? ", " : "", (long long)integer_at(tokens, row * width + i));
+    fputs("]}\n", f);
+}
+
+static void expect_line(const char *line, const float *want, int64_t padded_to)
+{
+    struct json_node *record;
+    struct thea_err err;
+    cr_assert(json_parse(&record, line, strcspn(line, "\n"), "record", &err) == THEA_OK, "%s", err.message);
+    const struct json_node *v = json_member(record, "embedding");
+    double worst = 0;
+    cr_assert_eq(json_count(v), M2_WIDTH);
+    for (size_t c = 0; c < M2_WIDTH; c++)
+        worst = fmax(worst, fabs(json_number(json_item(v, c)) - (double)want[c]));
+    cr_expect(worst <= 3e-4, "off by %.2e: %s", worst, line);
+    cr_expect_eq(json_int_or(record, "padded_to", -1), padded_to, "%s", line);
+    json_free(record);
+}
+
+Test(encoders, m2_bert_is_filled_up_to_its_length_unless_told_otherwise, .timeout = 100)
+{
+    static const char *const pads[] = {"", " --pad max", " --pad 64"};
+    struct safetensors file;
+    struct thea_err err;
+    char *golden = run_golden("m2bert-tiny/golden.safetensors"), command[400];
+    FILE *full = create("full.jsonl"), *one = create("short.jsonl");
+    cr_assert(safetensors_open(&file, golden, &err) == THEA_OK, "%s", err.message);
+    write_row(full, &file, "input_ids", "attention_mask", 0, "0");
+    write_row(full, &file, "input_ids", "attention_mask", 1, "1");
+    write_row(one, &file, "short.input_ids", "short.attention_mask", 0, "0");
+    fclose(full);
+    fclose(one);
+    const float *want = recorded(&file, "embedding")->data;
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(command, sizeof command,
+                 "thea load --format tokens $SCRATCH/full.jsonl | thea layers -m " M2 "%s | thea pool -m " M2
+                 " | thea write --format jsonl",
+                 pads[i]);
+        struct buf lines = sorted(command);
+        cr_assert_eq(count_lines(&lines), 2);
+        expect_line(lines.data, want, -1);
+        expect_line(lines.data + strcspn(lines.data, "\n") + 1, want + M2_WIDTH, M2_LENGTH);
+        buf_fini(&lines);
+    }
+    struct buf line = sorted("thea load --format tokens $SCRATCH/short.jsonl | thea layers -m " M2
+                             " --pad none | thea pool -m " M2 " | thea write --format jsonl");
+    expect_line(line.data, recorded(&file, "short.embedding")->data, -1);
+    buf_fini(&line);
+    safetensors_close(&file);
+    free(golden);
+}
+
 /* --- what is refused, before anything runs --- */
 
 static void expect_check(const char *layers, const char *rest, const char *part)

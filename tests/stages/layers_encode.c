@@ -423,6 +423,50 @@ Test(layers_encode, refuses_padding_that_would_change_nothing)
     cr_expect(refused(ARGS("--model", DECODER, "--pad", "none"), ARGS("tokens"), ARGS("nll")) == THEA_OK);
 }
 
+#define M2 THEA_SOURCE_DIR "/tests/goldens/m2bert-tiny"
+
+/* What leaves of a document of 20 tokens: so many rows, and what is said of them. */
+static void expect_padded(const char *pad, size_t rows)
+{
+    struct harness *h = pad == NULL ? open_ports(ARGS("--model", M2), "tokens", ARGS("final"))
+                                    : open_ports(ARGS("--model", M2, "--pad", pad), "tokens", ARGS("final"));
+    int32_t tokens[20];
+    for (size_t i = 0; i < 20; i++) tokens[i] = (int32_t)(i * 7 % 64);
+    feed_tokens(h, 1, tokens, 20, 20);
+    feed_kind(h, "tokens", 1, FRAME_END);
+    idle(h);
+    const struct frame *f = harness_frame(h, "final", 0);
+    const struct tensor *ids = frame_tensor(f, "tokens");
+    cr_assert_eq(frame_tensor(f, "final")->shape[0], rows, "pad %s", pad);
+    for (size_t i = 0; i < rows; i++)
+        cr_expect_eq(((const int32_t *)ids->data)[i], i < 20 ? tokens[i] : 0, "token %zu", i);
+    cr_expect_eq(attribute(h, 1, "padded_to"), rows > 20 ? (int64_t)rows : -1);
+    cr_expect_eq(attribute(h, 1, "padded_from"), rows > 20 ? 20 : -1);
+    harness_close(h);
+}
+
+Test(layers_encode, fills_documents_up_as_the_family_or_the_user_says)
+{
+    expect_padded(NULL, 64);
+    expect_padded("max", 64);
+    expect_padded("none", 20);
+    expect_padded("33", 33);
+    expect_padded("20", 20);
+    expect_padded("5", 20);
+}
+
+Test(layers_encode, refuses_a_padding_that_is_none)
+{
+    static const char *const pads[] = {"65", "0", "-3", "some", "", "1e3", "9999999999999999999999"};
+    for (size_t i = 0; i < 7; i++) {
+        cr_expect(refused(ARGS("--model", M2, "--pad", pads[i]), ARGS("tokens"), ARGS("final")) ==
+                      THEA_EUSAGE,
+                  "%s", pads[i]);
+        cr_expect_not_null(strstr(err.message, "max, none, or a number of 1 to 64 tokens"), "%s",
+                           err.message);
+    }
+}
+
 Test(layers_encode, refuses_to_end_the_model_with_a_residual)
 {
     cr_expect(refused(ARGS("--model", TINY), ARGS("tokens"), ARGS("residual")) == THEA_EUSAGE);
