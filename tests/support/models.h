@@ -2,8 +2,8 @@
 #ifndef TESTS_SUPPORT_MODELS_H
 #define TESTS_SUPPORT_MODELS_H
 
-/* The directory of model `name`: $THEA_TEST_MODELS/name, or ../shared/models/name beside the source tree.
- * Where it is not, the calling test is skipped, naming it; with CI set it fails. free it */
+/* The directory of model `name`: $THEA_TEST_MODELS/name, or beside the source tree (models.c). Where
+ * it is not, the calling test is skipped, naming it; with CI set it fails. free it */
 char *models_find(const char *name);
 
 #endif
