@@ -44,6 +44,25 @@ Test(models, a_git_lfs_pointer_is_said_to_be_one)
     run_result_fini(&r);
 }
 
+Test(models, an_encoder_is_shown_with_what_it_is_for)
+{
+    struct run_result r =
+        in_copy(0, "rm -r model; cp -r $src/../../tests/goldens/m2bert-tiny model; thea models ./model; thea "
+                   "models --json ./model; thea models");
+    expect_in(&r.out, "family      m2_bert (m2_bert)\nparameters  40,032\nweights     float32\nblocks      "
+                      "3, without attention\n");
+    expect_in(&r.out,
+              "for         vectors of documents, to compare and to search (embed, index, search)\n"
+              "vector      32 numbers a document: the model's pooler over its first token, not normalised\n"
+              "length      64 tokens of a document count; shorter ones are padded to that\n");
+    expect_in(&r.out, "\"for\": \"vectors\"");
+    expect_in(&r.out, "\"max_length\": 64");
+    expect_in(&r.out, "model                        m2_bert  vectors       3     32         40,032       64");
+    expect_in(&r.out, "thea-mini                    lfm2     text ");
+    cr_expect_null(strstr(buf_text(&r.out), "heads  "), "it has no attention:\n%s", buf_text(&r.out));
+    run_result_fini(&r);
+}
+
 Test(models, the_list_tells_what_cannot_run_and_why)
 {
     struct run_result r = in_copy(0, "rm model/model.safetensors; thea models");
