@@ -13,8 +13,8 @@ struct plan_process *plan_add_process(struct plan *p, size_t stage, size_t part,
 size_t plan_process_at(const struct plan *p, size_t stage, size_t part, size_t replica); /* SIZE_MAX: none */
 
 /* plan_links.c */
-/* All links between processes that are not gone, as far as they are not there yet. Stages in this order; NULL:
- * the file's. */
+/* All links between processes that are not gone, as far as they are not there yet. Stages in this order;
+ * NULL: the file's. */
 void plan_add_links(struct plan *p, const size_t *order);
 /* Errors: THEA_ECONFIG, a process with more links than it can have. */
 THEA_CHECK thea_rc plan_check_links(const struct plan *p, struct thea_err *err);

@@ -32,9 +32,13 @@ bool rundir_is_done(const struct rundir *r); /* nothing is left to do */
 THEA_CHECK thea_rc rundir_read_record(struct json_node **out, const struct rundir *r, struct thea_err *err);
 /* Would this machine and version compute the same bits? Errors: THEA_EUSAGE, with what differs. */
 THEA_CHECK thea_rc rundir_check_same(const struct json_node *record, struct thea_err *err);
-/* Give the plan, made anew of pipeline.yaml, the command lines and the environment of the first start.
- * Errors: THEA_EDATA. */
-THEA_CHECK thea_rc rundir_thaw(struct plan *plan, const struct json_node *record, struct thea_err *err);
+/* As many replicas as the run had last: `thea scale` has changed them. Errors: THEA_EDATA, THEA_EIO. */
+THEA_CHECK thea_rc rundir_read_replicas(struct spec *spec, bool *changed, const struct rundir *r,
+                                        struct thea_err *err);
+/* Give the plan, made anew of pipeline.yaml, the command lines and the environment of the first start. With
+ * `changed` replicas the plan's own command lines may have to do. Errors: THEA_EDATA. */
+THEA_CHECK thea_rc rundir_thaw(struct plan *plan, const struct json_node *record, bool changed,
+                               struct thea_err *err);
 /* run.json again, for this start: who runs now, and where. Takes over `record`; the old report goes. */
 THEA_CHECK thea_rc rundir_record_again(struct rundir *r, const struct plan *plan, struct json_node *record,
                                        struct thea_err *err);

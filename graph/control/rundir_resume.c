@@ -149,12 +149,53 @@ static void free_words(char **words)
     free(words);
 }
 
-thea_rc rundir_thaw(struct plan *plan, const struct json_node *record, struct thea_err *err)
+static void thaw_environment(const struct json_node *record)
+{
+    for (struct json_iter it = json_iter(json_member(record, "environment")); json_next(&it);) {
+        const char *value = json_text(it.value, NULL);
+        if (value != NULL)
+            setenv(it.key, value, 1);
+        else
+            unsetenv(it.key);
+    }
+}
+
+/* Are the plan's processes those of the record? */
+static bool same_processes(const struct plan *plan, const struct json_node *record)
+{
+    if (json_count(json_member(record, "processes")) != plan->process_count) return false;
+    for (size_t i = 0; i < plan->process_count; i++)
+        if (find_process(record, plan->processes[i].name) == NULL) return false;
+    return true;
+}
+
+thea_rc rundir_read_replicas(struct spec *spec, bool *changed, const struct rundir *r, struct thea_err *err)
+{
+    struct json_node *map = NULL;
+    *changed = faccessat(r->fd, "replicas", F_OK, 0) == 0;
+    thea_rc rc = *changed ? read_json(&map, r, "replicas", err) : THEA_OK;
+    for (size_t i = 0; rc == THEA_OK && map != NULL && i < spec->stage_count; i++) {
+        struct spec_stage *stage = &spec->stages[i];
+        int64_t n = json_int_or(map, stage->name, stage->replicas);
+        if (n < 1 || n > INT16_MAX)
+            rc = thea_fail(err, THEA_EDATA, "%s/replicas: stage %s has %lld replicas", r->path, stage->name,
+                           (long long)n);
+        else
+            stage->replicas = (int)n;
+    }
+    json_free(map);
+    return rc;
+}
+
+thea_rc rundir_thaw(struct plan *plan, const struct json_node *record, bool changed, struct thea_err *err)
 {
     char now[24];
     const char *old = json_text_or(record, "run", "");
-    const struct json_node *environment = json_member(record, "environment");
     snprintf(now, sizeof now, "%016" PRIx64, plan->run);
+    if (changed && strlen(old) == 16 && !same_processes(plan, record)) {
+        thaw_environment(record);
+        return THEA_OK;
+    }
     if (strlen(old) != 16 || json_count(json_member(record, "processes")) != plan->process_count)
         return thea_fail(err, THEA_EDATA, "run.json does not fit pipeline.yaml: %zu processes, expected %zu",
                          json_count(json_member(record, "processes")), plan->process_count);
@@ -169,12 +210,6 @@ thea_rc rundir_thaw(struct plan *plan, const struct json_node *record, struct th
         p->argv = renew_all(json_member(one, "argv"), old, now);
         p->env = renew_all(json_member(one, "env"), old, now);
     }
-    for (struct json_iter it = json_iter(environment); json_next(&it);) {
-        const char *value = json_text(it.value, NULL);
-        if (value != NULL)
-            setenv(it.key, value, 1);
-        else
-            unsetenv(it.key);
-    }
+    thaw_environment(record);
     return THEA_OK;
 }

@@ -59,6 +59,7 @@ static const struct child *find_mute(const struct supervisor *s)
     for (size_t i = 0; i < s->count; i++) {
         const struct child *c = &s->children[i];
         uint32_t state = atomic_load(&c->page->state);
+        if (c->stopped_by_us) continue; /* it is not to come again */
         if (!c->control.speaks && !c->waits && (c->ended || state != STATUS_STARTING)) return c;
     }
     return NULL;

@@ -6,6 +6,8 @@
  * eof on, all links to them are closed and they end (CLOSE). The plan is the new one from PREPARE on, or from
  * CLOSE on: by it a process is started again that dies in between.
  *
+ * A new process that cannot be started, or dies before it is ready, takes its whole change back.
+ *
  * Invariant: a step begins when all that was said in the one before was obeyed, or its hearer died and was
  * started again by a plan that says the same. */
 #include "graph/control/supervisor.h"
@@ -172,6 +174,19 @@ static thea_rc start_new(struct supervisor *s, struct thea_err *err)
     return rc;
 }
 
+/* Who listens for the new ones does so no more. Nobody ever sent on these links, so there is no eof to wait
+ * for. */
+static void say_undone(struct supervisor *s, const struct plan *back)
+{
+    struct plan_messages undone;
+    plan_scale_messages(&undone, s->plan, back, PLAN_STEP_CLOSE);
+    for (size_t i = 0; i < undone.count; i++) {
+        json_put(undone.items[i].message, "never", json_new_bool(true));
+        supervisor_say(s, &s->children[undone.items[i].process], json_copy_node(undone.items[i].message));
+    }
+    plan_messages_fini(&undone);
+}
+
 /* Back to as many as there were; the new ones are no more. */
 static void undo(struct supervisor *s, const struct thea_err *why)
 {
@@ -183,6 +198,8 @@ static void undo(struct supervisor *s, const struct thea_err *why)
     if (plan_scale(&back, s->plan, stage, sc->old->replicas[sc->stage], &err) != THEA_OK) abort();
     for (size_t i = 0; i < s->count; i++)
         if (is_new(sc, i)) bury(s, &s->children[i]);
+    if (sc->said.count > 0) say_undone(s, back);
+    forget_said(sc);
     keep_plan(sc, back);
     use_plan(s, back);
     buf_printf(&text, "thea: warning: stage %s keeps %d replica%s: %s", stage, back->replicas[sc->stage],
@@ -190,6 +207,29 @@ static void undo(struct supervisor *s, const struct thea_err *why)
     supervisor_tell(s, text.data);
     buf_fini(&text);
     forget_plans(s);
+}
+
+bool supervisor_scale_lost(struct supervisor *s, struct child *c)
+{
+    struct supervisor_scale *sc = &s->scale;
+    if (sc->new == NULL || s->phase > SUPERVISOR_DRAINING || sc->step != PLAN_STEP_PREPARE) return false;
+    if (!is_new(sc, index_of(s, c)) || c->control.ready) return false;
+    c->stopped_by_us = true; /* no failure of the run's */
+    if (sc->lost == NULL) sc->lost = c;
+    return true;
+}
+
+static void undo_lost(struct supervisor *s)
+{
+    struct thea_err err;
+    struct buf why = {0};
+    buf_printf(&why, "%s (pid %d) ", s->scale.lost->process->name, (int)s->scale.lost->pid);
+    supervisor_print_death(s->scale.lost, &why);
+    buf_add_text(&why, " before it was ready");
+    (void)thea_fail(&err, THEA_ESOFTWARE, "%s", buf_text(&why));
+    s->scale.lost = NULL;
+    undo(s, &err);
+    buf_fini(&why);
 }
 
 static void begin_up(struct supervisor *s)
@@ -247,6 +287,21 @@ static bool all_ended(struct supervisor *s, uint64_t now_ns)
 
 /* --- step by step --- */
 
+/* A resume goes on with as many. */
+static void write_down(struct supervisor *s)
+{
+    struct thea_err err;
+    struct json_node *map = json_new_map();
+    for (size_t i = 0; i < s->plan->spec->stage_count; i++)
+        if (!s->plan->spec->stages[i].source && !s->plan->spec->stages[i].sink)
+            json_put(map, s->plan->spec->stages[i].name, json_new_int(s->plan->replicas[i]));
+    char *text = json_print(map, 0, 0);
+    if (rundir_write(s->o->run, "replicas", text, strlen(text), &err) != THEA_OK)
+        supervisor_tell(s, thea_err_message(&err));
+    free(text);
+    json_free(map);
+}
+
 static void finish_change(struct supervisor *s)
 {
     struct supervisor_scale *sc = &s->scale;
@@ -254,6 +309,7 @@ static void finish_change(struct supervisor *s)
     int replicas = sc->new->replicas[sc->stage];
     forget_said(sc);
     forget_plans(s);
+    write_down(s);
     buf_printf(&text, "thea: stage %s has %d replica%s now", s->plan->spec->stages[sc->stage].name, replicas,
                replicas == 1 ? "" : "s");
     if (!s->o->quiet) supervisor_tell(s, text.data);
@@ -298,6 +354,7 @@ void supervisor_scale_step(struct supervisor *s, uint64_t now_ns)
 {
     struct supervisor_scale *sc = &s->scale;
     if (s->phase > SUPERVISOR_DRAINING || s->recover_ns != 0) return;
+    if (sc->lost != NULL) undo_lost(s);
     if (sc->new == NULL && sc->wish_count > 0) begin_next(s);
     if (sc->new == NULL || !all_obeyed(s)) return;
     switch (sc->step) {

@@ -121,6 +121,7 @@ static void die_finished(struct supervisor *s, struct child *c)
 
 static void judge_end(struct supervisor *s, struct child *c)
 {
+    if (supervisor_scale_lost(s, c)) return;
     if (supervisor_restarts(s, c))
         supervisor_mourn(s, c, c->ended_ns);
     else if (s->phase == SUPERVISOR_FINISHING && supervisor_child_failed(c))

@@ -138,6 +138,7 @@ struct supervisor_scale {
     struct plan_messages said;      /* in this step */
     struct supervisor_heard *heard; /* one for each of them */
     bool raised;                    /* the epoch, as a join needs it */
+    struct child *lost;             /* a new one that died before it was ready: all is taken back */
     uint64_t deadline_ns;           /* for those that leave to end */
     struct supervisor_wish *wishes; /* that wait for their turn */
     size_t wish_count;
@@ -258,6 +259,8 @@ void supervisor_poison_fini(struct supervisor *s);
 /* For commands; it is done step by step. Errors: THEA_EUSAGE, THEA_ECONFIG (plan_scale.h), THEA_EBUSY. */
 THEA_CHECK thea_rc supervisor_scale(struct supervisor *s, const char *stage, int replicas,
                                     struct thea_err *err);
+/* Is c a new replica that died before it was ready? Then the change is taken back, and the run goes on. */
+bool supervisor_scale_lost(struct supervisor *s, struct child *c);
 void supervisor_scale_step(struct supervisor *s, uint64_t now_ns); /* what can be done now */
 uint64_t supervisor_scale_due(const struct supervisor *s);         /* 0: never */
 bool supervisor_hear_linked(struct supervisor *s, struct child *c, const struct json_node *m);

@@ -106,10 +106,15 @@ static thea_rc drop_out(struct stage_io *io, struct stage *st, const char *addre
     return rc;
 }
 
-static void drop_in(struct stage_io *io, const char *address)
+/* never: it was added for one who will not come, so that there is nothing to wait for. */
+static void drop_in(struct stage_io *io, const char *address, bool never)
 {
     struct stage_inlet *in = find_inlet(io, address);
-    if (in != NULL) in->leaving = true;
+    if (in == NULL) return;
+    in->leaving = true;
+    if (!never) return;
+    in->done = true;
+    close_link(&in->ln);
 }
 
 static thea_rc obey(struct stage_io *io, struct stage *st, const struct json_node *m, struct thea_err *err)
@@ -124,7 +129,7 @@ static thea_rc obey(struct stage_io *io, struct stage *st, const struct json_nod
     else if (out)
         rc = drop_out(io, st, address, gone, err);
     else
-        drop_in(io, address);
+        drop_in(io, address, json_bool_or(m, "never", false));
     if (rc == THEA_OK) stage_tell_link(st, "linked", address);
     return rc;
 }

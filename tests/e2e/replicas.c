@@ -249,6 +249,53 @@ Test(replicas, that_cannot_be_are_refused_and_the_run_goes_on)
     cr_expect_null(strstr(buf_text(&r.err), " now\n"), "%s", buf_text(&r.err));
 }
 
+Test(replicas, one_that_does_not_get_ready_takes_the_change_back_and_the_run_goes_on)
+{
+    struct run_child child;
+    SHELL("cp -r '%s/models/thea-mini' model", run_source_dir());
+    expect_status(0);
+    run_start(&child, dir,
+              "thea run score in -o got.jsonl --run-dir run -m ./model --set layers.split=2 --set "
+              "load.in_flight=4");
+    wait_lines(1);
+    run_result_fini(&r);
+    SHELL("mv model moved; thea scale run layers=3; until grep -q . run/logs/layers.p0.r1.log; do sleep "
+          "0.05; done; "
+          "until thea top run --once --json | grep -vq 'layers/0:1'; do sleep 0.05; done; mv moved model; "
+          "thea scale run layers=2");
+    expect_status(0);
+    finish(&child);
+    expect_told("warning: stage layers keeps 1 replica: layers/");
+    expect_told("failed with status 66 before it was ready\n");
+    expect_told("stage layers has 2 replicas now\n");
+}
+
+Test(replicas, are_as_many_after_a_resume_as_they_were_last)
+{
+    struct run_child child;
+    start(&child);
+    SHELL("thea scale run layers=3 tokenize=2; until grep -q '\"layers\": 3.*\"tokenize\": 2\\|\"tokenize\": "
+          "2.*\"layers\": 3' "
+          "run/replicas; do sleep 0.05; done");
+    expect_status(0);
+    kill(child.pid, SIGKILL);
+    run_result_fini(&r);
+    run_wait(&child, LIMIT_S, &r);
+    for (int again = 0; again < 2; again++) {
+        run_start(&child, dir, "thea run --resume run");
+        run_result_fini(&r);
+        SHELL("until thea top run --once --json > top; do sleep 0.05; done; grep -o '\"name\": "
+              "*\"layers/1:2\"' top && "
+              "grep -o '\"name\": *\"tokenize:1\"' top");
+        expect_status(0);
+        if (again > 0) break;
+        run_result_fini(&r);
+        kill(child.pid, SIGKILL);
+        run_wait(&child, LIMIT_S, &r);
+    }
+    finish(&child);
+}
+
 Test(replicas, one_that_is_killed_comes_again_and_the_file_is_the_same)
 {
     struct run_child child;

@@ -195,6 +195,7 @@ static int resume_run(const struct launch *l, struct rundir *run)
     struct spec *spec = NULL;
     struct plan *plan = NULL;
     struct buf file = {0};
+    bool scaled = false;
     int status;
     buf_printf(&file, "%s/pipeline.yaml", run->path);
     as_before.pipeline = file.data;
@@ -202,8 +203,9 @@ static int resume_run(const struct launch *l, struct rundir *run)
     if (rc == THEA_OK && !l->mixed) rc = rundir_check_same(record, &err);
     if (rc == THEA_OK) rc = enter_directory(record, &err);
     if (rc == THEA_OK) rc = load_spec(&spec, &as_before, &err);
+    if (rc == THEA_OK) rc = rundir_read_replicas(spec, &scaled, run, &err);
     if (rc == THEA_OK) rc = plan_make(&plan, spec, &err);
-    if (rc == THEA_OK) rc = rundir_thaw(plan, record, &err);
+    if (rc == THEA_OK) rc = rundir_thaw(plan, record, scaled, &err);
     if (rc == THEA_OK) {
         status = supervise(l, run, plan, record);
     } else {
