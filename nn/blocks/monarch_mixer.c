@@ -35,13 +35,20 @@ static const float *load_frequency(struct loader *l, const char *prefix, size_t 
     static const char *const names[] = {"implicit_filter.1.freq",     "implicit_filter.3.freq",
                                         "implicit_filter.5.freq",     "implicit_filter_rev.1.freq",
                                         "implicit_filter_rev.3.freq", "implicit_filter_rev.5.freq"};
-    size_t count = sizeof names / sizeof *names, found = 0;
+    const uint64_t shape[] = {1, width, 0};
+    const float *frequency = NULL;
+    bool found = false;
     char full[320];
-    for (; found < count; found++) {
-        snprintf(full, sizeof full, "%s%s", prefix, names[found]);
-        if (weights_find(l->weights, full) != NULL) break;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(full, sizeof full, "%s%s", prefix, names[i]);
+        if (weights_find(l->weights, full) == NULL) continue;
+        const float *f = loader_tensor(l, prefix, names[i], shape);
+        found = true;
+        if (frequency == NULL) frequency = f;
+        if (f != NULL && memcmp(f, frequency, width * sizeof *f) != 0)
+            loader_problem(l, "differs      %s: the six frequencies of a filter are one tensor", full);
     }
-    return loader_tensor(l, prefix, names[found < count ? found : 0], (const uint64_t[]){1, width, 0});
+    return found ? frequency : loader_tensor(l, prefix, names[0], shape);
 }
 
 static void load_filter(struct loader *l, struct filter *f, const struct filter_shape *s, const char *prefix,

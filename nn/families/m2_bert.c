@@ -2,6 +2,7 @@
  * instead of the dense feed-forward. Names and keys are those of the published checkpoints. A block is
  * m = mixer(h); h = LayerNorm(mlp(m) + m): there is no residual connection around the mixer. Tokens that fill
  * up count like others: the answer depends on them. */
+#include "kernels/longconv.h"
 #include "nn/blocks/monarch.h"
 #include "nn/families/family.h"
 
@@ -79,7 +80,7 @@ static void m2_bert_read(struct model_config *out, struct config *c)
     info->hidden = config_size(c, "hidden_size", 1, 1 << 20, 768);
     info->vocab = config_size(c, "vocab_size", 1, 1 << 24, 30522);
     info->blocks = config_size(c, "num_hidden_layers", 1, FAMILY_BLOCKS_MAX, 12);
-    info->context = config_size(c, "max_position_embeddings", 1, 1 << 24, 512);
+    info->context = config_size(c, "max_position_embeddings", 1, LONGCONV_MAX, 512);
     info->feed_forward = config_size(c, "intermediate_size", 1, 1 << 24, 3072);
     info->heads = info->kv_heads = 1; /* it has none; num_attention_heads is a rest of BERT's config */
     info->head_size = info->hidden;
@@ -107,9 +108,8 @@ static const char *const prefixes[] = {"module.", "model.", "bert.", NULL};
 /* The tables of a GPU library's FFT, and what follows from the maximum length. */
 static const char *const buffers[] = {"*flashfft.*", "embeddings.position_ids", "embeddings.token_type_ids",
                                       NULL};
-/* The head of pretraining; the pooler, which is pool's; the sines' frequency, one tensor under six names. */
-static const char *const rests[] = {"cls.*", "pooler.*", "*.implicit_filter.[135].freq",
-                                    "*.implicit_filter_rev.[135].freq", NULL};
+/* The head of pretraining. */
+static const char *const rests[] = {"cls.*", NULL};
 const struct family family_m2_bert = {
     .name = "m2_bert",
     .model_types = model_types,

@@ -77,8 +77,7 @@ thea_rc loader_check(const struct loader *l, const char *what, struct thea_err *
                      buf_text(&l->problems), more);
 }
 
-static void problem(struct loader *l, const char *fmt, ...) THEA_PRINTF(2, 3);
-static void problem(struct loader *l, const char *fmt, ...)
+void loader_problem(struct loader *l, const char *fmt, ...)
 {
     if (l->problem_count++ >= PROBLEMS_SHOWN) return;
     char text[512];
@@ -106,22 +105,23 @@ static const struct weight *find(struct loader *l, const char *name, const uint6
     print_shape(want, shape, rank);
     const struct weight *w = weights_find(l->weights, name);
     if (w == NULL) {
-        problem(l, "missing      %s %s", name, want);
+        loader_problem(l, "missing      %s %s", name, want);
         return NULL;
     }
     l->used_tensors[weights_index(l->weights, w)] = true;
     if (w->rank != rank || memcmp(w->shape, shape, rank * sizeof *shape) != 0) {
         print_shape(have, w->shape, w->rank);
-        problem(l, "wrong shape  %s: the file has %s, config.json asks for %s", name, have, want);
+        loader_problem(l, "wrong shape  %s: the file has %s, config.json asks for %s", name, have, want);
         return NULL;
     }
     if (element_bytes(w) == 0) {
-        problem(l, "wrong dtype  %s: the file has %s, accepted are F32, F16, BF16", name, w->dtype_name);
+        loader_problem(l, "wrong dtype  %s: the file has %s, accepted are F32, F16, BF16", name,
+                       w->dtype_name);
         return NULL;
     }
     if (is_expanded(w)) {
-        problem(l, "expanded     %s: %s, of which %llu bytes are stored", name, want,
-                (unsigned long long)w->size_bytes);
+        loader_problem(l, "expanded     %s: %s, of which %llu bytes are stored", name, want,
+                       (unsigned long long)w->size_bytes);
         return NULL;
     }
     return w;
@@ -135,7 +135,7 @@ void loader_check_left_over(struct loader *l, bool (*elsewhere)(const void *cont
         const struct weight *w = weights_at(l->weights, i);
         if (l->used_tensors[i] || elsewhere(context, w->name)) continue;
         print_shape(have, w->shape, w->rank);
-        problem(l, "left over    %s %s: config.json asks for no such weight", w->name, have);
+        loader_problem(l, "left over    %s %s: config.json asks for no such weight", w->name, have);
     }
 }
 

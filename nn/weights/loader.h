@@ -26,6 +26,8 @@ THEA_CHECK thea_rc loader_init(struct loader *l, const struct weights *weights, 
 /* Every tensor that nobody has asked for is wrong, but those that elsewhere(context, name) knows. */
 void loader_check_left_over(struct loader *l, bool (*elsewhere)(const void *context, const char *name),
                             const void *context);
+/* Something else that is wrong with the weights, a line: what, then which tensor. */
+void loader_problem(struct loader *l, const char *fmt, ...) THEA_PRINTF(2, 3);
 /* What was wrong, all of it: THEA_EDATA. `what`: the model's directory. */
 THEA_CHECK thea_rc loader_check(const struct loader *l, const char *what, struct thea_err *err);
 void loader_fini(struct loader *l); /* the weights handed out end here */

@@ -129,7 +129,8 @@ static void write_tensor(struct writer *w, const struct tensor_plan *t, const ch
     float *values = calloc(n, sizeof *values), *direction = calloc(n, sizeof *direction);
     uint64_t state = seed_of(seed_name, w->m->seed);
     if (values == NULL || direction == NULL) fail("the weights");
-    bool moved = w->m->moved != NULL && strcmp(w->m->moved, seed_name) == 0;
+    bool moved =
+        w->m->moved != NULL && (strcmp(w->m->moved, seed_name) == 0 || strcmp(w->m->moved, t->name) == 0);
     if (moved) m2bert_direction(direction, seed_name, n);
     for (size_t i = 0; i < n; i++)
         values[i] = (float)(value_at(t, i, &state) + (moved ? w->m->step * direction[i] : 0));
@@ -196,7 +197,7 @@ static void write_frequencies(struct writer *w, const char *prefix)
                                         "implicit_filter_rev.3.freq", "implicit_filter_rev.5.freq"};
     char first[160], name[160];
     snprintf(first, sizeof first, "%s%s", prefix, names[0]);
-    for (size_t i = 0; i < COUNT(names); i++) {
+    for (size_t i = w->m->one_frequency ? COUNT(names) - 1 : 0; i < COUNT(names); i++) {
         snprintf(name, sizeof name, "%s%s", prefix, names[i]);
         write_tensor(w, &(struct tensor_plan){name, {1, w->m->filter_width}, UNIFORM, 3, 1}, first);
     }

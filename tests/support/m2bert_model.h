@@ -3,6 +3,7 @@
 #ifndef TESTS_SUPPORT_M2BERT_MODEL_H
 #define TESTS_SUPPORT_M2BERT_MODEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,8 +11,10 @@ struct m2bert_model {
     size_t hidden, feed_forward, blocks, context, vocab, filter_width, filter_features;
     uint64_t seed;
     const char *prefix; /* in front of every name: "bert." */
+    bool one_frequency; /* the sines' frequency under the last of its six names alone */
     /* For finite differences: the tensor `moved`, if not NULL (its name without prefix), is moved by step
-     * times the direction of m2bert_direction. */
+     * times the direction of m2bert_direction. Of a frequency: under all its names, if the first is said;
+     * else under that one. */
     const char *moved;
     double step;
 };
