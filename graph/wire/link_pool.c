@@ -66,7 +66,7 @@ void link_pool_answered(struct link *ln, const struct link_message *m)
     bool mapped = m->reason[0] == '\0';
     if (ln->regions == NULL || !region_link_answer(ln->regions, m->pool, mapped))
         link_fail(ln, THEA_EFRAME, "it answers for pool %u, of which it was not told", m->pool);
-    else if (!mapped)
+    else if (!mapped && region_link_refused(ln->regions))
         thea_warning("link %u, port '%s': tensors are copied, for %s cannot read them in place: %s",
                      ln->o.address.number, ln->o.port, link_peer(ln),
                      link_clean(reason, sizeof reason, m->reason));

@@ -79,9 +79,11 @@ void region_link_close(struct region_link *l);
 void region_link_resume(struct region_link *l);
 /* The next thing to tell the reader, if there is one. */
 bool region_link_offer(struct region_link *l, struct region_offer *out);
-/* The reader's answer to pool `number`. Not mapped: this link copies from now on. False: it was never asked.
- */
+/* The reader's answer to pool `number`. Not mapped: this link copies from now on; but if the pool is retired
+ * meanwhile, it may well be that it was not there any more, so the next one is offered. False: it was never
+ * asked. */
 bool region_link_answer(struct region_link *l, uint32_t number, bool mapped);
+bool region_link_refused(const struct region_link *l); /* it copies */
 /* No answer is owed and nothing is to be told: a frame may go. */
 bool region_link_settled(const struct region_link *l);
 /* f's tensors as they leave on this link as frame `seq`: those in a slot that the reader has mapped name

@@ -104,6 +104,13 @@ bool region_link_offer(struct region_link *l, struct region_offer *out)
     return true;
 }
 
+static bool is_in_use(const struct region_port *p, uint32_t number)
+{
+    for (const struct region_pool *pool = p->pools; pool != NULL; pool = pool->next)
+        if (pool->number == number) return !pool->retired;
+    return false;
+}
+
 bool region_link_answer(struct region_link *l, uint32_t number, bool mapped)
 {
     if (number == 0 || number > l->asked) return false;
@@ -113,9 +120,15 @@ bool region_link_answer(struct region_link *l, uint32_t number, bool mapped)
         l->mapped |= UINT64_C(1) << number % REGION_POOLS_MAX;
         return true;
     }
+    if (!is_in_use(l->port, number)) return true;
     l->refused = true;
     retire_unfit(l->port);
     return true;
+}
+
+bool region_link_refused(const struct region_link *l)
+{
+    return l->refused;
 }
 
 bool region_link_settled(const struct region_link *l)

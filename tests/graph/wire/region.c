@@ -260,6 +260,27 @@ Test(region, a_port_whose_only_reader_refuses_keeps_no_shared_memory)
     pair_free(&p);
 }
 
+Test(region, a_pool_that_is_gone_when_its_reader_looks_is_no_reason_to_copy)
+{
+    struct pair p = pair_new(2, WINDOW, BYTES);
+    struct region_offer o;
+    uint64_t inlined;
+    cr_assert_not_null(region_port_buffer(p.port, SIZE));
+    cr_assert(region_link_offer(p.reader[0].link, &o));
+    region_port_done(p.port);
+    char *data = region_port_buffer(p.port, 4 * SIZE); /* too large for that pool, which nobody uses */
+    cr_assert_eq(region_port_pools(p.port), 1);
+    cr_assert_neq(region_maps_add(p.reader[0].maps, &o, NULL), THEA_OK, "it is still there");
+    cr_assert(region_link_answer(p.reader[0].link, o.number, false));
+    cr_assert_not(region_link_refused(p.reader[0].link));
+    pair_settle(&p, 0);
+    pair_settle(&p, 1);
+    cr_assert_eq(copied_of(&p, 0, data, 4 * SIZE, &inlined), 0);
+    cr_assert_eq(copied_of(&p, 1, data, 4 * SIZE, &inlined), 0);
+    region_port_done(p.port);
+    pair_free(&p);
+}
+
 Test(region, an_answer_that_nobody_asked_for_is_told)
 {
     struct pair p = pair_new(1, WINDOW, BYTES);
