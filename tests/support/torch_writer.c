@@ -11,7 +11,7 @@ enum { ALIGNMENT = 64 };
 
 static void put(struct buf *b, uint64_t value, int bytes)
 {
-    for (int i = 0; i < bytes; i++) buf_add_char(b, (char)(value >> (8 * i)));
+    for (int i = 0; i < bytes; i++, value >>= 8) buf_add_char(b, (char)value); /* zeros beyond its eight */
 }
 
 static void must(bool good)
