@@ -95,9 +95,13 @@ static void gate(float *k, size_t ldk, const double *r, const double *e, size_t 
             vecd_to_floats(k + i * ldk + j, vecd_mul(vecd_load(r + i * N + j), vecd_load(e + i * N + j)));
 }
 
+/* Rows are widened tile by tile: the next tile is fetched while this one is used. */
 static void widen(double *y, const float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i += 8) vecd_store(y + i, vecd_from_floats(x + i));
+    for (size_t i = 0; i < n; i += 8) {
+        if (i % 16 == 0) __builtin_prefetch(x + n + i, 0, 2);
+        vecd_store(y + i, vecd_from_floats(x + i));
+    }
 }
 
 static void narrow(float *y, const double *x, size_t n)

@@ -250,7 +250,7 @@ static void keep_spectra(struct filter_bank *b, struct filter_use *use, struct k
         *k = (struct kept){t.spectra, bytes, b->clock};
         b->stats.kept_bytes += bytes;
         use->spectra = t.spectra;
-        drop_features(b);
+        if (use->block + 1 == b->blocks) drop_features(b); /* a round ends; the next one may find all kept */
     } else {
         filter_pages_free(t.spectra, bytes);
     }
