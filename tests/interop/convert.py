@@ -74,6 +74,14 @@ def check_pickles(dir):
     print(f"{n} files of torch.save: every value equal")
 
 
+def check_golden(dir):
+    src = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "goldens", "m2bert-tiny")
+    want = torch.load(os.path.join(src, "pytorch_model.bin"))
+    for dtype in DTYPES:
+        check_same(want, convert(src, os.path.join(dir, f"golden-{dtype}"), dtype), dtype, ("m2bert-tiny", dtype))
+    print(f"m2bert-tiny: {len(want)} names, every value equal")
+
+
 def check_model(src, dir, k):
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
     causal = "ForCausalLM" in str(AutoConfig.from_pretrained(src).architectures)
@@ -98,5 +106,6 @@ def check_model(src, dir, k):
 
 with tempfile.TemporaryDirectory() as dir:
     check_pickles(dir)
+    check_golden(dir)
     for k, model in enumerate(models):
         check_model(model, dir, k)
