@@ -86,7 +86,9 @@ void layers_encode_drop(struct stage *st, struct stage_stream *s)
 static thea_rc make_room(const struct layers *l, struct layers_gathered *g, size_t rows, struct thea_err *err)
 {
     if (rows <= g->room) return THEA_OK;
-    size_t room = 2 * g->room > rows ? 2 * g->room : rows;
+    size_t context = model_info(l->model)->context, room = 2 * g->room;
+    if (room > context) room = context;
+    if (room < rows) room = rows;
     int32_t *tokens = reallocarray(g->tokens, room, sizeof *tokens);
     if (tokens != NULL) g->tokens = tokens;
     float *residual =
