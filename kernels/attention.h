@@ -36,6 +36,10 @@ static inline size_t attention_v_offset(size_t p, size_t d, size_t D)
 /* The contracts are in kernels.h. */
 void attention_append(struct attention_cache *c, const float *k, const float *v, size_t ld, size_t pos,
                       size_t n, size_t g0, size_t g1);
+void attention_append_avx2(struct attention_cache *c, const float *k, const float *v, size_t ld, size_t pos,
+                           size_t n, size_t g0, size_t g1);
+void attention_append_avx512(struct attention_cache *c, const float *k, const float *v, size_t ld, size_t pos,
+                             size_t n, size_t g0, size_t g1);
 
 void attention_forward(float *o, size_t ldo, const float *q, size_t ldq, const struct attention_cache *c,
                        size_t pos, size_t n, size_t H, size_t g0, size_t g1, float scale, float *scratch);

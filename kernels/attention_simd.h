@@ -22,7 +22,13 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { BLOCK = ATTENTION_BLOCK, TILES = GROUP_PASSES * PASS, GROUP_ROWS = TILES * TILE_ROWS, LANES = 16 };
+enum {
+    BLOCK = ATTENTION_BLOCK,
+    TILES = GROUP_PASSES * PASS,
+    GROUP_ROWS = TILES * TILE_ROWS,
+    LANES = 16,
+    SLACK = 16
+};
 
 /* One worker's scratch, for one group of rows of one kv head. Per tile: q [D][TILE_ROWS], o
  * [D16/16][TILE_ROWS][16]; max, sum and correction (of this block) with LANES entries. Per tile of a pass: s
@@ -218,16 +224,26 @@ VEC size_t row_offset(const struct group *g, size_t r, size_t kv_head, size_t ld
     return row / g->per_group * ld + (kv_head * g->per_group + row % g->per_group) * g->D;
 }
 
+/* A tile's queries side by side, scaled: to [D, TILE_ROWS]. Rows beyond the group repeat its last. Writes up
+ * to TRANSPOSED floats beyond the tile, where the next will be. */
+static void pack_queries(const struct group *g, float *to, size_t tile, const float *q, size_t ldq,
+                         size_t kv_head, float scale)
+{
+    const float *row[TRANSPOSED];
+    size_t last = g->rows - tile * TILE_ROWS - 1, d = 0, n = g->D * TILE_ROWS;
+    for (size_t r = 0; r < TRANSPOSED; r++)
+        row[r] = q + row_offset(g, tile * TILE_ROWS + (r < last ? r : last), kv_head, ldq);
+    for (; d + 4 <= g->D; d += 4) vec_transpose4(to + d * TILE_ROWS, TILE_ROWS, row, d);
+    for (; d < g->D; d++)
+        for (size_t r = 0; r < TILE_ROWS; r++) to[d * TILE_ROWS + r] = row[r][d];
+    for (size_t i = 0; i < n; i += 16) vec_store(to + i, vec_mul(vec_load(to + i), vec_set(scale)));
+}
+
 static void group_begin(struct group *g, const float *q, size_t ldq, size_t kv_head, float scale)
 {
     size_t tiles = (g->rows + TILE_ROWS - 1) / TILE_ROWS;
-    if (g->rows % TILE_ROWS) /* the rows that pad the last tile */
-        memset(g->q + (tiles - 1) * TILE_ROWS * g->D, 0, TILE_ROWS * g->D * sizeof *g->q);
-    for (size_t r = 0; r < g->rows; r++) {
-        const float *from = q + row_offset(g, r, kv_head, ldq);
-        float *to = g->q + r / TILE_ROWS * TILE_ROWS * g->D + r % TILE_ROWS;
-        for (size_t d = 0; d < g->D; d++) to[d * TILE_ROWS] = from[d] * scale;
-    }
+    for (size_t t = 0; t < tiles; t++)
+        pack_queries(g, g->q + t * TILE_ROWS * g->D, t, q, ldq, kv_head, scale);
     memset(g->o, 0, tiles * TILE_ROWS * g->D16 * sizeof *g->o);
     for (size_t i = 0; i < tiles * LANES; i++) {
         g->max[i] = -INFINITY;
@@ -263,7 +279,52 @@ static void group_init(struct group *g, size_t D, size_t per_group, size_t pos, 
 size_t KERNEL(attention_scratch)(size_t D, size_t heads_per_group)
 {
     (void)heads_per_group;
-    return PASS * TILE_ROWS * BLOCK + GROUP_ROWS * (attention_round_up(D, 16) + D) + 3 * TILES * LANES + 16;
+    return PASS * TILE_ROWS * BLOCK + GROUP_ROWS * (attention_round_up(D, 16) + D) + 3 * TILES * LANES + 16 +
+           SLACK;
+}
+
+/* Sixteen positions of K side by side, k's rows ld apart. */
+static void append_panel(float *K, const float *k, size_t ld, size_t D)
+{
+    const float *row[16];
+    size_t d = 0;
+    for (size_t i = 0; i < 16; i++) row[i] = k + i * ld;
+    for (; d + 4 <= D; d += 4)
+        for (size_t i = 0; i < 16; i += TRANSPOSED) vec_transpose4(K + d * 16 + i, 16, row + i, d);
+    for (; d < D; d++)
+        for (size_t i = 0; i < 16; i++) K[d * 16 + i] = row[i][d];
+}
+
+static void append_value(float *V, const float *v, size_t p, size_t D)
+{
+    size_t d = 0;
+    for (; d + 16 <= D; d += 16) vec_store(V + attention_v_offset(p, d, D), vec_load(v + d));
+    if (d < D) vec_store_first(V + attention_v_offset(p, d, D), vec_load_first(v + d, D - d), D - d);
+}
+
+static void append_head(float *K, float *V, const float *k, const float *v, size_t ld, size_t pos, size_t n,
+                        size_t D)
+{
+    for (size_t i = 0; i < n;) {
+        if ((pos + i) % 16 == 0 && i + 16 <= n) {
+            append_panel(K + attention_k_offset(pos + i, 0, D), k + i * ld, ld, D);
+            i += 16;
+        } else {
+            float *to = K + attention_k_offset(pos + i, 0, D);
+            for (size_t d = 0; d < D; d++) to[d * 16] = k[i * ld + d];
+            i++;
+        }
+    }
+    for (size_t i = 0; i < n; i++) append_value(V, v + i * ld, pos + i, D);
+}
+
+void KERNEL(attention_append)(struct attention_cache *c, const float *k, const float *v, size_t ld,
+                              size_t pos, size_t n, size_t g0, size_t g1)
+{
+    size_t D = c->head_size;
+    for (size_t g = g0; g < g1; g++)
+        append_head(c->k + g * c->head_stride, c->v + g * c->head_stride, k + g * D, v + g * D, ld, pos, n,
+                    D);
 }
 
 /* All of n rows' groups, for kv heads [g0, g1); g has its D, pos and keys. */

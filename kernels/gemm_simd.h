@@ -1,5 +1,5 @@
-/* The packed product over vec; the including file has TILE, the rows of a tile, ROWS, the most of a packed
- * block, and transpose() of four columns of LANES rows.
+/* The packed product over vec; the including file has TILE, the rows of a tile, and ROWS, the most of a
+ * packed block.
  *
  * A tile of TILE rows and WIDTH columns fills the registers with its sums; rows are shared out evenly over
  * tiles, whose kernels exist for every height, so that no arithmetic is spent on rows that are not there. A
@@ -21,7 +21,7 @@ enum {
     DEPTH = 384,               /* of a block, at most */
     STEP = 4,                  /* columns of a transposition */
     PACKED = ROWS * 2 * DEPTH, /* floats of a packed block, at most */
-    SLACK = LANES,             /* a transposition writes less than that beyond */
+    SLACK = TRANSPOSED,        /* a transposition writes less than that beyond */
     AHEAD = 2048, /* floats of a panel fetched ahead: beyond the page that the hardware fetches */
 };
 _Static_assert(PACKED + SLACK <= GEMM_SCRATCH, "a packed block fits");
@@ -113,10 +113,10 @@ static void tile_edge(float *y, size_t ldy, const float *a, const float *panel, 
 /* a [depth, rows] = x [rows, depth]^T. Writes SLACK floats beyond it. */
 static void pack_tile(float *a, const float *x, size_t ldx, size_t rows, size_t depth)
 {
-    const float *row[LANES];
-    for (size_t i = 0; i < LANES; i++) row[i] = x + least(i, rows - 1) * ldx;
+    const float *row[TRANSPOSED];
+    for (size_t i = 0; i < TRANSPOSED; i++) row[i] = x + least(i, rows - 1) * ldx;
     size_t k = 0;
-    for (; k + STEP <= depth; k += STEP) transpose(a + k * rows, row, k, rows);
+    for (; k + STEP <= depth; k += STEP) vec_transpose4(a + k * rows, rows, row, k);
     for (; k < depth; k++)
         for (size_t i = 0; i < rows; i++) a[k * rows + i] = x[i * ldx + k];
 }

@@ -27,7 +27,7 @@
     {                                                                                                        \
         .name = table_name, .rmsnorm_forward = rmsnorm_forward##version,                                     \
         .rope_forward = rope_forward##version, .headnorm_forward = headnorm_forward##version,                \
-        .attention_append = attention_append, .attention_forward = attention_forward##version,               \
+        .attention_append = attention_append##version, .attention_forward = attention_forward##version,      \
         .attention_scratch = attention_scratch##version,                                                     \
         .attention_full_forward = attention_full_forward##version,                                           \
         .attention_full_backward = attention_full_backward, .shortconv_forward = shortconv_forward##version, \

@@ -157,6 +157,26 @@ VEC vec vec_scale2_above(vec a, vec n, vec t, vec limit)
                  vec_half_scale2_above(a.hi, n.hi, t.hi, limit.hi)};
 }
 
+enum { TRANSPOSED = 8 };
+VEC __m256 vec_two_rows(const float *const *row, size_t i, size_t k)
+{
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[i] + k)),
+                                _mm_loadu_ps(row[i + 4] + k), 1);
+}
+VEC void vec_transpose4(float *to, size_t stride, const float *const *row, size_t k)
+{
+    __m256 r0 = vec_two_rows(row, 0, k), r1 = vec_two_rows(row, 1, k), r2 = vec_two_rows(row, 2, k),
+           r3 = vec_two_rows(row, 3, k);
+    __m256d lo01 = _mm256_castps_pd(_mm256_unpacklo_ps(r0, r1)),
+            hi01 = _mm256_castps_pd(_mm256_unpackhi_ps(r0, r1)),
+            lo23 = _mm256_castps_pd(_mm256_unpacklo_ps(r2, r3)),
+            hi23 = _mm256_castps_pd(_mm256_unpackhi_ps(r2, r3));
+    _mm256_storeu_ps(to, _mm256_castpd_ps(_mm256_unpacklo_pd(lo01, lo23)));
+    _mm256_storeu_ps(to + stride, _mm256_castpd_ps(_mm256_unpackhi_pd(lo01, lo23)));
+    _mm256_storeu_ps(to + 2 * stride, _mm256_castpd_ps(_mm256_unpacklo_pd(hi01, hi23)));
+    _mm256_storeu_ps(to + 3 * stride, _mm256_castpd_ps(_mm256_unpackhi_pd(hi01, hi23)));
+}
+
 VEC float vec_hsum(vec a)
 {
     __m256 s = _mm256_add_ps(a.lo, a.hi);

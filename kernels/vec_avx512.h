@@ -120,6 +120,29 @@ VEC vec vec_scale2_above(vec a, vec n, vec t, vec limit)
     return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(t, limit, _CMP_NLT_UQ), a, n);
 }
 
+/* to [4] (stride floats apart) = columns k to k + 3 of TRANSPOSED rows, side by side. */
+enum { TRANSPOSED = 16 };
+VEC __m512 vec_four_rows(const float *const *row, size_t i, size_t k) /* four columns of rows i, i + 4, … */
+{
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(row[i] + k));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(row[i + 4] + k), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(row[i + 8] + k), 2);
+    return _mm512_insertf32x4(v, _mm_loadu_ps(row[i + 12] + k), 3);
+}
+VEC void vec_transpose4(float *to, size_t stride, const float *const *row, size_t k)
+{
+    __m512 r0 = vec_four_rows(row, 0, k), r1 = vec_four_rows(row, 1, k), r2 = vec_four_rows(row, 2, k),
+           r3 = vec_four_rows(row, 3, k);
+    __m512d lo01 = _mm512_castps_pd(_mm512_unpacklo_ps(r0, r1)),
+            hi01 = _mm512_castps_pd(_mm512_unpackhi_ps(r0, r1)),
+            lo23 = _mm512_castps_pd(_mm512_unpacklo_ps(r2, r3)),
+            hi23 = _mm512_castps_pd(_mm512_unpackhi_ps(r2, r3));
+    _mm512_storeu_ps(to, _mm512_castpd_ps(_mm512_unpacklo_pd(lo01, lo23)));
+    _mm512_storeu_ps(to + stride, _mm512_castpd_ps(_mm512_unpackhi_pd(lo01, lo23)));
+    _mm512_storeu_ps(to + 2 * stride, _mm512_castpd_ps(_mm512_unpacklo_pd(hi01, hi23)));
+    _mm512_storeu_ps(to + 3 * stride, _mm512_castpd_ps(_mm512_unpackhi_pd(hi01, hi23)));
+}
+
 VEC float vec_hsum(vec a)
 {
     return _mm512_reduce_add_ps(a);

@@ -277,3 +277,25 @@ Test(attention, a_key_of_score_minus_infinity_weighs_nothing)
         sequence_fini(&s);
     }
 }
+
+Test(attention, appends_as_the_plain_table_does_whatever_the_pieces_and_the_head_size)
+{
+    static const size_t sizes[] = {1, 3, 4, 16, 18, 31, 32, 64, 81};
+    static const size_t borders[] = {0, 5, 16, 48, 51, 52, 100, 133, 150}; /* in panels and across them */
+    enum { T = 150, G = 2 };
+    FOR_EACH_TABLE (k)
+        for (size_t i = 0; i < COUNT(sizes); i++) {
+            struct sequence s, want;
+            sequence_init(&s, T, G, G, sizes[i], 1);
+            sequence_init(&want, T, G, G, sizes[i], 1);
+            size_t floats = G * s.cache.head_stride;
+            for (size_t f = 0; f < floats; f++) s.cache.k[f] = s.cache.v[f] = 7;
+            for (size_t f = 0; f < floats; f++) want.cache.k[f] = want.cache.v[f] = 7;
+            sequence_append(&want, kernels_select("plain"), 0, T);
+            for (size_t b = 0; b + 1 < COUNT(borders); b++)
+                sequence_append(&s, k, borders[b], borders[b + 1] - borders[b]);
+            EXPECT_CLOSE(s.cache.k, want.cache.k, floats, 0, 0, "%s keys, D %zu", k->name, sizes[i]);
+            EXPECT_CLOSE(s.cache.v, want.cache.v, floats, 0, 0, "%s values, D %zu", k->name, sizes[i]);
+            sequence_fini(&s), sequence_fini(&want);
+        }
+}
