@@ -24,7 +24,8 @@ typedef enum { STATUS_STARTING, STATUS_RUNNING, STATUS_DRAINING, STATUS_DONE, ST
 struct status_link {
     uint32_t number;  /* link number of the address, 0 = unused row */
     uint8_t outgoing; /* 1: this process sends */
-    char port[23];
+    uint8_t closed;   /* 1: the link is no more; another may get the row */
+    char port[22];
     _Atomic uint64_t frames;   /* sender: numbered frames handed to nng; receiver: delivered to the stage or
                                   dropped for a counted reason */
     _Atomic uint64_t unwanted; /* receiver: of those, discarded after STOP */

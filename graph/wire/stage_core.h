@@ -445,6 +445,10 @@ void stage_gather_fini(struct stage *st);
 
 /* stage_status.c */
 void stage_trace_open(struct stage *st);
+/* The row of a link. One that comes back gets its own again, and counts on; where all rows are taken, a link
+ * gets that of one that was closed. NULL: as many are open as there are rows. */
+struct status_link *stage_status_row(struct stage *st, const char *port, uint32_t number, bool outgoing);
+void stage_status_row_closed(struct stage *st, uint32_t number, bool outgoing);
 uint64_t stage_op_begin(struct stage *st);
 void stage_note_stream(struct stage *st, uint64_t id); /* the op works on it; STAGE_NONE: on none */
 void stage_op_end(struct stage *st, uint64_t begin_ns, const struct stage_stream *s, const struct frame *in);

@@ -53,19 +53,6 @@ thea_rc stage_io_check(const struct stage *st, struct thea_err *err)
 
 /* --- open --- */
 
-static struct status_link *status_row(struct stage *st, const struct stage_port *port, uint32_t number,
-                                      bool outgoing)
-{
-    uint32_t n = atomic_load(&st->page->link_count);
-    if (n == STATUS_LINKS_MAX) return NULL;
-    struct status_link *row = &st->page->links[n];
-    row->number = number;
-    row->outgoing = outgoing;
-    snprintf(row->port, sizeof row->port, "%s", port->name);
-    atomic_store(&st->page->link_count, n + 1);
-    return row;
-}
-
 static thea_rc link_options_of(struct link_options *o, struct stage *st, const struct stage_port *port,
                                char *pattern, size_t size, const char *shape, const struct stage_endpoint *e,
                                bool outgoing, struct thea_err *err)
@@ -85,7 +72,7 @@ static thea_rc link_options_of(struct link_options *o, struct stage *st, const s
     o->incarnation = c->incarnation;
     o->lasting = stage_supervised(st);
     o->reconnect_ms = c->parent > 0 ? 0 : WAIT_FOR_PEER_BY_HAND_MS;
-    o->status = status_row(st, port, o->address.number, outgoing);
+    o->status = stage_status_row(st, port->name, o->address.number, outgoing);
     return THEA_OK;
 }
 

@@ -65,6 +65,12 @@ static void close_link(struct link **ln)
     *ln = NULL;
 }
 
+static void close_inlet(struct stage *st, struct stage_inlet *in)
+{
+    close_link(&in->ln);
+    stage_status_row_closed(st, in->number, false);
+}
+
 static bool has_ended(const struct stage *st, const struct stage_outlet *o)
 {
     return o->ended && o->ended_epoch == st->epoch;
@@ -101,20 +107,21 @@ static thea_rc drop_out(struct stage_io *io, struct stage *st, const char *addre
     }
     if (!told && link_ready(o->ln, 0)) rc = send_eof(st, o, err);
     close_link(&o->ln);
+    stage_status_row_closed(st, o->number, true);
     stage_route_leave(route, o->member);
     stage_route_drop(route, o->member);
     return rc;
 }
 
 /* never: it was added for one who will not come, so that there is nothing to wait for. */
-static void drop_in(struct stage_io *io, const char *address, bool never)
+static void drop_in(struct stage_io *io, struct stage *st, const char *address, bool never)
 {
     struct stage_inlet *in = find_inlet(io, address);
     if (in == NULL) return;
     in->leaving = true;
     if (!never) return;
     in->done = true;
-    close_link(&in->ln);
+    close_inlet(st, in);
 }
 
 static thea_rc obey(struct stage_io *io, struct stage *st, const struct json_node *m, struct thea_err *err)
@@ -129,7 +136,7 @@ static thea_rc obey(struct stage_io *io, struct stage *st, const struct json_nod
     else if (out)
         rc = drop_out(io, st, address, gone, err);
     else
-        drop_in(io, address, json_bool_or(m, "never", false));
+        drop_in(io, st, address, json_bool_or(m, "never", false));
     if (rc == THEA_OK) stage_tell_link(st, "linked", address);
     return rc;
 }
@@ -174,7 +181,7 @@ thea_rc stage_io_let_go(struct stage_io *io, struct stage *st, struct thea_err *
         if (io->outlets[i].ln != NULL) rc = let_go(io, st, &io->outlets[i], err);
     for (size_t i = 0; i < io->inlet_count; i++) {
         struct stage_inlet *in = &io->inlets[i];
-        if (in->ln != NULL && in->leaving && in->done) close_link(&in->ln);
+        if (in->ln != NULL && in->leaving && in->done) close_inlet(st, in);
     }
     return rc;
 }

@@ -82,6 +82,50 @@ void stage_skipped(struct stage *st, const char *name, const char *reason)
     publish_skips(st);
 }
 
+/* --- links --- */
+
+static struct status_link *find_row(struct status_page *page, uint32_t number, bool outgoing)
+{
+    for (uint32_t i = 0; i < atomic_load(&page->link_count); i++)
+        if (page->links[i].number == number && (page->links[i].outgoing != 0) == outgoing)
+            return &page->links[i];
+    return NULL;
+}
+
+static struct status_link *find_closed(struct status_page *page)
+{
+    for (uint32_t i = 0; i < atomic_load(&page->link_count); i++)
+        if (page->links[i].closed != 0) return &page->links[i];
+    return NULL;
+}
+
+static struct status_link *free_row(struct status_page *page)
+{
+    uint32_t n = atomic_load(&page->link_count);
+    struct status_link *row = n < STATUS_LINKS_MAX ? &page->links[n] : find_closed(page);
+    if (row != NULL) memset(row, 0, sizeof *row);
+    if (n < STATUS_LINKS_MAX) atomic_store(&page->link_count, n + 1);
+    return row;
+}
+
+struct status_link *stage_status_row(struct stage *st, const char *port, uint32_t number, bool outgoing)
+{
+    struct status_link *row = find_row(st->page, number, outgoing);
+    if (row == NULL) row = free_row(st->page);
+    if (row == NULL) return NULL;
+    row->number = number;
+    row->outgoing = outgoing;
+    row->closed = 0;
+    snprintf(row->port, sizeof row->port, "%s", port);
+    return row;
+}
+
+void stage_status_row_closed(struct stage *st, uint32_t number, bool outgoing)
+{
+    struct status_link *row = find_row(st->page, number, outgoing);
+    if (row != NULL) row->closed = 1;
+}
+
 /* --- time in ops --- */
 
 void stage_trace_open(struct stage *st)
