@@ -193,6 +193,12 @@ static const struct page {
      "load: {kind: load, paths: [\"*.md\"], window: 4}",
      "load: {kind: load, paths: [\"*.md\"], in_flight: 4}\ntokenize: {kind: tokenize, from: load, window: "
      "4}"},
+    {"E086", "more links than a process can have",
+     "Each replica of a stage has a link to each replica of the stages beside it, and a process has 32 links "
+     "at "
+     "most.",
+     "tokenize: {kind: tokenize, from: load, replicas: 40}",
+     "tokenize: {kind: tokenize, from: load, replicas: 8}"},
 };
 enum { PAGE_COUNT = sizeof pages / sizeof *pages };
 

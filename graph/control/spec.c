@@ -215,6 +215,7 @@ static thea_rc read_spec(struct spec_reader *r, struct thea_err *err)
     spec_check_common(r);
     spec_read_edges(r);
     spec_check_split(r);
+    spec_check_links(r);
     return THEA_OK;
 }
 

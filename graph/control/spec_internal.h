@@ -121,6 +121,7 @@ void spec_add_edge(struct spec_reader *r, size_t from, size_t to, const struct j
 void spec_read_edges(struct spec_reader *r); /* from, unconnected inputs, loops */
 void spec_read_loops(struct spec_reader *r); /* cycles, feedback (spec_loops.c) */
 void spec_check_split(struct spec_reader *r);
+void spec_check_links(struct spec_reader *r); /* spec_links.c: are there too many of one process? */
 size_t spec_find_stage(const struct spec *s, const char *name, size_t len); /* SIZE_MAX: none */
 bool spec_reaches(const struct spec *s, size_t from, size_t to);            /* along forward edges */
 
