@@ -275,3 +275,35 @@ Test(resume, is_not_needed_when_a_stage_is_stopped_for_its_deadline)
     expect_the_same(&s);
     finish(&s);
 }
+/* --- an op that hangs --- */
+
+Test(resume, an_op_that_hangs_is_killed_at_its_deadline_and_the_run_goes_on)
+{
+    struct scene s = {.dir = run_temp_dir()};
+    char command[1024];
+    snprintf(command, sizeof command,
+             "export THEA_STAGE_PATH=%s/tests; printf 'stages:\\n  count: {kind: count, documents: 6}\\n"
+             "  slow: {kind: slow, from: count, fault: hang, at: 3, deadline: 1s}\\n"
+             "  keep: {kind: keep, from: slow, output: kept}\\n' > p.yaml; thea run p.yaml && sort -n kept",
+             run_bin_dir());
+    shell(&s, 0, command);
+    cr_expect_str_eq(buf_text(&s.result.out), "0 1 6\n1 1 6\n2 1 6\n3 1 6\n4 1 6\n5 1 6\n");
+    expect_said(&s, "stage slow (pid ");
+    expect_said(&s, "made no progress for its deadline and was killed: starting it again (epoch 2)");
+    finish(&s);
+}
+
+Test(resume, a_document_on_which_an_op_hangs_every_time_is_set_aside)
+{
+    struct scene s = {.dir = run_temp_dir()};
+    char command[1024];
+    snprintf(command, sizeof command,
+             "export THEA_STAGE_PATH=%s/tests; printf 'stages:\\n  count: {kind: count, documents: 2}\\n"
+             "  slow: {kind: slow, from: count, fault: hang, at: 0, deadline: 500ms, tries: 2}\\n"
+             "  keep: {kind: keep, from: slow, output: kept}\\n' > p.yaml; thea run p.yaml; e=$?; sort -n "
+             "kept; exit $e",
+             run_bin_dir());
+    shell(&s, 1, command);
+    expect_said(&s, "set aside after 2 tries: stage slow made no progress for its deadline and was killed");
+    finish(&s);
+}
