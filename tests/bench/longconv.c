@@ -45,10 +45,11 @@ static void bench_init(struct bench *b, const struct kernels *k, size_t L)
     b->spectra = pages(SPECTRA * b->k->spectrum_floats(N)), b->gradient = pages(b->k->spectrum_floats(N));
     b->scratch = pages(2 * b->k->scratch_floats(N));
     memset(b->kernels, 0, L * lanes * sizeof(float));
-    for (size_t c = 0; c < 8 * lanes; c++) b->kernels[c] = 0.1f; /* small gain: outputs are inputs again */
-    struct longconv_kernel one = {b->kernels, b->kernels, lanes, NULL}, both[2] = {one, one};
+    for (size_t c = 0; c < lanes; c++)
+        b->kernels[c] = 1; /* fwd gives back its input: outputs are inputs again */
+    struct longconv_kernel one = {b->kernels, b->kernels + lanes, lanes, NULL}, both[2] = {one, one};
     for (size_t i = 0; i < SPECTRA; i++)
-        b->k->spectrum(b->spectra + i * b->k->spectrum_floats(N), &b->plan, both, L, lanes, b->scratch);
+        b->k->spectrum(b->spectra + i * b->k->spectrum_floats(N), &b->plan, both, L - 1, lanes, b->scratch);
 }
 
 static void bench_fini(struct bench *b)
@@ -242,7 +243,7 @@ int main(int argc, char **argv)
     char name[100], features[200];
     printf("# %s; %s\n", kernels_cpu_name(name, sizeof name),
            kernels_cpu_features(features, sizeof features));
-    struct job peak = peak_job();
+    struct job peak = peak_job(k->name);
     struct paired p = paired_measure(&peak, &peak);
     printf("# multiply-add peak of one core: %.1f GFLOP/s\n", p.rate / 1e9);
     paired_header();
