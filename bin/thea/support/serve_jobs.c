@@ -36,11 +36,21 @@ void serve_jobs_id(const struct serve_jobs *jobs, const struct serve_job *job, s
     snprintf(out, 64, "%zu.%u.%zu", (size_t)(job - jobs->items), job->serial, index);
 }
 
+static bool take_number(const char **at, size_t *out)
+{
+    char *end;
+    *out = strtoul(*at, &end, 10);
+    bool some = end != *at;
+    *at = end;
+    return some;
+}
+
 struct serve_job *serve_jobs_find(struct serve_jobs *jobs, const char *id, size_t *index)
 {
-    size_t slot;
-    unsigned serial;
-    if (sscanf(id, "%zu.%u.%zu", &slot, &serial, index) != 3 || slot >= jobs->count) return NULL;
+    size_t slot, serial;
+    if (!take_number(&id, &slot) || *id++ != '.' || !take_number(&id, &serial) || *id++ != '.' ||
+        !take_number(&id, index) || slot >= jobs->count)
+        return NULL;
     struct serve_job *job = &jobs->items[slot];
     return job->held != NULL && job->serial == serial && *index < job->count ? job : NULL;
 }
