@@ -290,8 +290,7 @@ thea_rc http_open(struct http **out, const struct http_options *o, struct thea_e
     *h = (struct http){.o = *o,
                        .body_max = o->body_max_bytes > 0 ? o->body_max_bytes : HTTP_BODY_MAX_BYTES,
                        .epoll = -1,
-                       .timer = -1,
-                       .quiet_fd = -1};
+                       .timer = -1};
     thea_rc rc = http_listen(&listener, h->url, o, err);
     if (rc != THEA_OK) goto out;
     h->daemon = start(h, listener, o->thread);
@@ -334,7 +333,8 @@ void http_handle(struct http *h)
 
 void http_quiet(struct http *h)
 {
-    if (h->quiet_fd < 0) h->quiet_fd = MHD_quiesce_daemon(h->daemon);
+    if (!h->quiet) close(MHD_quiesce_daemon(h->daemon)); /* who connects now is refused */
+    h->quiet = true;
 }
 
 void http_close(struct http *h)
@@ -349,7 +349,6 @@ void http_close(struct http *h)
         if (h->epoll >= 0) MHD_run(h->daemon); /* what was answered leaves */
         MHD_stop_daemon(h->daemon);
     }
-    if (h->quiet_fd >= 0) close(h->quiet_fd);
     if (h->timer >= 0) close(h->timer);
     if (h->epoll >= 0) close(h->epoll);
     free(h);

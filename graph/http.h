@@ -73,7 +73,7 @@ const char *http_url(const struct http *h); /* "http://127.0.0.1:40123" */
 int http_fd(const struct http *h);          /* without `thread`: readable when there is something to handle */
 void http_handle(struct http *h);           /* what is there now; never blocks but in handlers */
 bool http_is_busy(const struct http *h);    /* requests are under way, or their replies */
-void http_quiet(struct http *h);            /* accept no more connections */
+void http_quiet(struct http *h);            /* accept no more connections; on the caller's thread */
 
 /* In a handler on the caller's thread: the reply comes later, what the handler leaves in its own is ignored.
  * The request stays, and is borrowed no longer. Each is to be answered once, also if its client has gone

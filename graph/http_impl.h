@@ -44,7 +44,7 @@ struct http {
     struct http_peer *peers;
     struct http_held *waiting;
     int epoll, timer; /* -1: it has a thread */
-    int quiet_fd;     /* the listener after http_quiet; -1 */
+    bool quiet;       /* no more connections are accepted */
     char url[128];
 };
 

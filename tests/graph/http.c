@@ -408,6 +408,23 @@ Test(http_later, one_that_waits_for_its_answer_is_not_too_slow)
     http_close(h);
 }
 
+Test(http_later, a_quiet_server_refuses_connections_and_serves_those_it_has)
+{
+    struct http *h = open_later(0);
+    int fd = send_text(h, HOLD);
+    serve_until(h, -1, 1);
+    http_quiet(h);
+    http_quiet(h);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    a.sin_port = htons((uint16_t)atoi(strrchr(http_url(h), ':') + 1));
+    int other = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(other, (struct sockaddr *)&a, sizeof a), -1);
+    close(other);
+    answer(held[0], "still here");
+    expect_reply(rest_of(h, fd), "200", "still here");
+    http_close(h);
+}
+
 Test(http_later, addresses_of_this_machine_alone_are_known)
 {
     cr_expect(http_is_loopback("127.0.0.1:80"));

@@ -42,7 +42,7 @@ def meta(**k): return dict({"type": "Metaspace", "replacement": "\u2581", "prepe
 
 def configurations():
     for name in sorted(os.listdir(GOLDENS)):
-        if name.startswith(("bytelevel", "spm")): yield name, base(name)
+        if name.startswith(("bytelevel", "spm", "wordpiece")): yield name, base(name)
     g, s = base("bytelevel-gpt2"), base("spm-llama")
     for what, change in {
         "o200k": seq(split(O200K), BYTES), "deepseek": seq(split(r"\p{N}{1,3}"), split(r"[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"), split(DEEPSEEK), BYTES),
@@ -77,6 +77,17 @@ def configurations():
         c = copy.deepcopy(s); c["decoder"] = change
         yield "decoder " + what, c
     c = copy.deepcopy(base("bytelevel-gpt2-prefix")); c["post_processor"] = {"type": "RobertaProcessing", "sep": ["</s>", 1], "cls": ["<s>", 0], "trim_offsets": True, "add_prefix_space": True}; yield "roberta", c
+
+
+    w = base("wordpiece-cased")
+    for options in ({"clean_text": False}, {"handle_chinese_chars": False}, {"lowercase": True}, {"strip_accents": True}, {"lowercase": True, "strip_accents": False}):
+        c = copy.deepcopy(w); c["normalizer"] = w["normalizer"] | options; yield f"wordpiece {options}", c
+    for options in ({"max_input_chars_per_word": 5}, {"continuing_subword_prefix": ""}, {"continuing_subword_prefix": "a"}):
+        c = copy.deepcopy(w); c["model"] = w["model"] | options; yield f"wordpiece {options}", c
+    for what, change in {"none": None, "bare": {"type": "WordPiece", "prefix": "##", "cleanup": False}, "prefix": {"type": "WordPiece", "prefix": "e", "cleanup": True}}.items():
+        c = copy.deepcopy(w); c["decoder"] = change; yield "wordpiece decoder " + what, c
+    c = copy.deepcopy(w); c["pre_tokenizer"] = seq({"type": "WhitespaceSplit"}, {"type": "Punctuation", "behavior": "Isolated"}); yield "wordpiece other words", c
+    c = copy.deepcopy(w); c["added_tokens"] = w["added_tokens"] + [{"id": len(w["model"]["vocab"]), "content": "Word", "single_word": True, "lstrip": False, "rstrip": False, "normalized": True, "special": False}]; yield "wordpiece added", c
 
 
 def run(command, lines):

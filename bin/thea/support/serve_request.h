@@ -17,7 +17,7 @@ struct serve_model {
     bool takes_tokens; /* the pipeline has a way for token ids */
     bool truncates;    /* what is longer than `length` is cut; else it is refused */
     size_t length;     /* tokens */
-    size_t dimensions; /* 0: not known yet */
+    size_t dimensions; /* numbers of a vector */
 };
 
 /* Errors as clients read them. */

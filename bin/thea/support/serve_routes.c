@@ -65,6 +65,11 @@ static void post_embeddings(void *context, const struct http_request *request, s
         reply->close = true;
         return;
     }
+    if (!s->ready) {
+        refuse(reply, 503, "starting", "the server is starting");
+        reply->retry_after_s = RETRY_S;
+        return;
+    }
     if (!has_room(s, 1)) { /* before the work of reading it */
         refuse(reply, 429, "queue_full", "too many inputs wait already: try again");
         reply->retry_after_s = RETRY_S;
