@@ -4,21 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-void *filter_pages_new(size_t bytes)
-{
-    void *pages =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (pages == MAP_FAILED) return NULL;
-    madvise(pages, bytes, MADV_HUGEPAGE);
-    return pages;
-}
-
-void filter_pages_free(void *pages, size_t bytes)
-{
-    if (pages) munmap(pages, bytes);
-}
 
 size_t filter_layers_doubles(const struct filter_shape *shape)
 {
@@ -138,11 +123,11 @@ thea_rc filter_kernel(float *fwd, float *rev, size_t ld, const struct filter *f,
     struct evaluation v = {
         .f = f, .shape = shape, .k = k->implicit, .c0 = c0, .c1 = c1, .width = filter_padded(c1 - c0)};
     size_t bytes = evaluation_doubles(shape, v.width) * sizeof(double);
-    double *memory = filter_pages_new(bytes);
+    double *memory = pages_new(bytes);
     if (!memory) return thea_fail(err, THEA_EOS, "no memory for an implicit filter: %zu bytes", bytes);
     evaluation_init(&v, memory + filter_layers_doubles(shape));
     if (fwd) evaluate_direction(&v, fwd, ld, &f->fwd, lag0, n, memory);
     if (rev) evaluate_direction(&v, rev, ld, &f->rev, lag0, n, memory);
-    filter_pages_free(memory, bytes);
+    pages_free(memory, bytes);
     return THEA_OK;
 }

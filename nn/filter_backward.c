@@ -219,7 +219,7 @@ thea_rc filter_backward(const struct filter_gradient *g, const float *dfwd, cons
     int count = workers_count(workers);
     size_t shared = 2 * (filter_layers_doubles(shape) + transposed_doubles(&v)) + v.C;
     size_t bytes = (shared + (size_t)count * v.work_doubles) * sizeof(double);
-    double *memory = filter_pages_new(bytes);
+    double *memory = pages_new(bytes);
     if (!memory) return thea_fail(err, THEA_EOS, "no memory for gradients of a filter: %zu bytes", bytes);
     v.works = backward_init(&v, memory);
     workers_run(workers, backward_lags, &v);
@@ -228,7 +228,7 @@ thea_rc filter_backward(const struct filter_gradient *g, const float *dfwd, cons
     hand_over_direction(&v, &g->rev, &first.sums[1], count);
     for (size_t i = 0; i < 2; i++)
         hand_over(&v, g->freq, first.sums[i].layers.freq, shape->width, 1, v.F, count);
-    filter_pages_free(memory, bytes);
+    pages_free(memory, bytes);
     return THEA_OK;
 }
 
@@ -266,7 +266,7 @@ thea_rc filter_spectrum_gradients(const struct filter_use *use, size_t L, const 
     size_t C = shape->channels, n = L < shape->context ? L : shape->context;
     size_t scratch = (size_t)workers_count(workers) * k->longconv->scratch_floats(use->plan->N);
     size_t bytes = (4 * n * C + scratch + 16) * sizeof(float);
-    float *memory = filter_pages_new(bytes);
+    float *memory = pages_new(bytes);
     if (!memory) return thea_fail(err, THEA_EOS, "no memory for gradients of filters: %zu bytes", bytes);
     struct kernels_task t = {use, shape, k->longconv, gradients, .scratch = memory, .L = n};
     for (size_t i = 0; i < 4; i++) t.d[i] = memory + scratch + i * n * C;
@@ -278,6 +278,6 @@ thea_rc filter_spectrum_gradients(const struct filter_use *use, size_t L, const 
         for (size_t c = 0; c < C && g[i].skip; c++) g[i].skip[c] += fwd[c];
         rc = filter_backward(&g[i], fwd, rev, n, &both[i], shape, workers, k, err);
     }
-    filter_pages_free(memory, bytes);
+    pages_free(memory, bytes);
     return rc;
 }

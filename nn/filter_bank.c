@@ -11,7 +11,7 @@ enum { STALE_ROUNDS = 4 /* spectra not used for so many rounds over the blocks m
 static void drop(struct filter_bank *b, struct kept *k)
 {
     if (!k->spectra) return;
-    filter_pages_free(k->spectra, k->bytes);
+    pages_free(k->spectra, k->bytes);
     b->stats.kept_bytes -= k->bytes;
     *k = (struct kept){0};
 }
@@ -48,7 +48,7 @@ static void keep_spectra(struct filter_bank *b, struct filter_use *use, struct k
     uint64_t bytes = use->groups * b->kernels->longconv->spectrum_floats(use->plan->N) * sizeof(float);
     size_t scratch_bytes = (size_t)workers_count(b->workers) * use->scratch_floats * sizeof(float);
     if (!make_room(b, bytes)) return;
-    struct spectra_task t = {use, filter_pages_new(bytes), filter_pages_new(scratch_bytes)};
+    struct spectra_task t = {use, pages_new(bytes), pages_new(scratch_bytes)};
     if (t.spectra && t.scratch) {
         workers_run(b->workers, make_spectra, &t);
         *k = (struct kept){t.spectra, bytes, b->clock};
@@ -57,9 +57,9 @@ static void keep_spectra(struct filter_bank *b, struct filter_use *use, struct k
         if (use->block + 1 == b->blocks)
             filter_features_free(b); /* a round ends; the next one may find all kept */
     } else {
-        filter_pages_free(t.spectra, bytes);
+        pages_free(t.spectra, bytes);
     }
-    filter_pages_free(t.scratch, scratch_bytes);
+    pages_free(t.scratch, scratch_bytes);
 }
 
 static thea_rc ready_plan(struct filter_bank *b, size_t N, const struct fft_plan **plan, size_t *size,

@@ -4,6 +4,7 @@
 
 #include "kernels/implicit.h"
 #include "nn/filter.h"
+#include "nn/pages.h"
 
 enum { FILTER_TILE = 24, FILTER_SINES = 3 }; /* lags of a tile: its rows stay in L1 */
 
@@ -11,10 +12,6 @@ static inline size_t filter_padded(size_t n) /* widths of the double buffers */
 {
     return (n + IMPLICIT_WIDTH - 1) / IMPLICIT_WIDTH * IMPLICIT_WIDTH;
 }
-
-/* Zeroed pages, huge where possible; NULL without memory. */
-void *filter_pages_new(size_t bytes);
-void filter_pages_free(void *pages, size_t bytes);
 
 /* The hidden layers of a network, transposed and padded with zeros, so that padded units stay 0. */
 struct filter_layers {

@@ -36,7 +36,7 @@ static void make_features(void *context, int i, int n)
 
 void filter_features_free(struct filter_bank *b)
 {
-    filter_pages_free(b->features, b->features_bytes);
+    pages_free(b->features, b->features_bytes);
     b->features = NULL;
     b->features_bytes = b->features_lags = 0;
 }
@@ -47,7 +47,7 @@ static thea_rc features_room(struct filter_bank *b, size_t lags, struct thea_err
     b->features_lags = 0;
     if (bytes <= b->features_bytes) return THEA_OK;
     filter_features_free(b);
-    b->features = filter_pages_new(bytes);
+    b->features = pages_new(bytes);
     if (!b->features) return thea_fail(err, THEA_EOS, "no memory for features of filters: %zu bytes", bytes);
     b->features_bytes = bytes;
     return THEA_OK;
@@ -58,7 +58,7 @@ thea_rc filter_features(struct filter_bank *b, size_t block, size_t lags, struct
     if (b->features_lags == lags && b->features_block == block) return THEA_OK;
     size_t layers = filter_layers_doubles(&b->shape), tile = filter_tile_doubles(&b->shape, false);
     size_t bytes = (NETWORKS * layers + (size_t)workers_count(b->workers) * tile) * sizeof(double);
-    double *memory = filter_pages_new(bytes);
+    double *memory = pages_new(bytes);
     if (!memory) return thea_fail(err, THEA_EOS, "no memory for implicit filters: %zu bytes", bytes);
     thea_rc rc = features_room(b, lags, err);
     if (rc == THEA_OK) {
@@ -72,7 +72,7 @@ thea_rc filter_features(struct filter_bank *b, size_t block, size_t lags, struct
         workers_run(b->workers, make_features, &t);
         b->features_block = block, b->features_lags = lags;
     }
-    filter_pages_free(memory, bytes);
+    pages_free(memory, bytes);
     return rc;
 }
 

@@ -140,6 +140,8 @@ static thea_rc make_workspace(struct model *m, struct thea_err *err)
     void *memory;
     thea_rc rc = kv_reserve(&memory, m->workspace_bytes, err);
     if (rc != THEA_OK) return rc;
+    if (!info->causal)
+        madvise(memory, m->workspace_bytes, MADV_HUGEPAGE); /* read by channel as well as by row */
     float *at = m->workspace = memory;
     m->run = (struct run){
         .kernels = m->kernels, .workers = m->workers, .scratch_floats = scratch, .context = info->context};

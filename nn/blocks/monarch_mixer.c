@@ -163,15 +163,15 @@ thea_rc mixer_batch_begin(struct mixer_batch *b, const struct mixer *m, const st
     b->x = x + b->at * m->C;
     thea_rc rc = filter_bank_begin(m->bank, m->block, longest, &b->use, err);
     if (rc != THEA_OK) return rc;
-    size_t bytes = b->use.scratch_floats * (size_t)workers_count(run->workers) * sizeof(float);
-    b->scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    b->scratch_bytes = b->use.scratch_floats * (size_t)workers_count(run->workers) * sizeof(float);
+    b->scratch = pages_new(b->scratch_bytes);
     return b->scratch != NULL ? THEA_OK
                               : thea_fail(err, THEA_EOS, "out of memory for a transform of %zu points", size);
 }
 
 void mixer_batch_end(struct mixer_batch *b)
 {
-    free(b->scratch);
+    pages_free(b->scratch, b->scratch_bytes);
     b->scratch = NULL;
 }
 

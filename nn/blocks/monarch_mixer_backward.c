@@ -81,6 +81,7 @@ struct backward {
     struct room room;
     size_t longest, tile_floats, spectrum_floats;
     float *memory;
+    size_t memory_bytes;
     float *d; /* [n, C]: the batch's rows */
 };
 
@@ -118,11 +119,11 @@ static thea_rc make_room(struct backward *w, struct thea_err *err)
         if (w->b.docs[i].n > w->longest) w->longest = w->b.docs[i].n;
     w->tile_floats = (2 + MIXER_TILE) * 3 * w->b.m->pass[0].width;
     w->spectrum_floats = w->b.run->kernels->longconv->spectrum_floats(w->b.use.plan->N);
-    w->memory = aligned_alloc(64, lay_out(w, NULL) * sizeof(float));
+    w->memory_bytes = lay_out(w, NULL) * sizeof(float);
+    w->memory = pages_new(w->memory_bytes);
     if (w->memory == NULL)
         return thea_fail(err, THEA_EOS, "out of memory for a backward of %zu rows", w->b.n);
     lay_out(w, w->memory);
-    memset(w->room.spectra, 0, w->b.use.groups * w->spectrum_floats * sizeof(float));
     return THEA_OK;
 }
 
@@ -243,7 +244,7 @@ static thea_rc batch_backward(struct backward *w, struct thea_err *err)
         for (size_t d = 0; d < w->b.count; d++)
             pass_backward(w, &w->b.m->pass[i], w->b.docs[d].at - w->b.at, w->b.docs[d].n);
     rc = filter_bank_backward(&w->b.use, w->longest, w->room.spectra, w->sums.filters, err);
-    free(w->memory);
+    pages_free(w->memory, w->memory_bytes);
     return rc;
 }
 

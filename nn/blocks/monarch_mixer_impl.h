@@ -4,6 +4,7 @@
 
 #include "nn/blocks/monarch.h"
 #include "nn/filter.h"
+#include "nn/pages.h"
 
 enum {
     MIXER_PASSES = 4,
@@ -42,6 +43,7 @@ struct mixer_batch {
     const float *x; /* [n, C] */
     struct filter_use use;
     float *scratch; /* use.scratch_floats a worker */
+    size_t scratch_bytes;
 };
 
 /* The documents of the run, whose rows are x, from number `first` on; their filters made ready. Errors:

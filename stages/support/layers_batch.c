@@ -2,6 +2,8 @@
  * layers_encode.c. */
 #include "stages/support/layers_encode.h"
 
+#include "nn/pages.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,11 +13,12 @@ static thea_rc resize_batch(struct stage *st, struct layers *l, size_t rows, str
     size_t blocks = model_last(l->model) - model_first(l->model) + 2,
            bytes = rows * l->hidden * sizeof(float);
     if (rows <= b->x_rows) return THEA_OK;
-    free(b->x);
+    pages_free(b->x, b->x_bytes);
     free(b->hidden);
     b->hidden = NULL;
     b->x_rows = 0;
-    b->x = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    b->x_bytes = bytes;
+    b->x = pages_new(bytes);
     bool hidden = stage_connected(st, LAYERS_OUT_HIDDEN);
     if (hidden) b->hidden = reallocarray(NULL, blocks, bytes);
     if (b->x == NULL || (hidden && b->hidden == NULL))

@@ -7,6 +7,7 @@
 #include "stages/support/layers_encode.h"
 
 #include "graph/value.h"
+#include "nn/pages.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -55,7 +56,7 @@ void layers_encode_close(struct layers *l)
 {
     free(l->batched.waiting);
     free(l->batched.spans);
-    free(l->batched.x);
+    pages_free(l->batched.x, l->batched.x_bytes);
     free(l->batched.hidden);
 }
 

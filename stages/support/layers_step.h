@@ -23,9 +23,10 @@ extern const int layers_of_causal[LAYERS_OF_CAUSAL]; /* outputs that an encoder 
 struct layers_batch {
     struct stage_stream **waiting; /* in the order of their ends */
     size_t count, room;
-    size_t rows;         /* of those that wait */
-    size_t budget, pad;  /* rows of a batch; a document's tokens at least, 0: not padded */
-    float *x, *hidden;   /* [rows, C] of the last batch; [blocks + 1, rows, C] if anyone reads hidden */
+    size_t rows;        /* of those that wait */
+    size_t budget, pad; /* rows of a batch; a document's tokens at least, 0: not padded */
+    float *x, *hidden;  /* [rows, C] of the last batch; [blocks + 1, rows, C] if anyone reads hidden */
+    size_t x_bytes;
     size_t x_rows, made; /* rows that there is room for; rows of the last batch */
     struct span *spans;
 };

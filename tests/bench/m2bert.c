@@ -11,6 +11,7 @@
  * twice counts once. Kernels are timed by wrapping their table; the wrappers are in the figures. */
 #include "kernels/longconv.h"
 #include "nn/model.h"
+#include "nn/pages.h"
 #include "tests/support/m2bert_model.h"
 
 #include <math.h>
@@ -214,7 +215,7 @@ static void measure(struct bench *b)
 static void fill(struct bench *b)
 {
     size_t C = model_info(b->model)->hidden, V = model_info(b->model)->vocab, square = (size_t)GEMM * GEMM;
-    b->x = aligned_alloc(64, b->s.tokens * C * sizeof(float));
+    b->x = pages_new(b->s.tokens * C * sizeof(float));
     b->a = aligned_alloc(64, sizeof(float) * square);
     b->b = aligned_alloc(64, sizeof(float) * square);
     b->c = aligned_alloc(64, sizeof(float) * square * b->s.threads);
@@ -297,6 +298,7 @@ int main(int argc, char **argv)
     measure(&b);
     model_close(b.model);
     workers_free(b.workers);
-    free(b.x), free(b.a), free(b.b), free(b.c), free(b.tokens);
+    pages_free(b.x, b.s.tokens * shape.hidden * sizeof *b.x);
+    free(b.a), free(b.b), free(b.c), free(b.tokens);
     return 0;
 }
