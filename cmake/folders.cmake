@@ -19,14 +19,19 @@ function(thea_library name)
   target_link_libraries(thea_${name} PUBLIC ${ARG_LIBS})
 endfunction()
 
-# Kernels: <op>_avx2.c and <op>_avx512.c get their flags on x86-64 and are left out elsewhere. Always at -O3: what tests see is what ships.
+# Kernels: <op>_avx2.c and <op>_avx512.c get their flags on x86-64 and are left out elsewhere. Always at -O3: what tests see is what ships
+# (but for fuzzing, whose instrumentation would take minutes a file at -O3).
 function(thea_kernel_flags)
+  set(level -O3)
+  if(THEA_FUZZ)
+    set(level -O1)
+  endif()
   get_target_property(sources thea_kernels SOURCES)
   foreach(file ${sources})
     if(file MATCHES "_avx2\\.c$")
-      set(flags -O3 -mavx2 -mfma -mf16c)
+      set(flags ${level} -mavx2 -mfma -mf16c)
     elseif(file MATCHES "_avx512\\.c$")
-      set(flags -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512)
+      set(flags ${level} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512)
     else()
       continue()
     endif()
