@@ -114,16 +114,17 @@ static thea_rc next(struct stage *st, struct load *l, struct thea_err *err)
         if (rc != THEA_DONE || stage_draining(st)) return rc;
         rc = load_number(st, l, err);
         if (rc != THEA_OK) return rc;
+        l->wait_count = 0; /* there is something */
     }
 }
 
 static thea_rc load_source(struct stage *st, struct thea_err *err)
 {
     struct load *l = stage_state(st);
-    uint64_t begin_ns = status_now_ns();
+    l->wait_count = 0;
     load_feed_trim(st, l);
     thea_rc rc = next(st, l, err);
-    if (rc == THEA_AGAIN) stage_waited(st, status_now_ns() - begin_ns); /* nothing was there */
+    for (size_t i = 0; rc == THEA_AGAIN && i < l->wait_count; i++) stage_wait_fd(st, l->waits[i]);
     return rc;
 }
 

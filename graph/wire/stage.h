@@ -237,7 +237,11 @@ void stage_expect(struct stage *st, uint64_t documents); /* a source knows how m
 void stage_count_tokens(struct stage *st, uint64_t n);   /* positions that passed; tokenize or layers */
 void stage_count_bytes(struct stage *st, uint64_t n);
 void stage_waited(struct stage *st, uint64_t ns); /* a source's op waited so long for its input: not busy */
-void stage_progress(struct stage *st);            /* inside a long op, once per block: "not hung" */
+/* A source whose source() says AGAIN and has put nothing: it need not be called again before one of these
+ * descriptors can be read (or half a second has passed, or a signal came). STAGE_WAITS_MAX of them, said anew
+ * in each op. */
+void stage_wait_fd(struct stage *st, int fd);
+void stage_progress(struct stage *st); /* inside a long op, once per block: "not hung" */
 void stage_working_on(struct stage *st, const char *fmt, ...)
     THEA_PRINTF(2, 3); /* for crash reports; the runtime sets "<id>, positions p-q" itself */
 

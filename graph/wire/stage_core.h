@@ -153,7 +153,7 @@ struct stage_stream {
 
 /* --- runs that survive crashes --- */
 #define STAGE_NONE UINT64_MAX
-enum { STAGE_IN_FLIGHT = 16 };
+enum { STAGE_IN_FLIGHT = 16, STAGE_WAITS_MAX = 4 };
 
 struct stage_known_total {
     unsigned source;
@@ -248,6 +248,8 @@ struct stage {
     struct stage_current current;
     struct stage_gathering gathering;
     struct stage_stream *source_stream;
+    int waits[STAGE_WAITS_MAX]; /* of a source whose op found nothing: what it waits for */
+    size_t wait_count;
     struct stage_stream *closing; /* its last frame (end or error) is to be sent next */
     frame_kind closing_kind;
     bool opened, sent, enough, source_done, on_terminal;

@@ -275,12 +275,14 @@ static thea_rc wait_for(struct stage_io *io, struct stage *st, bool for_stdin, i
                         _Atomic uint64_t *counter, int *got, struct thea_err *err)
 {
     struct channel *control = st->control.channel;
-    struct pollfd fds[3];
+    struct pollfd fds[3 + STAGE_WAITS_MAX];
     nfds_t n = 0;
     stage_tell_commits(st);
     for (size_t i = 0; i < io->inlet_count; i++)
         if (io->inlets[i].ln != NULL) link_flush_credit(io->inlets[i].ln);
     if (io->set != NULL) fds[n++] = (struct pollfd){.fd = link_set_fd(io->set), .events = POLLIN};
+    for (size_t i = 0; i < st->wait_count; i++)
+        fds[n++] = (struct pollfd){.fd = st->waits[i], .events = POLLIN};
     if (for_stdin) fds[n++] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
     if (control != NULL)
         fds[n++] = (struct pollfd){.fd = channel_fd(control), .events = channel_events(control)};

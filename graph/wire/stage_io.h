@@ -60,8 +60,9 @@ THEA_CHECK thea_rc stage_io_open(struct stage_io *io, struct stage *st, struct t
 THEA_CHECK thea_rc stage_io_close(struct stage_io *io, bool supervised,
                                   struct thea_err *err); /* orderly, after eof both ways */
 void stage_io_abort(struct stage_io *io);                /* NULL-safe; also after stage_io_close */
-/* Sleep until a link has news, the supervisor speaks, stdin has bytes (if asked for) or a while has passed;
- * the time goes to `counter`. Errors: of any link, and of the control channel. */
+/* Sleep until a link has news, the supervisor speaks, stdin has bytes (if asked for), what a source waits for
+ * is there, or a while has passed; the time goes to `counter`. Errors: of any link, and of the control
+ * channel. */
 THEA_CHECK thea_rc stage_io_wait(struct stage_io *io, struct stage *st, bool for_stdin,
                                  _Atomic uint64_t *counter, struct thea_err *err);
 /* The same for a millisecond at most, counted as waiting for input: came says whether there is any news. */

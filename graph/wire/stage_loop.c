@@ -251,8 +251,11 @@ static thea_rc turn_source(struct loop *l, struct thea_err *err)
     struct status_page *page = l->st->page;
     if (must_stop(l)) stop(l);
     if (l->stopping) return THEA_DONE;
+    l->st->wait_count = 0;
     if (!stage_io_ready(l->io, l->st)) return stage_io_wait(l->io, l->st, false, &page->blocked_ns, err);
     thea_rc rc = stage_source_step(l->st, err);
+    if (rc == THEA_AGAIN && l->st->wait_count > 0)
+        return stage_io_wait(l->io, l->st, false, &page->starved_ns, err);
     if (rc == THEA_OK) return stage_io_wait(l->io, l->st, false, &page->blocked_ns, err); /* for commits */
     return rc == THEA_AGAIN ? THEA_OK : rc;
 }

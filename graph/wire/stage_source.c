@@ -55,6 +55,12 @@ static void pass_over(struct stage *st)
     stage_op_end(st, begin_ns, s, NULL);
 }
 
+void stage_wait_fd(struct stage *st, int fd)
+{
+    assert(st->wait_count < STAGE_WAITS_MAX);
+    st->waits[st->wait_count++] = fd;
+}
+
 /* Is there a stream to send? As stage_source_step. */
 static thea_rc choose(struct stage *st, struct thea_err *err)
 {
@@ -94,6 +100,7 @@ static void abandon(struct stage *st)
 thea_rc stage_source_step(struct stage *st, struct thea_err *err)
 {
     st->sent = false;
+    st->wait_count = 0;
     if (st->replay.abandon) abandon(st);
     if (st->closing != NULL) {
         thea_rc sent = stage_outputs_send_last(st, err);
@@ -113,6 +120,7 @@ thea_rc stage_source_step(struct stage *st, struct thea_err *err)
         rc = stage_supervised(st) ? stage_replay_end(st, err) : THEA_OK;
         if (rc != THEA_OK) return rc;
     }
+    if (rc != THEA_AGAIN || st->sent || st->closing != NULL) st->wait_count = 0;
     rc = st->closing != NULL ? stage_close_stream(st, err) : THEA_AGAIN;
     return rc == THEA_OK ? THEA_AGAIN : rc;
 }

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,19 +81,12 @@ static thea_rc put_text(struct stage *st, struct load *l, const char *text, size
     return THEA_OK;
 }
 
-/* Is there nothing to read from a pipe yet? Waits a little, so that being called again is no busy loop. */
-static bool pipe_is_quiet(const struct load *l)
-{
-    struct pollfd p = {.fd = l->fd, .events = POLLIN};
-    return poll(&p, 1, PIPE_WAIT_MS) <= 0; /* a signal, too: it may ask us to end */
-}
-
 /* The spool has bytes that the reader has not, or its end. */
 static thea_rc feed_reader(struct load *l, struct thea_err *err)
 {
     struct feed *feed = l->reader.context;
     while (!load_feed_ended(feed) && load_feed_end(feed) == l->reader.offset + l->reader.carry_len) {
-        thea_rc rc = load_feed_stdin(l, PIPE_WAIT_MS, err);
+        thea_rc rc = load_feed_stdin(l, err);
         if (rc != THEA_OK) return rc;
     }
     return THEA_OK;
@@ -106,7 +98,7 @@ static thea_rc put_file_piece(struct stage *st, struct load *l, struct thea_err 
     if (l->reader.read_at != NULL) {
         thea_rc fed = feed_reader(l, err);
         if (fed != THEA_OK) return fed;
-    } else if (!l->reader.checked && pipe_is_quiet(l)) {
+    } else if (!l->reader.checked && load_must_wait(l, l->fd)) {
         return THEA_AGAIN;
     }
     char *to = stage_buffer(st, PORT_DOCS, PIECE_BYTES);
@@ -216,7 +208,7 @@ static void open_feed(struct load *l, const struct manifest_span *span, struct f
 static void open_to_end(struct load *l, const struct stat *at)
 {
     l->record_index = l->next;
-    if (!S_ISREG(at->st_mode)) l->records.wait_ms = PIPE_WAIT_MS;
+    if (!S_ISREG(at->st_mode)) l->records.pipe = true;
 }
 
 static thea_rc open_records(struct load *l, const struct manifest_span *span, struct thea_err *err)
@@ -292,6 +284,7 @@ static thea_rc next_record(struct stage *st, struct load *l, const struct manife
     bool by_hand = span->end == UINT64_MAX;
     thea_rc rc = find_record(l, span, err);
     if (rc == THEA_OK) rc = records_next(&l->records, &l->record, err);
+    if (rc == THEA_AGAIN && l->records.pipe) (void)load_must_wait(l, l->fd);
     if (rc == THEA_OK) return begin_record(st, l, err);
     if (rc == THEA_EDOC && l->records.name != NULL) { /* too long a line */
         if (by_hand) load_leave_out_line(st, l, &l->records);

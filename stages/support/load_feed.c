@@ -89,11 +89,17 @@ uint64_t load_feed_end(struct feed *f)
     return end;
 }
 
-thea_rc load_feed_stdin(struct load *l, int wait_ms, struct thea_err *err)
+bool load_must_wait(struct load *l, int fd)
 {
-    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
-    if (l->in.spool.ended || poll(&p, 1, wait_ms) <= 0)
-        return THEA_AGAIN; /* a signal, too: it may ask us to end */
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (poll(&p, 1, 0) > 0) return false;
+    if (l->wait_count < LOAD_WAITS_MAX) l->waits[l->wait_count++] = fd;
+    return true;
+}
+
+thea_rc load_feed_stdin(struct load *l, struct thea_err *err)
+{
+    if (l->in.spool.ended || load_must_wait(l, STDIN_FILENO)) return THEA_AGAIN;
     thea_rc rc = spool_take(&l->in.spool, STDIN_FILENO, err);
     return rc == THEA_DONE ? THEA_OK : rc;
 }

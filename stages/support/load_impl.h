@@ -24,7 +24,7 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
-enum { PIECE_BYTES = 64 << 10, PIECE_TOKENS = 4096, PIPE_WAIT_MS = 100 };
+enum { PIECE_BYTES = 64 << 10, PIECE_TOKENS = 4096, LOAD_WAITS_MAX = 4 };
 enum { PORT_DOCS, PORT_TOKENS };
 enum { FORMAT_AUTO, FORMAT_TEXT, FORMAT_JSONL, FORMAT_TOKENS };
 #define LOAD_NONE SIZE_MAX
@@ -72,6 +72,9 @@ struct load {
         bool fresh; /* something happened since it had nothing more */
     } * growing;
     size_t growing_count, turn;
+
+    int waits[LOAD_WAITS_MAX]; /* nothing is there before one of these can be read; of this op */
+    size_t wait_count;
 
     /* Numbering. */
     size_t at;              /* items before it are done */
@@ -137,9 +140,9 @@ ssize_t load_feed_read(void *feed, void *to, size_t room, uint64_t offset);
 bool load_feed_ended(struct feed *f);
 bool load_feed_full(struct feed *f);
 uint64_t load_feed_end(struct feed *f);
-/* Take what comes on standard input, waiting up to wait_ms. THEA_OK: something came, or its end; THEA_AGAIN:
- * nothing. */
-THEA_CHECK thea_rc load_feed_stdin(struct load *l, int wait_ms, struct thea_err *err);
+/* Take what comes on standard input. THEA_OK: something came, or its end; THEA_AGAIN: nothing. */
+THEA_CHECK thea_rc load_feed_stdin(struct load *l, struct thea_err *err);
+bool load_must_wait(struct load *l, int fd); /* nothing can be read from fd: noted as what is waited for */
 THEA_CHECK thea_rc load_feed_sync(struct load *l, struct thea_err *err);
 void load_feed_trim(struct stage *st, struct load *l);
 

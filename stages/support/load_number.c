@@ -210,7 +210,9 @@ static thea_rc number_fed(struct stage *st, struct load *l, size_t item, struct 
     thea_rc rc = count_records(st, l, item, err);
     if (rc != THEA_AGAIN || feed != &l->in) return rc;
     bool waiting = l->manifest.streams > l->next; /* documents that can leave do not wait for more */
-    return load_feed_stdin(l, load_is_live(l) || waiting ? 0 : PIPE_WAIT_MS, err);
+    rc = load_feed_stdin(l, err);
+    if (load_is_live(l) || waiting) l->wait_count = 0;
+    return rc;
 }
 
 void load_number_counted(struct load *l)
@@ -296,14 +298,19 @@ static void wake(struct load *l, const struct feed *f)
         if (l->growing[i].item == f->item) l->growing[i].fresh = true;
 }
 
-/* Wait until something happens to a live source, a tenth of a second at most. */
-static thea_rc wait_live(struct load *l, struct thea_err *err)
+/* Has something happened to a live source? Else it is noted what it waits for. */
+static thea_rc look_live(struct load *l, struct thea_err *err)
 {
     bool in = l->in.open && !l->in.spool.ended, net = l->listener != NULL && !load_feed_full(&l->net);
     struct pollfd fds[] = {{.fd = l->follower != NULL ? follow_fd(l->follower) : -1, .events = POLLIN},
                            {.fd = in ? STDIN_FILENO : -1, .events = POLLIN},
                            {.fd = net ? listen_fd(l->listener) : -1, .events = POLLIN}};
-    if (poll(fds, 3, PIPE_WAIT_MS) <= 0) return THEA_AGAIN; /* a signal, too: it may ask us to end */
+    l->wait_count = 0;
+    if (poll(fds, 3, 0) <= 0) {
+        for (size_t i = 0; i < 3; i++)
+            if (fds[i].fd >= 0) l->waits[l->wait_count++] = fds[i].fd;
+        return THEA_AGAIN;
+    }
     if (fds[1].revents != 0) wake(l, &l->in);
     if (fds[2].revents != 0) {
         listen_take(l->listener);
@@ -329,6 +336,6 @@ thea_rc load_number(struct stage *st, struct load *l, struct thea_err *err)
     if (synced == THEA_OK) synced = manifest_sync(&l->manifest, err);
     if (synced != THEA_OK) return synced;
     if (manifest_find(&l->manifest, streams) != NULL) return THEA_OK;
-    if (rc == THEA_DONE && load_is_live(l)) return wait_live(l, err);
+    if (rc == THEA_DONE && load_is_live(l)) return look_live(l, err);
     return rc == THEA_OK ? THEA_AGAIN : rc;
 }

@@ -23,11 +23,11 @@ static thea_rc bad_record(const struct records *r, const char *what, struct thea
                      accepted(r));
 }
 
-/* Is there nothing to read from a pipe yet? Waits a little, so that being called again is no busy loop. */
+/* Is there nothing to read from a pipe yet? */
 static bool is_quiet(const struct records *r)
 {
     struct pollfd p = {.fd = r->fd, .events = POLLIN};
-    return r->wait_ms > 0 && poll(&p, 1, r->wait_ms) <= 0; /* a signal, too: it may ask us to end */
+    return r->pipe && poll(&p, 1, 0) <= 0;
 }
 
 static ssize_t read_some(struct records *r, char *to, size_t room)

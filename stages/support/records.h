@@ -18,7 +18,7 @@ struct records {
     uint64_t offset;    /* of the first byte not used yet */
     uint64_t end;       /* reading stops at this byte, as if the file ended there; 0: where it ends */
     bool growing;       /* where it ends now is no end: a line is whole when its newline is there */
-    int wait_ms;        /* > 0: of a pipe, wait so long for bytes, then say THEA_AGAIN */
+    bool pipe;          /* while it has nothing to read, say THEA_AGAIN */
     /* Instead of fd: bytes from `offset` on, as read(2). */
     ssize_t (*read_at)(void *context, void *to, size_t room, uint64_t offset);
     void *context;

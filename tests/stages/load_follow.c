@@ -32,6 +32,26 @@ Test(load_follow, a_new_file_is_a_document_once_it_is_closed)
     harness_close(h);
 }
 
+/* No more events: what is left of those that opening and closing made. */
+static void settle(struct harness *h)
+{
+    struct thea_err err = {0};
+    do cr_assert_eq(stage_source_step(harness_stage(h), &err), THEA_AGAIN, "%s", err.message);
+    while (harness_stage(h)->wait_count == 0 || wait_source(h, 100) > 0);
+}
+
+Test(load_follow, without_news_an_op_returns_at_once_and_says_what_it_waits_for)
+{
+    mkdir("d", 0755);
+    struct harness *h = follow("d");
+    settle(h);
+    cr_assert_eq(wait_source(h, 0), 0, "it waits for what is there");
+    put_text_file("d/a.txt", "news");
+    cr_assert_gt(wait_source(h, 10000), 0, "what it waits for does not wake it");
+    expect(h, "0 d/a.txt: news");
+    harness_close(h);
+}
+
 Test(load_follow, a_file_that_is_being_written_at_the_start_is_waited_for)
 {
     mkdir("d", 0755);

@@ -6,6 +6,8 @@
 
 #include "graph/wire/stage_core.h"
 
+#include <poll.h>
+
 extern const struct stage_ops load_ops;
 
 __attribute__((unused)) static struct harness *open_source(const char *const *args, const char *port)
@@ -17,6 +19,16 @@ __attribute__((unused)) static struct harness *open_source(const char *const *ar
     for (; *args != NULL; args++) all[n++] = *args;
     cr_assert_eq(harness_open(&h, &load_ops, all, ARGS(port), &err), THEA_OK, "%s", err.message);
     return h;
+}
+
+/* What the loop does when a source's op found nothing; how many of the descriptors can be read. */
+__attribute__((unused)) static int wait_source(struct harness *h, int timeout_ms)
+{
+    const struct stage *st = harness_stage(h);
+    struct pollfd fds[STAGE_WAITS_MAX];
+    for (size_t i = 0; i < st->wait_count; i++)
+        fds[i] = (struct pollfd){.fd = st->waits[i], .events = POLLIN};
+    return st->wait_count > 0 ? poll(fds, st->wait_count, timeout_ms) : 0;
 }
 
 /* One document, as text: "index id: text" or "index id ! error"; "" at the end, "(nothing)" when none came
@@ -47,6 +59,7 @@ __attribute__((unused)) static const char *next_document(struct harness *h, cons
         }
         cr_assert(rc == THEA_OK || rc == THEA_AGAIN || rc == THEA_DONE, "%s", err.message);
         if (rc == THEA_DONE) return "";
+        wait_source(h, 100);
     }
     return "(nothing)";
 }
@@ -56,8 +69,10 @@ __attribute__((unused)) static void expect_quiet(struct harness *h)
 {
     struct thea_err err = {0};
     size_t before = harness_count(h, "docs");
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         cr_assert_eq(stage_source_step(harness_stage(h), &err), THEA_AGAIN, "%s", err.message);
+        wait_source(h, 100);
+    }
     cr_assert_eq(harness_count(h, "docs"), before);
 }
 
