@@ -106,6 +106,9 @@ thea_rc stage_take(struct stage *st, uint32_t ports, const struct frame *in, str
         pass_over(st, s, ports, in);
         return THEA_OK;
     }
+    if (s->phase == STREAM_GATHERED)
+        return thea_fail(err, THEA_EFRAME, "input of %s: a frame of stream %" PRIu64 " came after its end",
+                         st->name, s->id);
     st->current.stream = s;
     st->current.owed = st->ops->aggregates ? 0 : stage_connected_outs(st);
     s->created_ns = in->created_ns;

@@ -245,6 +245,18 @@ Test(stage_gather, an_epoch_forgets_what_waits)
     harness_close(h);
 }
 
+Test(stage_gather, a_frame_after_the_end_is_refused)
+{
+    static const frame_kind kinds[] = {FRAME_DATA, FRAME_MARK, FRAME_END, FRAME_ERROR};
+    for (size_t i = 0; i < 4; i++) {
+        struct harness *h = open_adder(NULL);
+        document(h, 6, 1);
+        cr_expect(feed(h, kinds[i], 6, 0, 1) == THEA_EFRAME, "%s", frame_kind_name(kinds[i]));
+        cr_expect_not_null(strstr(err.message, "stream 6 came after its end"), "%s", err.message);
+        harness_close(h);
+    }
+}
+
 Test(stage_gather, a_batch_that_fails_ends_the_stage)
 {
     struct harness *h = open_adder((const char *const[]){"--broken", NULL});
