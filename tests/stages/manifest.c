@@ -115,7 +115,7 @@ Test(manifest, every_truncation_of_the_file_leaves_a_beginning_that_can_be_conti
         cr_assert_null(manifest_find(&m, streams));
         struct stat at;
         cr_assert_eq(stat("manifest/load", &at), 0);
-        cr_assert_eq(at.st_size, m.size, "the bad end is cut off");
+        cr_assert_eq((uint64_t)at.st_size, m.size, "the bad end is cut off");
         if (!m.listed) {
             fill(&m);
         } else {
