@@ -136,36 +136,34 @@ Test(index, that_is_damaged_is_named_with_65)
 
 /* --- killed --- */
 
-/* What an index holds, without the times. */
-#define CONTENTS                                                                                             \
-    "{ thea index i --list --json | sed 's/\"added\": [0-9]*//'; thea search i --json --limit 99 'frames'; " \
-    "}"
+/* What an index holds, without the times; and with what it finds. */
+#define LISTED   "thea index i --list --json | sed 's/\"added\": [0-9]*//'"
+#define CONTENTS "{ " LISTED "; thea search i --json --limit 99 'frames'; }"
 
 /* `command` is killed at the n-th passing of the point: then the index is as before or as after, and the same
  * command, again, makes it as after. */
 static void expect_old_or_new(const char *command, const char *point, int n)
 {
     struct run_result r;
-    run_shell(
-        &r, scratch, DEADLINE_S,
-        "rm -rf i && cp -r start i && (export THEA_FAULT=%s:%d; %s); test $? -ge 70 || exit 9; "
-        "test ! -e start/index.sqlite || " CONTENTS " > now; "
-        "test ! -e start/index.sqlite || cmp -s now old || cmp -s now new || { diff old now; exit 8; }; "
-        "{ %s; test $? -le 1; } && " CONTENTS
-        " > now && diff now new && test $(ls i/vectors-* | wc -l) -eq 1",
-        point, n, command, command);
+    run_shell(&r, scratch, DEADLINE_S,
+              "rm -rf i && cp -r start i && (export THEA_FAULT=%s:%d; %s); test $? -ge 70 || exit 9; "
+              "test ! -e start/index.sqlite || { " LISTED " > now; cmp -s now old || cmp -s now listed; } || "
+              "{ diff old now; exit 8; }; "
+              "{ %s; test $? -le 1; } && " CONTENTS
+              " > now && diff now new && test $(ls i/vectors-* | wc -l) -eq 1",
+              point, n, command, command);
     cr_assert_eq(r.status, 0, "%s at %s:%d: %d\n%s%s", command, point, n, r.status, buf_text(&r.out),
                  buf_text(&r.err));
     run_result_fini(&r);
 }
 
-/* start: the index before; old and new: its contents before and after the command. */
+/* start: the index before; old: what is listed then; listed and new: the same, and all, after the command. */
 static void prepare(const char *before, const char *command)
 {
     char all[2048];
     snprintf(all, sizeof all,
-             "%s && rm -rf start && mkdir -p i && cp -r i start && { test ! -e i/index.sqlite || " CONTENTS
-             " > old; } && %s && " CONTENTS " > new && test -s new",
+             "%s && rm -rf start && mkdir -p i && cp -r i start && { test ! -e i/index.sqlite || " LISTED
+             " > old; } && %s && " LISTED " > listed && " CONTENTS " > new && test -s listed",
              before, command);
     expect(0, NULL, NULL, all);
 }
