@@ -73,7 +73,7 @@ static thea_rc check_free(const char *dir, struct thea_err *err)
 /* A vectors file that nothing names: a compaction was killed, or could not remove it. */
 static void remove_stale(const struct index_writer *w)
 {
-    DIR *d = opendir(w->dir);
+    DIR *d = w->info.vectors != NULL ? opendir(w->dir) : NULL;
     if (d == NULL) return;
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
         bool vectors = strncmp(e->d_name, "vectors-", strlen("vectors-")) == 0;

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 enum { HEADER_BYTES = 128, PREFIX_BYTES = 10 };
-#define HEADER_TEXT "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRIu64 ", %" PRIu64 "), }"
-#define HEADER_SCAN "{'descr': '<f4', 'fortran_order': False, 'shape': (%" SCNu64 ", %" SCNu64 "), }%n"
+#define HEADER_BEGIN "{'descr': '<f4', 'fortran_order': False, 'shape': ("
+#define HEADER_TEXT  HEADER_BEGIN "%" PRIu64 ", %" PRIu64 "), }"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rows are written as they lie in memory: '<f4'");
 static const char prefix[PREFIX_BYTES] = "\x93NUMPY\x01\x00\x76"; /* 0x76: bytes of the text behind it */
@@ -59,16 +59,26 @@ static thea_rc damaged(const struct vectors *v, const char *what, struct thea_er
     return thea_fail(err, THEA_EDATA, "damaged: '%s': %s", v->path, what);
 }
 
+/* After `before` comes a number: what stands behind it, or NULL. */
+static const char *scan_number(const char *at, const char *before, uint64_t *out)
+{
+    char *end;
+    if (at == NULL || strncmp(at, before, strlen(before)) != 0) return NULL;
+    at += strlen(before);
+    *out = strtoull(at, &end, 10);
+    return end > at && *at >= '0' && *at <= '9' ? end : NULL;
+}
+
 static thea_rc check_header(const struct vectors *v, struct thea_err *err)
 {
     char header[HEADER_BYTES + 1] = {0}, what[160];
     uint64_t rows, columns;
-    int end = 0;
     ssize_t n = pread(v->fd, header, HEADER_BYTES, 0);
     if (n < 0) return io_fail(v, "read", err);
     if (n < HEADER_BYTES || memcmp(header, prefix, PREFIX_BYTES) != 0)
         return damaged(v, "it does not begin as a .npy file of an index does", err);
-    if (sscanf(header + PREFIX_BYTES, HEADER_SCAN, &rows, &columns, &end) != 2 || end == 0)
+    const char *end = scan_number(scan_number(header + PREFIX_BYTES, HEADER_BEGIN, &rows), ", ", &columns);
+    if (end == NULL || strncmp(end, "), }", 4) != 0)
         return damaged(v, "its header is not that of f32 rows", err);
     if (columns == v->dimension) return THEA_OK;
     snprintf(what, sizeof what, "its rows are %" PRIu64 " wide, the index says %" PRIu64, columns,
@@ -139,7 +149,7 @@ thea_rc vectors_map(struct vectors *v, const float **out, uint64_t rows, struct 
     void *map = mmap(NULL, v->map_bytes, PROT_READ, MAP_SHARED, v->fd, 0);
     if (map == MAP_FAILED) return thea_fail(err, THEA_EOS, "cannot map '%s': %s", v->path, strerror(errno));
     v->map = map;
-    (void)madvise(map, v->map_bytes, MADV_WILLNEED);
+    (void)madvise(map, v->map_bytes, MADV_SEQUENTIAL); /* a search reads all of it, in order */
     *out = (const float *)((const char *)map + HEADER_BYTES);
     return THEA_OK;
 }
