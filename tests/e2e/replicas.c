@@ -259,10 +259,11 @@ Test(replicas, one_that_does_not_get_ready_takes_the_change_back_and_the_run_goe
               "load.in_flight=4");
     wait_lines(1);
     run_result_fini(&r);
-    SHELL("mv model moved; thea scale run layers=3; until grep -q . run/logs/layers.p0.r1.log; do sleep "
+    SHELL("thea pause run; mv model moved; thea scale run layers=3; until grep -q . "
+          "run/logs/layers.p0.r1.log; do sleep "
           "0.05; done; "
           "until thea top run --once --json | grep -vq 'layers/0:1'; do sleep 0.05; done; mv moved model; "
-          "thea scale run layers=2");
+          "thea scale run layers=2; thea resume run");
     expect_status(0);
     finish(&child);
     expect_told("warning: stage layers keeps 1 replica: layers/");
@@ -274,7 +275,8 @@ Test(replicas, are_as_many_after_a_resume_as_they_were_last)
 {
     struct run_child child;
     start(&child);
-    SHELL("thea scale run layers=3 tokenize=2; until grep -q '\"layers\": 3.*\"tokenize\": 2\\|\"tokenize\": "
+    SHELL("thea pause run; thea scale run layers=3 tokenize=2; until grep -q '\"layers\": 3.*\"tokenize\": "
+          "2\\|\"tokenize\": "
           "2.*\"layers\": 3' "
           "run/replicas; do sleep 0.05; done");
     expect_status(0);
