@@ -19,8 +19,8 @@ int64_t *mapped_reserve(struct mapped *m, size_t more)
 {
     size_t need = m->text.len + more;
     buf_reserve(&m->text, more);
-    if (need > m->cap) {
-        m->cap = need > 2 * m->cap ? need + 64 : 2 * m->cap;
+    if (need > m->cap || m->ends == NULL) { /* room for nothing is room, too: a pointer to add to */
+        m->cap = need >= 2 * m->cap ? need + 64 : 2 * m->cap;
         m->ends = realloc(m->ends, m->cap * sizeof *m->ends);
         if (m->ends == NULL) abort();
     }
