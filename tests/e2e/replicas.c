@@ -259,8 +259,8 @@ Test(replicas, one_that_does_not_get_ready_takes_the_change_back_and_the_run_goe
               "load.in_flight=4");
     wait_lines(1);
     run_result_fini(&r);
-    SHELL("thea pause run; mv model moved; thea scale run layers=3; until grep -q . "
-          "run/logs/layers.p0.r1.log; do sleep "
+    SHELL("thea pause run; mv model moved; thea scale run layers=3; until cat run/logs/layers.p?.r[12].log | "
+          "grep -q .; do sleep "
           "0.05; done; "
           "until thea top run --once --json | grep -vq 'layers/0:1'; do sleep 0.05; done; mv moved model; "
           "thea scale run layers=2; thea resume run");
