@@ -1,6 +1,7 @@
 /* Errors: see err.h. Invariant: a message is never cut inside a UTF-8 character. */
 #include "graph/err.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +24,16 @@ thea_rc(thea_fail)(struct thea_err *err, thea_rc rc, const char *fmt, ...)
     if (n < 0) err->message[0] = '\0';
     if (n >= (int)sizeof err->message) mark_cut(err->message, sizeof err->message);
     return rc;
+}
+
+thea_rc(thea_fail_create)(struct thea_err *err, const char *path, int why)
+{
+    const char *slash = strrchr(path, '/');
+    if (why != ENOENT || slash == NULL || slash == path)
+        return thea_fail(err, THEA_ECREATE, "cannot create '%s': %s", path, strerror(why));
+    return thea_fail(err, THEA_ECREATE,
+                     "cannot create '%s': %s\n  try  mkdir -p '%.*s', or another name for the output", path,
+                     strerror(why), (int)(slash - path), path);
 }
 
 thea_rc thea_fail_prefix(struct thea_err *err, const char *fmt, ...)

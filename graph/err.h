@@ -53,6 +53,12 @@ static inline thea_rc thea_rc_same(thea_rc rc)
 /* The same, so that readers of the code (static analysis among them) see that the result is rc. */
 #define thea_fail(err, rc, ...) ((void)(thea_fail)((err), (rc), __VA_ARGS__), thea_rc_same(rc))
 
+/* THEA_ECREATE: `path`, an output, could not be made, for the reason `why` (an errno), and what to do about
+ * it where that is plain. */
+thea_rc thea_fail_create(struct thea_err *err, const char *path, int why);
+#define thea_fail_create(err, path, why)                                                                     \
+    ((void)(thea_fail_create)((err), (path), (why)), thea_rc_same(THEA_ECREATE))
+
 /* Put "<fmt>: " in front of the message of an error on its way up. Returns err->rc. */
 thea_rc thea_fail_prefix(struct thea_err *err, const char *fmt, ...) THEA_PRINTF(2, 3);
 

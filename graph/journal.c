@@ -45,7 +45,7 @@ static thea_rc flush_directory(const char *path, struct thea_err *err)
 static thea_rc lock(struct journal *j, struct thea_err *err)
 {
     j->fd = open(j->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (j->fd < 0) return thea_fail(err, THEA_ECREATE, "cannot create '%s': %s", j->path, strerror(errno));
+    if (j->fd < 0) return thea_fail_create(err, j->path, errno);
     int held;
     do held = flock(j->fd, LOCK_EX);
     while (held != 0 && errno == EINTR);
@@ -57,8 +57,7 @@ thea_rc journal_open_output(struct journal *j, struct thea_err *err)
     struct stat at;
     if (j->spent) return THEA_OK;
     if (j->out_fd < 0) j->out_fd = open(j->name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
-    if (j->out_fd < 0)
-        return thea_fail(err, THEA_ECREATE, "cannot create '%s': %s", j->name, strerror(errno));
+    if (j->out_fd < 0) return thea_fail_create(err, j->name, errno);
     if (fstat(j->out_fd, &at) != 0 || !S_ISREG(at.st_mode))
         return thea_fail(err, THEA_ECREATE, "cannot write '%s': it is no regular file", j->name);
     if ((uint64_t)at.st_size == j->tail) return THEA_OK;

@@ -56,8 +56,7 @@ static thea_rc write_word(const char *path, const char *word, struct thea_err *e
     int fd = open(beside.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     bool good = fd >= 0 && write(fd, word, n) == (ssize_t)n && fsync(fd) == 0;
     good = good && rename(beside.data, path) == 0;
-    thea_rc rc =
-        good ? THEA_OK : thea_fail(err, THEA_ECREATE, "cannot create '%s': %s", path, strerror(errno));
+    thea_rc rc = good ? THEA_OK : thea_fail_create(err, path, errno);
     if (fd >= 0) close(fd);
     buf_fini(&beside);
     return rc;

@@ -19,11 +19,6 @@ static const char *name_of(const struct outlet *o)
     return o->path != NULL ? o->path : "stdout";
 }
 
-static thea_rc cannot_create(const char *path, int why, struct thea_err *err)
-{
-    return thea_fail(err, THEA_ECREATE, "cannot create '%s': %s", path, strerror(why));
-}
-
 static thea_rc cannot_write(const struct outlet *o, int why, struct thea_err *err)
 {
     return thea_fail(err, THEA_EIO, "cannot write %s%s%s: %s", o->path != NULL ? "'" : "", name_of(o),
@@ -66,7 +61,7 @@ thea_rc outlet_spill(int *fd, const char *path, struct thea_err *err)
     *fd = open_unnamed(dir);
     int why = errno;
     free(dir);
-    return *fd >= 0 ? THEA_OK : cannot_create(path, why, err);
+    return *fd >= 0 ? THEA_OK : thea_fail_create(err, path, why);
 }
 
 static thea_rc open_whole(struct outlet *o, struct thea_err *err)
@@ -79,7 +74,7 @@ static thea_rc open_whole(struct outlet *o, struct thea_err *err)
         if (stat(o->path, &at) == 0 && !S_ISREG(at.st_mode))
             return thea_fail(err, THEA_ECREATE, "cannot create '%s': it is there and no regular file",
                              o->path);
-        if (access(o->path, W_OK) != 0) return cannot_create(o->path, errno, err);
+        if (access(o->path, W_OK) != 0) return thea_fail_create(err, o->path, errno);
     }
     char *dir = outlet_directory(o->path);
     const char *slash = strrchr(o->path, '/');
@@ -92,7 +87,7 @@ static thea_rc open_whole(struct outlet *o, struct thea_err *err)
     }
     int why = errno;
     free(dir);
-    return o->fd >= 0 ? THEA_OK : cannot_create(o->path, why, err);
+    return o->fd >= 0 ? THEA_OK : thea_fail_create(err, o->path, why);
 }
 
 thea_rc outlet_open(struct outlet *o, const char *path, outlet_how how, struct thea_err *err)
@@ -105,7 +100,7 @@ thea_rc outlet_open(struct outlet *o, const char *path, outlet_how how, struct t
     if (o->whole) return open_whole(o, err);
     int start = how == OUTLET_APPEND ? O_APPEND : O_TRUNC;
     o->fd = open(path, O_WRONLY | O_CREAT | start | O_CLOEXEC | O_NOCTTY, 0666);
-    return o->fd >= 0 ? THEA_OK : cannot_create(path, errno, err);
+    return o->fd >= 0 ? THEA_OK : thea_fail_create(err, path, errno);
 }
 
 thea_rc outlet_write(struct outlet *o, const void *bytes, size_t n, struct thea_err *err)
@@ -180,7 +175,7 @@ static thea_rc name_file(struct outlet *o, struct thea_err *err)
     thea_fault("sink.rename");
     bool done = !o->named && name_it(o, o->path);
     if (!done && (o->named || errno == EEXIST)) done = replace(o);
-    if (!done) return cannot_create(o->path, errno, err);
+    if (!done) return thea_fail_create(err, o->path, errno);
     thea_fault("sink.renamed");
     flush_directory(o->path);
     return THEA_OK;

@@ -96,7 +96,7 @@ static char *journal_path(const struct results_options *o, struct thea_err *err)
 {
     char *dir = join(o->run_dir, "/journal", "");
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        thea_fail(err, THEA_ECREATE, "cannot create '%s': %s", dir, strerror(errno));
+        (void)thea_fail_create(err, dir, errno);
         free(dir);
         return NULL;
     }

@@ -2,6 +2,7 @@
 #include "graph/err.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <string.h>
 
 Test(err, a_failure_returns_its_code_and_keeps_its_message)
@@ -55,4 +56,15 @@ Test(err, codes_from_64_are_exit_statuses_and_flow_is_none)
     cr_assert_eq(thea_exit_status(THEA_EDOC), 70);
     cr_assert_eq(thea_exit_status(THEA_AGAIN), 70);
     cr_assert_eq(thea_exit_status((thea_rc)200), 70);
+}
+
+Test(err, an_output_that_cannot_be_made_says_what_to_do_where_that_is_plain)
+{
+    struct thea_err err;
+    cr_assert_eq(thea_fail_create(&err, "no/such/out", ENOENT), THEA_ECREATE);
+    cr_assert_str_eq(err.message, "cannot create 'no/such/out': No such file or directory\n"
+                                  "  try  mkdir -p 'no/such', or another name for the output");
+    cr_assert_eq(thea_fail_create(&err, "/out", EACCES), THEA_ECREATE);
+    cr_assert_str_eq(err.message, "cannot create '/out': Permission denied");
+    cr_assert_eq(thea_fail_create(NULL, "out", ENOENT), THEA_ECREATE);
 }
