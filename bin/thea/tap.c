@@ -35,6 +35,7 @@ static thea_rc tap_stdin(const struct command_args *args, int64_t limit, struct 
         if (rc != THEA_OK) break;
         struct json_node *copy = frame_json(&f, !tensors ? 0 : json ? JSON_VALUES : LINE_VALUES);
         rc = tap_show(copy, json, err);
+        if (rc == THEA_OK) rc = tap_flush(err);
         json_free(copy);
     }
     frame_reader_close(reader);
@@ -103,7 +104,7 @@ const struct command command_tap = {
     .description =
         "Of a live run: what the processes whose names match GLOB (a stage's name: all of it) send on, and "
         "sinks\n"
-        "take in. The run is not slowed: what would cost more than 0.5 % of a process's time is left out, "
+        "take in. The run is not slowed: what would cost more than 0.1 % of a process's time is left out, "
         "and\n"
         "told at the end. With -: frames on stdin, as a stage writes them.",
     .options = options,

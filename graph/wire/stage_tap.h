@@ -12,7 +12,7 @@
 struct stage;
 struct frame;
 
-enum { STAGE_TAPS_MAX = 8, STAGE_TAP_SHARE = 200, STAGE_TAP_BYTES_MAX = 128 << 10 };
+enum { STAGE_TAPS_MAX = 8, STAGE_TAP_SHARE = 1000, STAGE_TAP_BYTES_MAX = 128 << 10 };
 
 /* What the supervisor says: {"do": "tap", "address", "port", "values"}, {"do": "untap", "address"}. A tap
  * that cannot be reached is left out with a warning. */

@@ -10,10 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PACKET_BYTES = 256 << 10, FIXED_POLLS = 2 }; /* the run, new processes; then each process */
+enum {
+    PACKET_BYTES = 256 << 10,
+    FIXED_POLLS = 2, /* the run, new processes; then each process */
+    REST_MS = 20,    /* after a look: a wake-up a frame would take more from the run than the frames do */
+    NICENESS = 10
+};
 
 struct source {
     int fd;
@@ -30,6 +36,12 @@ struct taps {
     char *packet;
 };
 
+static thea_rc cannot_write(int why, struct thea_err *err)
+{
+    if (why == EPIPE) return THEA_DONE;
+    return thea_fail(err, THEA_EIO, "cannot write stdout: %s", strerror(why));
+}
+
 thea_rc tap_show(const struct json_node *frame, bool json, struct thea_err *err)
 {
     struct buf out = {0};
@@ -40,12 +52,15 @@ thea_rc tap_show(const struct json_node *frame, bool json, struct thea_err *err)
     } else {
         tap_print(frame, &out);
     }
-    bool good = fwrite(buf_text(&out), 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    bool good = fwrite(buf_text(&out), 1, out.len, stdout) == out.len;
     int failed = errno;
     buf_fini(&out);
-    if (good) return THEA_OK;
-    if (failed == EPIPE) return THEA_DONE;
-    return thea_fail(err, THEA_EIO, "cannot write stdout: %s", strerror(failed));
+    return good ? THEA_OK : cannot_write(failed, err);
+}
+
+thea_rc tap_flush(struct thea_err *err)
+{
+    return fflush(stdout) == 0 ? THEA_OK : cannot_write(errno, err);
 }
 
 static void take_process(struct taps *t)
@@ -105,7 +120,7 @@ static thea_rc take_all(struct taps *t, const struct pollfd *polls, size_t count
         thea_rc rc = take_frames(t, i, err);
         if (rc != THEA_AGAIN) return rc;
     }
-    return THEA_OK;
+    return tap_flush(err);
 }
 
 static thea_rc watch(struct taps *t, const struct runs_entry *run, struct thea_err *err)
@@ -123,6 +138,7 @@ static thea_rc watch(struct taps *t, const struct runs_entry *run, struct thea_e
         if (ready > 0) rc = take_all(t, polls, count, err);
         if (ready > 0 && polls[1].revents != 0) take_process(t);
         bool ended = ready > 0 && polls[0].revents != 0;
+        if (rc == THEA_OK && ready > 0 && !ended) poll(polls, FIXED_POLLS, REST_MS);
         free(polls);
         if (rc != THEA_OK || !ended) continue;
         rc = take_all(t, NULL, t->count, err); /* its last words */
@@ -161,7 +177,9 @@ thea_rc tap_run(struct runs_entry *run, const struct tap_options *o, struct thea
     thea_rc rc = run_socket_listen(&t.listener, address, "thea-tap-", SOCK_SEQPACKET, err);
     if (rc == THEA_OK) {
         rc = ask(run, o, address, err);
+        (void)setpriority(PRIO_PROCESS, 0, NICENESS); /* refused: as we are, then */
         if (rc == THEA_OK) rc = watch(&t, run, err);
+        if (rc == THEA_DONE) rc = tap_flush(err);
         tell_skipped(&t);
         close(t.listener);
     }

@@ -12,7 +12,8 @@ struct tap_options {
 
 /* Print frames until the limit, the run's end, or a reader that had enough. */
 THEA_CHECK thea_rc tap_run(struct runs_entry *run, const struct tap_options *o, struct thea_err *err);
-/* One frame on stdout. THEA_DONE: nobody reads any more. */
+/* One frame into stdout's buffer, and the buffer out. THEA_DONE: nobody reads any more. */
 THEA_CHECK thea_rc tap_show(const struct json_node *frame, bool json, struct thea_err *err);
+THEA_CHECK thea_rc tap_flush(struct thea_err *err);
 
 #endif
