@@ -69,6 +69,16 @@ Test(index, finds_a_document_by_its_own_text_first)
     expect(0, NULL, NULL, "test -z \"$(ls -d search-*)\""); /* its run left no directory */
 }
 
+/* The pipeline `embed` has inputs of its own. */
+Test(index, is_searched_by_the_vector_of_the_query_alone)
+{
+    expect(0, NULL, NULL, "thea index i in.jsonl && THEA_TRACE=$PWD/trace thea search i words");
+    expect(
+        0, NULL, NULL,
+        "grep '\"stage\": *\"write\"' trace > writes; test $(grep -o '\"stream\": *[0-9]*' writes | sort -u "
+        "| wc -l) -eq 1");
+}
+
 Test(index, lists_adds_replaces_and_removes)
 {
     expect(0, NULL, NULL, "thea index i in.jsonl && test $(thea index i --list | wc -l) -eq 21");

@@ -54,6 +54,7 @@ static void put_options(struct front *front, const struct index_info *info, bool
 {
     char number[32];
     front_set_list(front, "load.text", &text, 1);
+    front_set_list(front, "load.paths", NULL, 0); /* the pipeline's own inputs would be embedded, too */
     front_set(front, "write", "format", "npy");
     if (info->pooling != NULL) {
         front_set(front, "pool", "pooling", info->pooling);
