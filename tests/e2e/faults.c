@@ -6,7 +6,6 @@
 #include "tests/support/run.h"
 
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -162,29 +161,10 @@ static size_t count_lines_with(const char *path, const char *part)
     return n;
 }
 
-static size_t count_processes(const char *part)
-{
-    static char line[65536];
-    size_t found = 0;
-    DIR *proc = opendir("/proc");
-    cr_assert_not_null(proc);
-    for (const struct dirent *e = readdir(proc); e != NULL; e = readdir(proc)) {
-        char path[300];
-        if (strtol(e->d_name, NULL, 10) <= 0) continue;
-        snprintf(path, sizeof path, "/proc/%s/cmdline", e->d_name);
-        FILE *f = fopen(path, "r");
-        size_t n = f != NULL ? fread(line, 1, sizeof line, f) : 0;
-        found += memmem(line, n, part, strlen(part)) != NULL;
-        if (f != NULL) fclose(f);
-    }
-    closedir(proc);
-    return found;
-}
-
 static bool nothing_lives(void *context)
 {
     const struct scene *s = context;
-    return count_processes(s->id) == 0 && count_lines_with("/proc/net/unix", s->id) == 0;
+    return run_count_processes(s->id) == 0 && count_lines_with("/proc/net/unix", s->id) == 0;
 }
 
 /* --- killing --- */
@@ -213,7 +193,7 @@ static void kill_one(struct scene *s)
     cr_assert_eq(run_wait(&s->thea, END_S, &r), 128 + SIGKILL);
     run_result_fini(&r);
     cr_expect(run_until(nothing_lives, s, START_S), "%zu processes outlive the supervisor",
-              count_processes(s->id));
+              run_count_processes(s->id));
     start(s, "--resume run");
 }
 

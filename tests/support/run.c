@@ -1,7 +1,9 @@
-/* Run programs and read what they say: see run.h. Invariant: no process of a run is left when its result is
- * there, nor are its files. */
+/* Run programs and read what they say: see run.h. Invariants: no process of a run is left when its result is
+ * there, nor are its files; and none is left when the test's process is gone, whose failed assertions,
+ * crashes and timeouts run nothing of this. So every run has a guard. */
 #include "tests/support/run.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -114,35 +116,69 @@ static char **test_environment(void)
     return env;
 }
 
-static void start(struct run_child *c, const char *dir, char *command)
+/* A process in the group `group` (0: one of its own, whose number is its pid), its signals as at a login. */
+static pid_t spawn(const char *command, posix_spawn_file_actions_t *files, pid_t group)
 {
-    char out[128], err[128], *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", command, NULL};
+    char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)command, NULL};
     char **env = test_environment();
-    make_dir(c->dir, sizeof c->dir);
-    snprintf(out, sizeof out, "%s/out", c->dir);
-    snprintf(err, sizeof err, "%s/err", c->dir);
-    posix_spawn_file_actions_t actions;
+    pid_t pid;
     posix_spawnattr_t attr;
     sigset_t defaults, none;
     sigfillset(&defaults);
     sigemptyset(&none);
-    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addclosefrom_np(files, STDERR_FILENO + 1);
     posix_spawnattr_init(&attr);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    posix_spawn_file_actions_addchdir_np(&actions, dir != NULL ? dir : run_source_dir());
-    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-    posix_spawnattr_setpgroup(&attr, 0);
+    posix_spawnattr_setpgroup(&attr, group);
     posix_spawnattr_setsigdefault(&attr, &defaults);
     posix_spawnattr_setsigmask(&attr, &none);
-    errno = posix_spawn(&c->pid, "/bin/sh", &actions, &attr, argv, env);
+    errno = posix_spawn(&pid, "/bin/sh", files, &attr, argv, env);
     if (errno != 0) give_up(command);
-    posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
     free(env[0]);
     free(env);
+    return pid;
+}
+
+/* A pipe whose writing end only the test's process has: it ends when that process does. */
+static int lifeline(void)
+{
+    static int ends[2];
+    static pid_t owner;
+    if (owner != getpid() && pipe2(ends, O_CLOEXEC) != 0) give_up("pipe");
+    owner = getpid();
+    return ends[0];
+}
+
+/* The first of a new process group: it waits for the lifeline's end and kills the group. The kernel sends
+ * SIGHUP to a group that has lost its last parent and has a stopped process. */
+static pid_t start_guard(void)
+{
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, lifeline(), STDIN_FILENO);
+    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    pid_t pid = spawn("trap '' HUP; read -r line; kill -KILL 0", &files, 0);
+    posix_spawn_file_actions_destroy(&files);
+    return pid;
+}
+
+static void start(struct run_child *c, const char *dir, const char *command)
+{
+    char out[128], err[128];
+    make_dir(c->dir, sizeof c->dir);
+    snprintf(out, sizeof out, "%s/out", c->dir);
+    snprintf(err, sizeof err, "%s/err", c->dir);
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    posix_spawn_file_actions_addchdir_np(&files, dir != NULL ? dir : run_source_dir());
+    c->group = start_guard();
+    c->pid = spawn(command, &files, c->group);
+    posix_spawn_file_actions_destroy(&files);
 }
 
 static char *format(const char *fmt, va_list args)
@@ -200,8 +236,8 @@ int run_wait(struct run_child *c, double deadline_s, struct run_result *r)
     double begin = now();
     int status = 0;
     bool ended = wait_until(c->pid, begin + deadline_s);
-    kill(-c->pid, SIGKILL); /* the shell's children too, before its id can be used again */
-    if (waitpid(c->pid, &status, 0) != c->pid) give_up("waitpid");
+    kill(-c->group, SIGKILL); /* the shell's children too, before the group's number can be used again */
+    if (waitpid(c->pid, &status, 0) != c->pid || waitpid(c->group, NULL, 0) != c->group) give_up("waitpid");
     *r = (struct run_result){.seconds = now() - begin};
     r->status = !ended ? 124 : WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     read_file(&r->out, c->dir, "out");
@@ -226,6 +262,25 @@ void run_result_fini(struct run_result *r)
 {
     buf_fini(&r->out);
     buf_fini(&r->err);
+}
+
+size_t run_count_processes(const char *part)
+{
+    static char line[65536];
+    size_t found = 0;
+    DIR *proc = opendir("/proc");
+    if (proc == NULL) give_up("/proc");
+    for (const struct dirent *e = readdir(proc); e != NULL; e = readdir(proc)) {
+        char path[300];
+        if (strtol(e->d_name, NULL, 10) <= 0) continue;
+        snprintf(path, sizeof path, "/proc/%s/cmdline", e->d_name);
+        FILE *f = fopen(path, "r");
+        size_t n = f != NULL ? fread(line, 1, sizeof line, f) : 0;
+        found += memmem(line, n, part, strlen(part)) != NULL;
+        if (f != NULL) fclose(f);
+    }
+    closedir(proc);
+    return found;
 }
 
 bool run_until(bool (*condition)(void *context), void *context, double deadline_s)

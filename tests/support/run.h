@@ -13,7 +13,8 @@ struct run_result {
 };
 
 /* Run `sh -c command` with the build's bin (then its bin/tests) first in PATH, in directory `dir` (NULL: the
- * source tree); the deadline kills its process group and gives status 124. */
+ * source tree); the deadline kills its process group and gives status 124. The group is killed, too, when the
+ * test's process ends before it, however it does: a test that fails leaves no process. */
 void run_shell(struct run_result *r, const char *dir, double deadline_s, const char *fmt, ...)
     THEA_PRINTF(4, 5);
 void run_result_fini(struct run_result *r);
@@ -21,10 +22,14 @@ void run_result_fini(struct run_result *r);
 /* The same, started and left running; stdout and stderr to files in a temporary directory. */
 struct run_child {
     pid_t pid;
+    pid_t group; /* its process group */
     char dir[64];
 };
 void run_start(struct run_child *c, const char *dir, const char *fmt, ...) THEA_PRINTF(3, 4);
 int run_wait(struct run_child *c, double deadline_s, struct run_result *r); /* as run_shell's status */
+
+/* Processes whose command line has `part` in it. */
+size_t run_count_processes(const char *part);
 
 const char *run_source_dir(void); /* the source tree, absolute */
 const char *run_bin_dir(void);    /* build/<preset>/bin, absolute */
