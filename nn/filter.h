@@ -97,6 +97,7 @@ THEA_CHECK thea_rc filter_bank_backward(const struct filter_use *use, size_t L, 
 
 struct filter_bank_stats {
     uint64_t kept_bytes, limit_bytes; /* spectra kept */
+    uint64_t wanted_bytes;            /* that would keep those of all blocks; 0: the limit kept none out */
     uint64_t made, reused;            /* blocks' spectra: made new, found in the cache */
 };
 struct filter_bank_stats filter_bank_stats(const struct filter_bank *b);

@@ -47,7 +47,10 @@ static void keep_spectra(struct filter_bank *b, struct filter_use *use, struct k
 {
     uint64_t bytes = use->groups * b->kernels->longconv->spectrum_floats(use->plan->N) * sizeof(float);
     size_t scratch_bytes = (size_t)workers_count(b->workers) * use->scratch_floats * sizeof(float);
-    if (!make_room(b, bytes)) return;
+    if (!make_room(b, bytes)) {
+        if (b->stats.wanted_bytes < b->blocks * bytes) b->stats.wanted_bytes = b->blocks * bytes;
+        return;
+    }
     struct spectra_task t = {use, pages_new(bytes), pages_new(scratch_bytes)};
     if (t.spectra && t.scratch) {
         workers_run(b->workers, make_spectra, &t);

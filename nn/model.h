@@ -95,6 +95,8 @@ size_t model_batch_rows(const struct model *m); /* the context at least */
  * again for each batch. The answers are the same. Errors: THEA_EOS. */
 #define MODEL_FILTER_MEMORY (UINT64_C(1) << 30)
 THEA_CHECK thea_rc model_limit_filters(struct model *m, uint64_t bytes, struct thea_err *err);
+/* The limit that would have kept all filters made so far; 0: the one that is set did. */
+uint64_t model_filters_wanted(const struct model *m);
 
 /* Backward through an encoder's blocks. x [n,C] is what entered the first block (it is run forward again, and
  * left as it was); d [n,C] comes in as the gradient of the last block's output and leaves as that of x.

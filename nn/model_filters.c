@@ -29,3 +29,8 @@ thea_rc model_limit_filters(struct model *m, uint64_t bytes, struct thea_err *er
 {
     return m->filters != NULL ? model_prepare(m, bytes, err) : THEA_OK;
 }
+
+uint64_t model_filters_wanted(const struct model *m)
+{
+    return m->filters != NULL ? filter_bank_stats(m->filters).wanted_bytes : 0;
+}

@@ -2,6 +2,8 @@
  * layers_encode.c. */
 #include "stages/support/layers_encode.h"
 
+#include "graph/log.h"
+#include "graph/value.h"
 #include "nn/pages.h"
 
 #include <stdlib.h>
@@ -81,6 +83,22 @@ static void after_block(void *context, size_t block, const float *x, size_t n)
     keep_hidden(context, block + 1, x, n);
 }
 
+/* Once, when it begins to cost: with the second batch. A limit of 0 is meant. */
+static void advise(struct layers *l)
+{
+    struct layers_batch *b = &l->batched;
+    uint64_t wanted = model_filters_wanted(l->model), unit = 64 << 20;
+    char limit[32], enough[32];
+    if (b->many && !b->advised && wanted > 0 && l->filter_memory > 0) {
+        b->advised = true;
+        thea_warning("filter_memory %s cannot keep the filters of all blocks: they are made again for each "
+                     "batch\n  try  filter_memory: %s, if the machine has it",
+                     value_format_exact(limit, VALUE_SIZE, l->filter_memory),
+                     value_format_exact(enough, VALUE_SIZE, (int64_t)((wanted + unit - 1) / unit * unit)));
+    }
+    b->many = true;
+}
+
 static thea_rc run_batch(struct stage *st, struct layers *l, size_t count, size_t rows, struct thea_err *err)
 {
     struct layers_batch *b = &l->batched;
@@ -89,7 +107,9 @@ static thea_rc run_batch(struct stage *st, struct layers *l, size_t count, size_
     if (rc != THEA_OK) return rc;
     stage_working_on(st, "a batch of %zu documents, %zu positions", count, rows);
     keep_hidden(l, model_first(l->model), b->x, rows);
-    return model_encode(l->model, b->x, rows, b->spans, count, after_block, l, err);
+    rc = model_encode(l->model, b->x, rows, b->spans, count, after_block, l, err);
+    if (rc == THEA_OK) advise(l);
+    return rc;
 }
 
 thea_rc layers_encode_batch(struct stage *st, bool idle, struct thea_err *err)

@@ -29,6 +29,7 @@ struct layers_batch {
     size_t x_bytes;
     size_t x_rows, made; /* rows that there is room for; rows of the last batch */
     struct span *spans;
+    bool many, advised; /* a second batch has begun; the user knows of filters made again and again */
 };
 
 /* An encoder's document: gathered whole, then a part of a batch. */

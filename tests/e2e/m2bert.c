@@ -142,6 +142,23 @@ Test(m2bert, bits_do_not_depend_on_parts_chunks_batches_threads_or_memory_for_fi
     run_result_fini(&want);
 }
 
+Test(m2bert, a_limit_that_makes_filters_again_for_each_batch_is_told_once_with_a_better_one)
+{
+    static const char *const told[] = {" --filter-memory 4KiB --batch 1", " --filter-memory 4KiB",
+                                       " --filter-memory 0 --batch 1", " --batch 1"};
+    write_documents("input_ids");
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        struct run_result r;
+        run_shell(&r, NULL, DEADLINE_S, LOAD " | thea layers -m " TINY "%s" ANSWERS, told[i]);
+        cr_expect(r.status == 0, "%s", buf_text(&r.err));
+        const char *first = strstr(buf_text(&r.err), "cannot keep the filters");
+        cr_expect((first != NULL) == (i == 0), "%s: %s", told[i], buf_text(&r.err));
+        cr_expect(first == NULL || strstr(first, "try  filter_memory: 64MiB") != NULL, "%s", first);
+        cr_expect(first == NULL || strstr(first + 1, "cannot keep") == NULL, "once: %s", first);
+        run_result_fini(&r);
+    }
+}
+
 static void expect_refused(const char *command, const char *why)
 {
     struct run_result r;

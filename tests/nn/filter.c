@@ -347,6 +347,7 @@ Test(filter, spectra_are_kept_within_the_limit_and_made_once)
     }
     struct filter_bank_stats stats = filter_bank_stats(b);
     cr_assert(stats.kept_bytes == 2 * one && stats.limit_bytes == 2 * one + 1);
+    cr_assert(stats.wanted_bytes == 3 * one, "says what would keep all three");
     cr_assert(stats.made == 5 && stats.reused == 4, "made %zu reused %zu", (size_t)stats.made,
               (size_t)stats.reused);
     filter_bank_set(b, 0, s.filters);
