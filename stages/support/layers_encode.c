@@ -128,8 +128,13 @@ static thea_rc gather_tokens(const struct layers *l, struct layers_gathered *g, 
     return THEA_OK;
 }
 
-static thea_rc check_beside(const struct tensor *ids, size_t n, struct thea_err *err)
+static thea_rc check_beside(const struct layers_gathered *g, const struct tensor *ids, size_t n,
+                            struct thea_err *err)
 {
+    if (g->rows > 0 && g->has_tokens != (ids != NULL))
+        return thea_fail(err, THEA_EFRAME,
+                         "tokens came beside some rows of a residual and not beside others (from row %zu on)",
+                         g->rows);
     if (ids == NULL || (ids->dtype == TENSOR_I32 && ids->rank == 1 && ids->shape[0] == n)) return THEA_OK;
     char found[128];
     return thea_fail(err, THEA_EFRAME, "tokens beside a residual of %zu rows: expected i32 [%zu], found %s",
@@ -143,7 +148,7 @@ static thea_rc gather_residual(const struct layers *l, struct layers_gathered *g
     size_t n = rows != NULL ? rows->shape[0] : 0, context = model_info(l->model)->context;
     if (n == 0) return THEA_OK;
     thea_rc rc = check_position(in, g, err);
-    if (rc == THEA_OK) rc = check_beside(ids, n, err);
+    if (rc == THEA_OK) rc = check_beside(g, ids, n, err);
     if (rc == THEA_OK && n > context - g->rows)
         rc = thea_fail(err, THEA_EDOC, "longer than the model's %zu positions (max_position_embeddings)",
                        context);

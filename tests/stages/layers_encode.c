@@ -260,6 +260,28 @@ Test(layers_encode, a_part_refuses_what_another_model_would_give)
     harness_close(h);
 }
 
+/* The other rows' tokens would leave as what lay in memory. */
+Test(layers_encode, a_part_refuses_tokens_beside_some_rows_alone)
+{
+    static float rows[4 * C];
+    int32_t tokens[4] = {1, 2, 3, 4};
+    for (int first = 0; first < 2; first++) { /* which of the two frames has tokens */
+        struct harness *h = open_ports(ARGS("--model", TINY, "--blocks", "1-"), "residual", ARGS("final"));
+        struct tensor t[2] = {tensor_2d("residual", TENSOR_F32, rows, 4, C),
+                              tensor_1d("tokens", TENSOR_I32, tokens, 4)};
+        feed_tensors(h, "residual", 1, "half", 0, t, first == 0 ? 2 : 1);
+        struct frame f = {.kind = FRAME_DATA,
+                          .stream = 1,
+                          .position = 4,
+                          .port = "residual",
+                          .tensors = t,
+                          .tensor_count = first == 0 ? 1 : 2};
+        cr_expect(harness_feed(h, "residual", &f, &err) == THEA_EFRAME, "tokens with frame %d", first);
+        cr_expect(strstr(err.message, "from row 4 on") != NULL, "%s", err.message);
+        harness_close(h);
+    }
+}
+
 /* --- cutting --- */
 
 static int64_t attribute(const struct harness *h, uint64_t stream, const char *key)
