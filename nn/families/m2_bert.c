@@ -55,6 +55,10 @@ static void check_sizes(const struct model_config *out, struct config *c)
                     "%zu must be even and divide hidden_size %zu and intermediate_size %zu", n, info->hidden,
                     info->feed_forward);
     }
+    if (info->hidden / n > GEMM_GEGLU_K) {
+        config_fail(c, "monarch_mlp_nblocks", "%zu blocks of hidden_size %zu are wider than %d", n,
+                    info->hidden, GEMM_GEGLU_K);
+    }
     if (l_max != info->context) {
         config_fail(c, "long_conv_l_max", "%zu must be max_position_embeddings, %zu", l_max, info->context);
     }

@@ -86,6 +86,25 @@ ParameterizedTest(struct refused *r, m2bert_open, refuses_settings_of_another_ar
     cr_expect_null(c);
 }
 
+/* Wider ones do not fit the product's scratch. */
+Test(m2bert_open, refuses_blocks_wider_than_the_gated_product_takes)
+{
+    static const char head[] = "{\"model_type\":\"m2_bert\",\"num_hidden_layers\":1,\"vocab_size\":64,"
+                               "\"max_position_embeddings\":64,\"monarch_mlp_nblocks\":2,",
+                      fits[] = "\"hidden_size\":8192,\"intermediate_size\":64}",
+                      wide[] = "\"hidden_size\":8194,\"intermediate_size\":64}";
+    char text[400];
+    struct thea_err err = {0};
+    struct model_config *c;
+    snprintf(text, sizeof text, "%s%s", head, fits);
+    cr_assert(model_config_parse(&c, text, strlen(text), "config.json", &err) == THEA_OK, "%s", err.message);
+    free(c);
+    snprintf(text, sizeof text, "%s%s", head, wide);
+    cr_assert(model_config_parse(&c, text, strlen(text), "config.json", &err) == THEA_EDATA);
+    cr_expect(strstr(err.message, "monarch_mlp_nblocks") != NULL && strstr(err.message, "8194") != NULL, "%s",
+              err.message);
+}
+
 /* --- weights --- */
 
 static const struct m2bert_model small = {.hidden = 16,
