@@ -8,7 +8,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, PROBLEMS_SHOWN = 12, PANEL_MAX = 64 /* columns */ };
+enum {
+    ALIGNMENT = 64,
+    HUGE_PAGE = 2 << 20,
+    PROBLEMS_SHOWN = 12,
+    PANEL_MAX = 128 /* columns, of all pieces that one matrix is packed in */
+};
 
 static size_t elements(const struct weight *w)
 {
