@@ -90,6 +90,11 @@ THEA_CHECK thea_rc model_encode(struct model *m, float *x, size_t n, const struc
                                 size_t span_count,
                                 void (*after_block)(void *context, size_t block, const float *x, size_t n),
                                 void *context, struct thea_err *err);
+/* The same of a part with the last block, when only each document's first position is wanted: what follows
+ * the last mixer is done for that one alone. x [i] becomes that of document i, i < span_count, with
+ * model_encode's bits; the other rows are used up. */
+THEA_CHECK thea_rc model_encode_first(struct model *m, float *x, size_t n, const struct span *spans,
+                                      size_t span_count, struct thea_err *err);
 size_t model_batch_rows(const struct model *m); /* the context at least */
 /* Long convolutions' filters are kept as spectra, as many as fit into so many bytes; the others are made
  * again for each batch. The answers are the same. Errors: THEA_EOS. */

@@ -65,15 +65,17 @@ static thea_rc forward_sublayer(struct model *m, const struct sublayer *s, float
     return THEA_OK;
 }
 
-thea_rc model_encode(struct model *m, float *x, size_t n, const struct span *spans, size_t span_count,
-                     void (*after_block)(void *context, size_t block, const float *x, size_t n),
-                     void *context, struct thea_err *err)
+/* The first `count` sublayers. */
+static thea_rc forward_some(struct model *m, size_t count, float *x, size_t n, const struct span *spans,
+                            size_t span_count,
+                            void (*after_block)(void *context, size_t block, const float *x, size_t n),
+                            void *context, struct thea_err *err)
 {
     assert(!m->config->info.causal && n <= m->batch_rows);
     thea_rc rc = check_spans(m, n, spans, span_count, err);
     if (rc != THEA_OK) return rc;
     m->run.position = 0;
-    for (size_t i = 0; i < m->sublayer_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         rc = forward_sublayer(m, &m->sublayers[i], x, n, spans, span_count, err);
         if (rc != THEA_OK) return rc;
         if (i % 2 == 0) continue;
@@ -81,6 +83,27 @@ thea_rc model_encode(struct model *m, float *x, size_t n, const struct span *spa
         if (m->on_block != NULL) m->on_block(m->on_block_context);
     }
     return THEA_OK;
+}
+
+thea_rc model_encode(struct model *m, float *x, size_t n, const struct span *spans, size_t span_count,
+                     void (*after_block)(void *context, size_t block, const float *x, size_t n),
+                     void *context, struct thea_err *err)
+{
+    return forward_some(m, m->sublayer_count, x, n, spans, span_count, after_block, context, err);
+}
+
+/* A feed-forward computes each row from that row, so the others need not be there. */
+thea_rc model_encode_first(struct model *m, float *x, size_t n, const struct span *spans, size_t span_count,
+                           struct thea_err *err)
+{
+    assert(model_has_head(m));
+    size_t C = m->config->info.hidden, last = m->sublayer_count - 1;
+    thea_rc rc = forward_some(m, last, x, n, spans, span_count, NULL, NULL, err);
+    if (rc != THEA_OK) return rc;
+    for (size_t i = 0; i < span_count; i++) memmove(x + i * C, x + spans[i].at * C, C * sizeof *x);
+    rc = forward_sublayer(m, &m->sublayers[last], x, span_count, NULL, 0, err);
+    if (rc == THEA_OK && m->on_block != NULL) m->on_block(m->on_block_context);
+    return rc;
 }
 
 static thea_rc backward_sublayer(const struct model *m, const struct sublayer *s, const float *x, float *d,

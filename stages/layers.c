@@ -18,6 +18,7 @@
 enum { CHUNK_MAX = 65536, FRAME_GOAL = 64 << 20, COST_CONTEXT = 2048 };
 
 static const char *const dtypes[] = {"f32", NULL};
+static const char *const row_choices[] = {[LAYERS_ROWS_ALL] = "all", [LAYERS_ROWS_POOLED] = "pooled", NULL};
 static const struct stage_option layers_options[] = {
     {.name = "model",
      .type = VALUE_MODEL,
@@ -54,11 +55,20 @@ static const struct stage_option layers_options[] = {
     {.name = "batch",
      .type = VALUE_INT,
      .def = "4096",
-     .meaning = "encoders: positions of documents that are computed together",
+     .meaning =
+         "encoders: positions of documents that are computed together; at most 4096, or one longest document",
      .unit = "positions",
      .min = 1,
      .max = 1 << 20,
      .offset = offsetof(struct layers, batch)},
+    {.name = "rows",
+     .type = VALUE_CHOICE,
+     .def = "all",
+     .meaning =
+         "pooled: encoders whose own pooling reads the first position alone (cls, pooler) give that one "
+         "alone, which costs less",
+     .choices = row_choices,
+     .offset = offsetof(struct layers, rows)},
     {.name = "filter_memory",
      .type = VALUE_SIZE,
      .def = "1GiB",

@@ -152,6 +152,17 @@ static void take_row(struct document *d, const float *row, model_pooling how)
         d->sum[i] = how == MODEL_POOL_MEAN ? d->sum[i] + (double)row[i] : (double)row[i];
 }
 
+/* `layers --rows pooled` gives what the model's own pooling reads: another one would read too little. */
+static thea_rc check_rows(const struct pool *p, const struct stage_stream *s, struct thea_err *err)
+{
+    bool first = strcmp(stage_stream_text(s, LAYERS_ROWS, ""), LAYERS_ROWS_FIRST) == 0;
+    if (!first || p->as.how == MODEL_POOL_CLS || p->as.how == MODEL_POOL_POOLER) return THEA_OK;
+    return thea_fail(err, THEA_EUSAGE,
+                     "pooling '%s' needs every position, and `layers --rows pooled` gives the first alone\n"
+                     "  accepted   layers --rows all, or pooling cls or pooler",
+                     pooling_name(p->as.how));
+}
+
 static thea_rc pool_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
                           struct thea_err *err)
 {
@@ -160,6 +171,8 @@ static thea_rc pool_frame(struct stage *st, struct stage_stream *s, int port, co
     struct document *d = stage_stream_state(s);
     const struct tensor *final = frame_tensor(in, "final");
     if (final == NULL || final->shape[0] == 0) return THEA_OK;
+    thea_rc rc = check_rows(p, s, err);
+    if (rc != THEA_OK) return rc;
     if (d->sum == NULL) {
         d->hidden = (size_t) final->shape[1];
         d->sum = calloc(d->hidden + 1, sizeof *d->sum);

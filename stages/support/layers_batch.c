@@ -99,6 +99,17 @@ static void advise(struct layers *l)
     b->many = true;
 }
 
+/* Of each document its first row is left, where model_encode_first has put it. */
+static void keep_first(const struct layers_batch *b, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct layers_gathered *g = layers_gathered_of(b->waiting[i]);
+        g->left_out = g->rows - 1;
+        g->at = i;
+        g->rows = 1;
+    }
+}
+
 static thea_rc run_batch(struct stage *st, struct layers *l, size_t count, size_t rows, struct thea_err *err)
 {
     struct layers_batch *b = &l->batched;
@@ -107,7 +118,12 @@ static thea_rc run_batch(struct stage *st, struct layers *l, size_t count, size_
     if (rc != THEA_OK) return rc;
     stage_working_on(st, "a batch of %zu documents, %zu positions", count, rows);
     keep_hidden(l, model_first(l->model), b->x, rows);
-    rc = model_encode(l->model, b->x, rows, b->spans, count, after_block, l, err);
+    if (b->first_only) {
+        rc = model_encode_first(l->model, b->x, rows, b->spans, count, err);
+        keep_first(b, count);
+    } else {
+        rc = model_encode(l->model, b->x, rows, b->spans, count, after_block, l, err);
+    }
     if (rc == THEA_OK) advise(l);
     return rc;
 }
@@ -171,7 +187,8 @@ thea_rc layers_encode_leave(struct stage *st, struct stage_stream *s)
         put_tokens(st, s, port, n);
     }
     if (stage_connected(st, LAYERS_OUT_HIDDEN)) put_hidden(st, s, at, n);
+    if (l->batched.first_only) stage_put_text(st, s, LAYERS_ROWS, LAYERS_ROWS_FIRST);
     g->sent += n;
-    stage_count_tokens(st, n);
+    stage_count_tokens(st, n + g->left_out);
     return g->sent < g->rows ? THEA_AGAIN : THEA_OK;
 }

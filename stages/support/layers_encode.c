@@ -8,6 +8,7 @@
 
 #include "graph/value.h"
 #include "nn/pages.h"
+#include "nn/pooler.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -43,13 +44,30 @@ thea_rc layers_read_pad(size_t *out, const char *pad, const struct model_info *i
     return THEA_OK;
 }
 
+/* Does all that reads the last block's output, `pool`, want its first row alone? */
+static thea_rc read_rows(const struct stage *st, struct layers *l, struct thea_err *err)
+{
+    struct pooling as;
+    if (l->rows == LAYERS_ROWS_ALL || !model_has_head(l->model)) return THEA_OK;
+    thea_rc rc = pooling_read(&as, l->dir, err);
+    if (rc != THEA_OK) return rc;
+    l->batched.first_only = as.how == MODEL_POOL_CLS || as.how == MODEL_POOL_POOLER;
+    if (!l->batched.first_only || !stage_connected(st, LAYERS_OUT_HIDDEN)) return THEA_OK;
+    return thea_fail(
+        err, THEA_EUSAGE,
+        "--rows pooled: hidden has every position, and this model's pooling (%s) reads the first "
+        "alone\n  accepted  --rows all",
+        pooling_name(as.how));
+}
+
 thea_rc layers_encode_open(struct stage *st, struct thea_err *err)
 {
     struct layers *l = stage_state(st);
     struct layers_batch *b = &l->batched;
     size_t most = model_batch_rows(l->model);
     b->budget = (size_t)l->batch < most ? (size_t)l->batch : most;
-    return layers_read_pad(&b->pad, l->pad, model_info(l->model), err);
+    thea_rc rc = read_rows(st, l, err);
+    return rc == THEA_OK ? layers_read_pad(&b->pad, l->pad, model_info(l->model), err) : rc;
 }
 
 void layers_encode_close(struct layers *l)

@@ -8,6 +8,8 @@
 #define LAYERS_PADDED_TO      "padded_to"      /* tokens after filling up */
 #define LAYERS_PADDED_FROM    "padded_from"    /* tokens before it */
 #define LAYERS_TRUNCATED_FROM "truncated_from" /* tokens before cutting */
+#define LAYERS_ROWS           "rows"           /* text: LAYERS_ROWS_FIRST, or not there: all of them */
+#define LAYERS_ROWS_FIRST     "first"          /* `final` has the first position alone */
 
 /* `--pad`: tokens that a document has at least, 0: as many as it has. What is wrong for this model is told.
  * Errors: THEA_EUSAGE. */

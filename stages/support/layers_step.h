@@ -16,6 +16,7 @@ enum {
     LAYERS_OUT_RESIDUAL,
     LAYERS_OUT_COUNT
 };
+enum { LAYERS_ROWS_ALL, LAYERS_ROWS_POOLED }; /* option `rows` */
 enum { LAYERS_NAME_BYTES = 32, LAYERS_OF_CAUSAL = 3 };
 extern const int layers_of_causal[LAYERS_OF_CAUSAL]; /* outputs that an encoder does not have */
 
@@ -24,6 +25,7 @@ struct layers_batch {
     struct stage_stream **waiting; /* in the order of their ends */
     size_t count, room;
     size_t rows;        /* of those that wait */
+    bool first_only;    /* of the last block's output only first positions are wanted */
     size_t budget, pad; /* rows of a batch; a document's tokens at least, 0: not padded */
     float *x, *hidden;  /* [rows, C] of the last batch; [blocks + 1, rows, C] if anyone reads hidden */
     size_t x_bytes;
@@ -41,6 +43,7 @@ struct layers_gathered {
     int32_t last;
     bool has_tokens;
     size_t at, sent; /* its first row in the batch; rows that have left */
+    size_t left_out; /* rows that were computed and do not leave */
 };
 
 struct layers {
@@ -48,7 +51,7 @@ struct layers {
     const char *model_name, *pad;
     struct value_range blocks;
     int64_t chunk, split, batch, filter_memory; /* split is for whoever plans the processes */
-    int dtype;
+    int dtype, rows;                            /* rows: LAYERS_ROWS_… */
     /* open */
     char *dir;
     struct workers *workers;

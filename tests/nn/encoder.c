@@ -323,6 +323,23 @@ Test(encoder, is_cut_into_parts_without_a_change)
     end(&f);
 }
 
+Test(encoder, first_positions_alone_have_the_bits_that_they_have_among_all)
+{
+    for (int threads = 1; threads <= 3; threads += 2) {
+        struct fixture f;
+        begin(&f, threads);
+        size_t bytes = f.t.rows * C * sizeof(float);
+        float *x = malloc(bytes);
+        memcpy(x, f.x, bytes);
+        encode(&f);
+        cr_assert(model_encode_first(f.o.model, x, f.t.rows, f.t.spans, B, &err) == THEA_OK);
+        for (size_t b = 0; b < B; b++)
+            cr_expect(memcmp(x + b * C, f.x + f.t.spans[b].at * C, C * sizeof *x) == 0, "document %zu", b);
+        free(x);
+        end(&f);
+    }
+}
+
 /* --- what it refuses --- */
 
 Test(encoder, refuses_tokens_types_and_positions_that_it_does_not_have)

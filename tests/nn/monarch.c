@@ -148,6 +148,25 @@ Test(monarch, bits_do_not_depend_on_threads_parts_or_memory_for_filters)
     free(dir);
 }
 
+Test(monarch, first_positions_alone_have_the_bits_that_they_have_among_all)
+{
+    char *dir = write_model(&shape);
+    struct opened o;
+    struct thea_err err;
+    struct span spans[DOCS];
+    open_part(&o, dir, 0, SIZE_MAX, 2);
+    size_t C = shape.hidden;
+    float *all = run_batch(&o, 0, DOCS), *first = m2_floats(total() * C);
+    size_t rows = embed(o.model, first, spans, 0, DOCS);
+    cr_assert(model_encode_first(o.model, first, rows, spans, DOCS, &err) == THEA_OK, "%s", err.message);
+    for (size_t d = 0; d < DOCS; d++)
+        cr_expect(memcmp(first + d * C, all + spans[d].at * C, C * sizeof *all) == 0, "document %zu", d);
+    free(all);
+    free(first);
+    close_part(&o);
+    free(dir);
+}
+
 /* --- gradients --- */
 
 /* The loss sum(direction * hidden), in double. */

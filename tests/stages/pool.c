@@ -179,6 +179,27 @@ Test(pool, positions_that_only_fill_up_do_not_count)
     }
 }
 
+Test(pool, refuses_to_take_a_mean_of_the_first_position_alone)
+{
+    static const char *const poolings[] = {"mean", "last", "cls"};
+    struct attr first = {.key = "rows", .type = ATTR_TEXT, .text = "first"};
+    struct tensor t = tensor_2d("final", TENSOR_F32, rows[0], 1, WIDTH);
+    struct frame f = {.kind = FRAME_DATA,
+                      .stream = 1,
+                      .port = "final",
+                      .tensors = &t,
+                      .tensor_count = 1,
+                      .attrs = &first,
+                      .attr_count = 1};
+    for (size_t i = 0; i < 3; i++) {
+        struct thea_err err = {0};
+        struct harness *h = open_pool(ARGS("--pooling", poolings[i]));
+        cr_expect_eq(harness_feed(h, "final", &f, &err), i == 2 ? THEA_OK : THEA_EUSAGE, "%s", poolings[i]);
+        if (i < 2) cr_expect_not_null(strstr(err.message, "layers --rows all"), "%s", err.message);
+        harness_close(h);
+    }
+}
+
 Test(pool, the_model_says_how_and_the_user_wins)
 {
     struct harness *h =
