@@ -1,17 +1,20 @@
-/* filter_backward: gradients of a filter's parameters. Lags are shared out over the workers in tiles; each
- * tile's activations are computed again, and each worker sums in double what it will hand over. */
+/* filter_backward: gradients of a filter's parameters. Lags are cut into shares, each some tiles long; a
+ * tile's activations are computed again, and each share sums in double what is then added up in order. There
+ * are as many shares whatever the workers, so that the bits do not depend on them. */
 #include "nn/filter_impl.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
+enum { SHARES = 16 };
+
 /* One direction's weights as backward reads them: rows are outputs. */
 struct transposed {
     double *w[FILTER_SINES]; /* [F][E'], [F][F'], [F][F'] */
     double *w3;              /* [C][F'] */
 };
-/* What one worker sums for one direction: shaped like filter_layers, and w3 [F][C']. */
+/* What one share sums for one direction: shaped like filter_layers, and w3 [F][C']. */
 struct sums {
     struct filter_layers layers;
     double *w3;
@@ -65,10 +68,10 @@ static struct filter_layers layers_at(const struct filter_shape *shape, double *
     return l;
 }
 
-static struct work work_at(const struct backward *v, int worker)
+static struct work work_at(const struct backward *v, size_t share)
 {
     struct work w;
-    double *memory = v->works + (size_t)worker * v->work_doubles;
+    double *memory = v->works + share * v->work_doubles;
     filter_tile_init(&w.tile, v->shape, true, memory);
     memory += filter_tile_doubles(v->shape, true);
     for (size_t i = 0; i < 2; i++, memory += sums_doubles(v)) {
@@ -149,12 +152,11 @@ static void add_features(const struct backward *v, const struct work *w, size_t 
         for (size_t j = 0; j < E; j++) v->g->z[(lag + i) * E + j] += (float)w->gz[i * v->E + j];
 }
 
-static void backward_lags(void *context, int i, int n)
+static void backward_share(const struct backward *v, size_t share)
 {
-    const struct backward *v = context;
-    struct work w = work_at(v, i);
+    struct work w = work_at(v, share);
     size_t begin, end;
-    workers_slice(v->n, FILTER_TILE, i, n, &begin, &end);
+    workers_slice(v->n, FILTER_TILE, (int)share, SHARES, &begin, &end);
     for (size_t direction = 0; direction < 2; direction++)
         for (size_t lag = begin; lag < end; lag += FILTER_TILE) {
             size_t rows = end - lag < FILTER_TILE ? end - lag : FILTER_TILE;
@@ -168,29 +170,36 @@ static void backward_lags(void *context, int i, int n)
         }
 }
 
-/* out [rows, columns] += the workers' sums, which lie transposed, `padded` apart, at the same place as
- * `first` of worker 0. */
+static void backward_lags(void *context, int i, int n)
+{
+    size_t begin, end;
+    workers_slice(SHARES, 1, i, n, &begin, &end);
+    for (; begin < end; begin++) backward_share(context, begin);
+}
+
+/* out [rows, columns] += the shares' sums, which lie transposed, `padded` apart, at the same place as `first`
+ * of share 0. */
 static void hand_over(const struct backward *v, float *out, const double *first, size_t rows, size_t columns,
-                      size_t padded, int workers)
+                      size_t padded)
 {
     if (!out) return;
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j++) {
             double sum = 0;
-            for (int n = 0; n < workers; n++) sum += first[(size_t)n * v->work_doubles + j * padded + i];
+            for (size_t n = 0; n < SHARES; n++) sum += first[n * v->work_doubles + j * padded + i];
             out[i * columns + j] += (float)sum;
         }
 }
 
 static void hand_over_direction(const struct backward *v, const struct filter_network_gradient *g,
-                                const struct sums *s, int workers)
+                                const struct sums *s)
 {
     size_t F = v->shape->width;
     for (size_t i = 0; i < FILTER_SINES; i++) {
-        hand_over(v, g->w[i], s->layers.w[i], F, i == 0 ? v->shape->features : F, v->F, workers);
-        hand_over(v, g->b[i], s->layers.b[i], F, 1, v->F, workers);
+        hand_over(v, g->w[i], s->layers.w[i], F, i == 0 ? v->shape->features : F, v->F);
+        hand_over(v, g->b[i], s->layers.b[i], F, 1, v->F);
     }
-    hand_over(v, g->w[FILTER_SINES], s->w3, v->shape->channels, F, v->C, workers);
+    hand_over(v, g->w[FILTER_SINES], s->w3, v->shape->channels, F, v->C);
 }
 
 static double *backward_init(struct backward *v, double *memory)
@@ -216,18 +225,16 @@ thea_rc filter_backward(const struct filter_gradient *g, const float *dfwd, cons
     v.E = filter_padded(shape->features), v.F = filter_padded(shape->width),
     v.C = filter_padded(shape->channels);
     v.work_doubles = work_doubles(&v);
-    int count = workers_count(workers);
     size_t shared = 2 * (filter_layers_doubles(shape) + transposed_doubles(&v)) + v.C;
-    size_t bytes = (shared + (size_t)count * v.work_doubles) * sizeof(double);
+    size_t bytes = (shared + SHARES * v.work_doubles) * sizeof(double);
     double *memory = pages_new(bytes);
     if (!memory) return thea_fail(err, THEA_EOS, "no memory for gradients of a filter: %zu bytes", bytes);
     v.works = backward_init(&v, memory);
     workers_run(workers, backward_lags, &v);
     struct work first = work_at(&v, 0);
-    hand_over_direction(&v, &g->fwd, &first.sums[0], count);
-    hand_over_direction(&v, &g->rev, &first.sums[1], count);
-    for (size_t i = 0; i < 2; i++)
-        hand_over(&v, g->freq, first.sums[i].layers.freq, shape->width, 1, v.F, count);
+    hand_over_direction(&v, &g->fwd, &first.sums[0]);
+    hand_over_direction(&v, &g->rev, &first.sums[1]);
+    for (size_t i = 0; i < 2; i++) hand_over(&v, g->freq, first.sums[i].layers.freq, shape->width, 1, v.F);
     pages_free(memory, bytes);
     return THEA_OK;
 }

@@ -2,7 +2,12 @@
 #include "nn/linear.h"
 #include <assert.h>
 
-enum { COLUMN_GRAIN = 64, ROWS_A_WORKER = 48 /* below that a packed layer's workers share columns */ };
+enum {
+    COLUMN_GRAIN = 64,
+    ROWS_A_WORKER = 48, /* below that a packed layer's workers share columns */
+    BACKWARD_ROWS = 192,
+    BACKWARD_COLUMNS = 64, /* of a piece: they decide the bits, so no worker does */
+};
 _Static_assert((size_t)WORKERS_SCRATCH >= (size_t)GEMM_SCRATCH,
                "a worker's scratch serves the packed product");
 
@@ -146,19 +151,66 @@ static void add_columns(float *sum, const float *dy, size_t lddy, size_t n, size
         for (size_t c = 0; c < columns; c++) sum[c] += dy[i * lddy + c];
 }
 
-void linear_backward(const struct linear *l, const struct kernels *k, float *dx, size_t lddx, bool add,
-                     const struct linear_gradients *g, const float *dy, size_t lddy, const float *x,
-                     size_t ldx, size_t n)
+/* A backward on its way through the workers, in pieces: rows of dx; rows of a part's dw with their biases. */
+struct backward_job {
+    const struct linear *l;
+    const struct kernels *k;
+    const struct linear_gradients *g;
+    float *dx;
+    const float *dy, *x;
+    size_t lddx, lddy, ldx, n;
+    bool add;
+};
+
+static size_t pieces(size_t total, size_t each)
 {
-    size_t first = 0;
-    for (size_t i = 0; i < l->parts; first += l->part[i].rows, i++) {
-        size_t rows = l->part[i].rows;
-        const float *d = dy + first;
-        if (dx != NULL)
-            k->matmul_backward_input(dx, lddx, d, lddy, l->part[i].w, l->in, n, rows, l->in,
-                                     add || i > 0 ? 1 : 0);
-        if (g != NULL && g->w[i] != NULL)
-            k->matmul_backward_weight(g->w[i], l->in, d, lddy, x, ldx, n, rows, l->in);
-        if (g != NULL && g->bias[i] != NULL) add_columns(g->bias[i], d, lddy, n, rows);
+    return (total + each - 1) / each;
+}
+
+static void input_piece(const struct backward_job *j, size_t begin, size_t end)
+{
+    const struct linear *l = j->l;
+    const float *dy = j->dy + begin * j->lddy;
+    for (size_t i = 0; i < l->parts; dy += l->part[i++].rows)
+        j->k->matmul_backward_input(j->dx + begin * j->lddx, j->lddx, dy, j->lddy, l->part[i].w, l->in,
+                                    end - begin, l->part[i].rows, l->in, j->add || i > 0 ? 1 : 0);
+}
+
+/* Rows [begin, end) of part i, whose first column of dy is `first`. */
+static void weight_piece(const struct backward_job *j, size_t i, size_t first, size_t begin, size_t end)
+{
+    const float *dy = j->dy + first + begin;
+    float *w = j->g->w[i], *bias = j->g->bias[i];
+    if (w != NULL)
+        j->k->matmul_backward_weight(w + begin * j->l->in, j->l->in, dy, j->lddy, j->x, j->ldx, j->n,
+                                     end - begin, j->l->in);
+    if (bias != NULL) add_columns(bias + begin, dy, j->lddy, j->n, end - begin);
+}
+
+static void backward_task(void *context, int worker, int count)
+{
+    const struct backward_job *j = context;
+    size_t at, end;
+    workers_slice(j->dx != NULL ? pieces(j->n, BACKWARD_ROWS) : 0, 1, worker, count, &at, &end);
+    for (; at < end; at++) {
+        size_t last = (at + 1) * BACKWARD_ROWS;
+        input_piece(j, at * BACKWARD_ROWS, last < j->n ? last : j->n);
     }
+    for (size_t i = 0, first = 0; j->g != NULL && i < j->l->parts; first += j->l->part[i++].rows) {
+        size_t rows = j->l->part[i].rows;
+        workers_slice(pieces(rows, BACKWARD_COLUMNS), 1, count - 1 - worker, count, &at, &end);
+        for (; at < end; at++) {
+            size_t last = (at + 1) * BACKWARD_COLUMNS;
+            weight_piece(j, i, first, at * BACKWARD_COLUMNS, last < rows ? last : rows);
+        }
+    }
+}
+
+void linear_backward(const struct linear *l, const struct kernels *k, struct workers *workers, float *dx,
+                     size_t lddx, bool add, const struct linear_gradients *g, const float *dy, size_t lddy,
+                     const float *x, size_t ldx, size_t n)
+{
+    struct backward_job job = {.l = l, .k = k, .g = g, .dx = dx, .dy = dy, .x = x};
+    job.lddx = lddx, job.lddy = lddy, job.ldx = ldx, job.n = n, job.add = add;
+    workers_run(workers, backward_task, &job);
 }

@@ -63,9 +63,10 @@ struct linear_gradients {
     float *bias[LINEAR_PARTS]; /* [rows] */
 };
 /* dx [n, in] (rows lddx apart; NULL: not wanted) = dy [n, out] . W (+ dx, if add); the parameters' gradients
- * are added to g (NULL: none wanted). x: forward's input. By the caller's thread. */
-void linear_backward(const struct linear *l, const struct kernels *k, float *dx, size_t lddx, bool add,
-                     const struct linear_gradients *g, const float *dy, size_t lddy, const float *x,
-                     size_t ldx, size_t n);
+ * are added to g (NULL: none wanted). x: forward's input. dx is neither dy nor x. Shared out over the workers
+ * in pieces whose sizes do not depend on them: neither do the bits. */
+void linear_backward(const struct linear *l, const struct kernels *k, struct workers *workers, float *dx,
+                     size_t lddx, bool add, const struct linear_gradients *g, const float *dy, size_t lddy,
+                     const float *x, size_t ldx, size_t n);
 
 #endif

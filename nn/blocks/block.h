@@ -136,5 +136,14 @@ enum {
 void run_norm(const struct run *run, const float *w, size_t C, float eps);
 /* run->x = layernorm(run->x + run->norm; w, b): the end of a post-norm sublayer, rows shared out likewise. */
 void run_layernorm_sum(const struct run *run, const float *w, const float *b, size_t C, float eps);
+/* Its backward: d [n, C] of layernorm(x + r; w) becomes that of x + r; dw, db [C] are added to (NULL: not
+ * wanted). y [n, C] is scratch. Rows are shared out; the sums' order depends on n alone. Errors: THEA_EOS. */
+THEA_CHECK thea_rc run_layernorm_backward(const struct run *run, float *d, float *dw, float *db,
+                                          const float *x, const float *r, const float *w, float *y, size_t n,
+                                          size_t C, float eps, struct thea_err *err);
+/* task(context, begin, end, worker) for rows [begin, end) of n, on all workers: a share each, its border a
+ * multiple of `grain`. */
+void run_rows(const struct run *run, size_t n, size_t grain,
+              void (*task)(const void *context, size_t begin, size_t end, int worker), const void *context);
 
 #endif

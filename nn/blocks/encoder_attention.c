@@ -46,8 +46,9 @@ struct job {
 };
 
 /* One head of one document; its output goes where its queries were. */
-static void attend_head(const struct job *j, const struct span *s, size_t head, float *scratch)
+static void attend_head(const void *context, const struct span *s, size_t head, float *scratch)
 {
+    const struct job *j = context;
     const struct encoder_attention *a = j->a;
     const struct kernels *k = j->run->kernels;
     size_t D = a->head_size, ld = a->qkv.out, wide = a->heads * D;
@@ -63,20 +64,25 @@ static double span_cost(const struct span *s)
     return (double)s->n * ((double)s->n + 16);
 }
 
-/* Worker i takes the heads whose middle, counted in work, falls in its share. */
+void encoder_attention_share(const struct encoder_attention *a, const struct run *run, int worker, int count,
+                             void (*each)(const void *context, const struct span *s, size_t head,
+                                          float *scratch),
+                             const void *context)
+{
+    float *scratch = run->scratch + (size_t)worker * run->scratch_floats;
+    double total = 0, at = 0;
+    for (size_t s = 0; s < run->span_count; s++) total += span_cost(&run->spans[s]) * (double)a->heads;
+    for (size_t s = 0; s < run->span_count; s++) {
+        double cost = span_cost(&run->spans[s]);
+        for (size_t h = 0; h < a->heads; h++, at += cost)
+            if ((int)((at + cost / 2) * count / total) == worker) each(context, &run->spans[s], h, scratch);
+    }
+}
+
 static void attend_task(void *context, int i, int count)
 {
     const struct job *j = context;
-    const struct run *r = j->run;
-    double total = 0, at = 0;
-    for (size_t s = 0; s < r->span_count; s++) total += span_cost(&r->spans[s]) * (double)j->a->heads;
-    for (size_t s = 0; s < r->span_count; s++) {
-        double cost = span_cost(&r->spans[s]);
-        for (size_t h = 0; h < j->a->heads; h++, at += cost) {
-            if ((int)((at + cost / 2) * count / total) != i) continue;
-            attend_head(j, &r->spans[s], h, r->scratch + (size_t)i * r->scratch_floats);
-        }
-    }
+    encoder_attention_share(j->a, j->run, i, count, attend_head, j);
 }
 
 void encoder_attention_mix(const struct encoder_attention *a, const struct run *run, float *qkv)

@@ -14,6 +14,12 @@ struct encoder_attention {
 
 /* qkv [n, q | k | v] of run->n rows: every document's attention goes where its q was. */
 void encoder_attention_mix(const struct encoder_attention *a, const struct run *run, float *qkv);
+/* What worker `worker` of count has to do: each(context, document, head, its scratch) for heads whose middle,
+ * counted in work, falls in its share. */
+void encoder_attention_share(const struct encoder_attention *a, const struct run *run, int worker, int count,
+                             void (*each)(const void *context, const struct span *s, size_t head,
+                                          float *scratch),
+                             const void *context);
 /* See struct sublayer_kind. */
 THEA_CHECK thea_rc encoder_attention_backward(const void *self, const struct run *run, const float *x_in,
                                               float *d, struct gradients *g, struct thea_err *err);

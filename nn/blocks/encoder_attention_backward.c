@@ -1,4 +1,4 @@
-/* Backward of an encoder's attention: see encoder_attention.c. Plain and on one thread. */
+/* Backward of an encoder's attention: see encoder_attention.c. */
 #include "nn/blocks/encoder_attention.h"
 
 #include <stdlib.h>
@@ -6,28 +6,23 @@
 
 /* What forward made, and gradients: rows of the batch. */
 struct work {
-    float *qkv;         /* [n, 3q] */
-    float *o;           /* [n, q]: attention's output */
-    float *sum;         /* [n, C]: out(o) */
-    float *y;           /* [n, C]: LayerNorm(x + sum); after that the gradient of o, [n, q] */
-    float *dqkv;        /* [n, 3q] */
-    float *mean, *rstd; /* [n] */
-    float *scratch;     /* [2 n] */
+    float *qkv;  /* [n, 3q] */
+    float *o;    /* [n, q]: attention's output */
+    float *sum;  /* [n, C]: out(o) */
+    float *y;    /* [n, C]: LayerNorm(x + sum); after that the gradient of o, [n, q] */
+    float *dqkv; /* [n, 3q] */
 };
 
 static thea_rc work_init(struct work *w, const struct encoder_attention *a, size_t n, struct thea_err *err)
 {
     size_t C = a->qkv.in, ld = a->qkv.out, q = ld / 3, y = C > q ? C : q;
-    float *at = reallocarray(NULL, n, (2 * ld + q + C + y + 4) * sizeof *at);
+    float *at = reallocarray(NULL, n, (2 * ld + q + C + y) * sizeof *at);
     if (at == NULL) return thea_fail(err, THEA_EOS, "out of memory for a backward of %zu rows", n);
     w->qkv = at, at += n * ld;
     w->o = at, at += n * q;
     w->sum = at, at += n * C;
     w->y = at, at += n * y;
-    w->dqkv = at, at += n * ld;
-    w->mean = at, at += n;
-    w->rstd = at, at += n;
-    w->scratch = at;
+    w->dqkv = at;
     return THEA_OK;
 }
 
@@ -49,31 +44,44 @@ static float *of(const struct run *run, struct gradients *g, int role, size_t n)
 }
 
 /* d: the gradient of the output becomes that of x + out(o). */
-static void norm_backward(struct work *w, const struct encoder_attention *a, const struct run *run,
-                          const float *x, float *d, struct gradients *g)
+static thea_rc norm_backward(struct work *w, const struct encoder_attention *a, const struct run *run,
+                             const float *x, float *d, struct gradients *g, struct thea_err *err)
 {
     size_t C = a->qkv.in;
-    run->kernels->layernorm_forward(w->y, w->mean, w->rstd, x, w->sum, a->norm, a->norm_bias, run->n, C,
-                                    a->eps);
-    run->kernels->layernorm_backward(d, of(run, g, ENCODER_ATTENTION_NORM, C),
-                                     of(run, g, ENCODER_ATTENTION_NORM_BIAS, C), d, x, w->sum, a->norm,
-                                     w->mean, w->rstd, run->n, C);
+    return run_layernorm_backward(run, d, of(run, g, ENCODER_ATTENTION_NORM, C),
+                                  of(run, g, ENCODER_ATTENTION_NORM_BIAS, C), x, w->sum, a->norm, w->y,
+                                  run->n, C, a->eps, err);
 }
 
-/* w->dqkv, of the gradient of o in w->y. */
-static void mix_backward(struct work *w, const struct encoder_attention *a, const struct run *run)
+struct job {
+    const struct work *w;
+    const struct encoder_attention *a;
+    const struct run *run;
+};
+
+/* One head of one document: w->dqkv, of the gradient of o in w->y. The scratch has room for a document's keys
+ * and values, so for two numbers a row. */
+static void head_backward(const void *context, const struct span *s, size_t head, float *scratch)
 {
-    size_t D = a->head_size, ld = a->qkv.out, q = ld / 3;
-    for (size_t s = 0; s < run->span_count; s++) {
-        const struct span *span = &run->spans[s];
-        for (size_t h = 0; h < a->heads; h++) {
-            size_t at = span->at * ld + h * D;
-            float *dq = w->dqkv + at;
-            const float *head = w->qkv + at, *dout = w->y + span->at * q + h * D;
-            run->kernels->attention_full_backward(dq, dq + q, dq + 2 * q, ld, dout, q, head, head + q,
-                                                  head + 2 * q, ld, span->n, D, a->scale, w->scratch);
-        }
-    }
+    const struct job *j = context;
+    const struct work *w = j->w;
+    size_t D = j->a->head_size, ld = j->a->qkv.out, q = ld / 3, at = s->at * ld + head * D;
+    float *dq = w->dqkv + at;
+    const float *of_head = w->qkv + at, *dout = w->y + s->at * q + head * D;
+    j->run->kernels->attention_full_backward(dq, dq + q, dq + 2 * q, ld, dout, q, of_head, of_head + q,
+                                             of_head + 2 * q, ld, s->n, D, j->a->scale, scratch);
+}
+
+static void mix_backward_task(void *context, int i, int count)
+{
+    const struct job *j = context;
+    encoder_attention_share(j->a, j->run, i, count, head_backward, j);
+}
+
+static void mix_backward(const struct work *w, const struct encoder_attention *a, const struct run *run)
+{
+    struct job job = {w, a, run};
+    workers_run(run->workers, mix_backward_task, &job);
 }
 
 /* w->y: the gradient of o. */
@@ -83,7 +91,7 @@ static void out_backward(struct work *w, const struct encoder_attention *a, cons
     size_t C = a->qkv.in, q = a->qkv.out / 3;
     const struct linear_gradients of_out = {{of(run, g, ENCODER_ATTENTION_OUT, C * q)},
                                             {of(run, g, ENCODER_ATTENTION_OUT_BIAS, C)}};
-    linear_backward(&a->out, run->kernels, w->y, q, false, &of_out, d, C, w->o, q, run->n);
+    linear_backward(&a->out, run->kernels, run->workers, w->y, q, false, &of_out, d, C, w->o, q, run->n);
 }
 
 /* Rows [row, row + rows) of W, which are one tensor of the file, as a layer. */
@@ -105,7 +113,8 @@ static void qkv_backward(const struct work *w, const struct encoder_attention *a
         struct linear one = one_tensor(&a->qkv, (size_t)i * q, q);
         const struct linear_gradients of_one = {{of(run, g, ENCODER_ATTENTION_Q + i, q * C)},
                                                 {of(run, g, ENCODER_ATTENTION_Q_BIAS + i, q)}};
-        linear_backward(&one, run->kernels, d, C, true, &of_one, w->dqkv + (size_t)i * q, ld, x, C, run->n);
+        linear_backward(&one, run->kernels, run->workers, d, C, true, &of_one, w->dqkv + (size_t)i * q, ld, x,
+                        C, run->n);
     }
 }
 
@@ -117,10 +126,12 @@ thea_rc encoder_attention_backward(const void *self, const struct run *run, cons
     thea_rc rc = work_init(&w, a, run->n, err);
     if (rc != THEA_OK) return rc;
     recompute(&w, a, run, x_in);
-    norm_backward(&w, a, run, x_in, d, g);
-    out_backward(&w, a, run, d, g);
-    mix_backward(&w, a, run);
-    qkv_backward(&w, a, run, x_in, d, g);
+    rc = norm_backward(&w, a, run, x_in, d, g, err);
+    if (rc == THEA_OK) {
+        out_backward(&w, a, run, d, g);
+        mix_backward(&w, a, run);
+        qkv_backward(&w, a, run, x_in, d, g);
+    }
     free(w.qkv);
-    return THEA_OK;
+    return rc;
 }

@@ -63,30 +63,40 @@ static void activate_backward(const struct mlp *m, const struct kernels *k, floa
     }
 }
 
+/* f over rows: y of x, or back: y, the gradient of f's output, becomes that of x. */
 struct job {
     const struct mlp *m;
-    const struct run *run;
+    const struct kernels *k;
+    float *y;
+    const float *x;
 };
 
-static void activate_task(void *context, int i, int count)
+static void activate_task(const void *context, size_t begin, size_t end, int worker)
 {
     const struct job *j = context;
-    size_t begin, end;
-    workers_slice(j->run->n, 1, i, count, &begin, &end);
-    float *rows = j->run->wide + begin * j->m->F;
-    if (begin < end) activate(j->m, j->run->kernels, rows, rows, end - begin);
+    size_t at = begin * j->m->F;
+    (void)worker;
+    activate(j->m, j->k, j->y + at, j->x + at, end - begin);
+}
+
+static void activate_backward_task(const void *context, size_t begin, size_t end, int worker)
+{
+    const struct job *j = context;
+    size_t at = begin * j->m->F;
+    (void)worker;
+    activate_backward(j->m, j->k, j->y + at, j->x + at, end - begin);
 }
 
 static void mlp_forward(const void *self, void *state, const struct run *run)
 {
     (void)state;
     const struct mlp *m = self;
-    struct job job = {m, run};
+    struct job job = {m, run->kernels, run->wide, run->wide};
     if (m->activation == ACTIVATION_GELU) {
         linear_gelu(&m->up, run->kernels, run->workers, run->wide, m->F, run->x, m->C, run->n);
     } else {
         linear_forward(&m->up, run->kernels, run->workers, run->wide, m->F, run->x, m->C, run->n, false);
-        workers_run(run->workers, activate_task, &job);
+        run_rows(run, run->n, 1, activate_task, &job);
     }
     linear_forward(&m->down, run->kernels, run->workers, run->norm, m->C, run->wide, m->F, run->n, false);
     run_layernorm_sum(run, m->norm, m->norm_bias, m->C, m->eps);
@@ -96,20 +106,17 @@ static void mlp_forward(const void *self, void *state, const struct run *run)
 struct work {
     float *up, *act, *dact; /* [n, F] before and after f, and the gradient of either */
     float *sum, *y;         /* [n, C] */
-    float *mean, *rstd;
 };
 
 static thea_rc work_init(struct work *w, const struct mlp *m, size_t n, struct thea_err *err)
 {
-    float *at = reallocarray(NULL, n, (3 * m->F + 2 * m->C + 2) * sizeof *at);
+    float *at = reallocarray(NULL, n, (3 * m->F + 2 * m->C) * sizeof *at);
     if (at == NULL) return thea_fail(err, THEA_EOS, "out of memory for a backward of %zu rows", n);
     w->up = at, at += n * m->F;
     w->act = at, at += n * m->F;
     w->dact = at, at += n * m->F;
     w->sum = at, at += n * m->C;
-    w->y = at, at += n * m->C;
-    w->mean = at, at += n;
-    w->rstd = at;
+    w->y = at;
     return THEA_OK;
 }
 
@@ -118,31 +125,26 @@ static float *of(const struct run *run, struct gradients *g, int role, size_t n)
     return gradients_of(g, run->prefix, run->names[role], n);
 }
 
-/* d: the gradient of the output becomes that of x + down(act). */
-static void norm_backward(struct work *w, const struct mlp *m, const struct run *run, const float *x,
-                          float *d, struct gradients *g)
+static thea_rc mlp_backward_with(struct work *w, const struct mlp *m, const struct run *run, const float *x,
+                                 float *d, struct gradients *g, struct thea_err *err)
 {
     const struct kernels *k = run->kernels;
-    k->layernorm_forward(w->y, w->mean, w->rstd, x, w->sum, m->norm, m->norm_bias, run->n, m->C, m->eps);
-    k->layernorm_backward(d, of(run, g, ENCODER_MLP_NORM, m->C), of(run, g, ENCODER_MLP_NORM_BIAS, m->C), d,
-                          x, w->sum, m->norm, w->mean, w->rstd, run->n, m->C);
-}
-
-static void mlp_backward_with(struct work *w, const struct mlp *m, const struct run *run, const float *x,
-                              float *d, struct gradients *g)
-{
     size_t n = run->n, C = m->C, F = m->F;
-    linear_forward(&m->up, run->kernels, run->workers, w->up, F, x, C, n, false);
-    activate(m, run->kernels, w->act, w->up, n);
-    linear_forward(&m->down, run->kernels, run->workers, w->sum, C, w->act, F, n, false);
-    norm_backward(w, m, run, x, d, g);
+    linear_forward(&m->up, k, run->workers, w->up, F, x, C, n, false);
+    run_rows(run, n, 1, activate_task, &(struct job){m, k, w->act, w->up});
+    linear_forward(&m->down, k, run->workers, w->sum, C, w->act, F, n, false);
+    thea_rc rc =
+        run_layernorm_backward(run, d, of(run, g, ENCODER_MLP_NORM, C), of(run, g, ENCODER_MLP_NORM_BIAS, C),
+                               x, w->sum, m->norm, w->y, n, C, m->eps, err);
+    if (rc != THEA_OK) return rc;
     const struct linear_gradients of_down = {{of(run, g, ENCODER_MLP_DOWN, C * F)},
                                              {of(run, g, ENCODER_MLP_DOWN_BIAS, C)}},
                                   of_up = {{of(run, g, ENCODER_MLP_UP, F * C)},
                                            {of(run, g, ENCODER_MLP_UP_BIAS, F)}};
-    linear_backward(&m->down, run->kernels, w->dact, F, false, &of_down, d, C, w->act, F, n);
-    activate_backward(m, run->kernels, w->dact, w->up, n);
-    linear_backward(&m->up, run->kernels, d, C, true, &of_up, w->dact, F, x, C, n);
+    linear_backward(&m->down, k, run->workers, w->dact, F, false, &of_down, d, C, w->act, F, n);
+    run_rows(run, n, 1, activate_backward_task, &(struct job){m, k, w->dact, w->up});
+    linear_backward(&m->up, k, run->workers, d, C, true, &of_up, w->dact, F, x, C, n);
+    return THEA_OK;
 }
 
 static thea_rc mlp_backward(const void *self, const struct run *run, const float *x_in, float *d,
@@ -151,9 +153,9 @@ static thea_rc mlp_backward(const void *self, const struct run *run, const float
     struct work w;
     thea_rc rc = work_init(&w, self, run->n, err);
     if (rc != THEA_OK) return rc;
-    mlp_backward_with(&w, self, run, x_in, d, g);
+    rc = mlp_backward_with(&w, self, run, x_in, d, g, err);
     free(w.up);
-    return THEA_OK;
+    return rc;
 }
 
 static double mlp_flop(const struct model_config *c, size_t context)

@@ -200,8 +200,19 @@ static void in_linear_backward(const struct backward *w, const struct mixer_pass
         g.w[third] = at_or_null(w->sums.in, row * C);
         g.bias[third] = at_or_null(w->sums.in_bias, row);
     }
-    linear_backward(&p->in, k, d, C, true, &g, r->da, ld, w->b.x + at * C, C, L);
+    linear_backward(&p->in, k, w->b.run->workers, d, C, true, &g, r->da, ld, w->b.x + at * C, C, L);
     for (size_t i = 0; i < L; i++) k->add(d + i * C + p->first, r->du + i * p->width, p->width);
+}
+
+static void gate_rows(const void *context, size_t begin, size_t end, int worker)
+{
+    const struct pass_job *j = context;
+    const struct room *r = &j->w->room;
+    size_t width = j->p->width;
+    float *gates = r->gates + begin * 2 * width;
+    (void)worker;
+    j->w->b.run->kernels->shortgate_forward(gates, gates + width, 2 * width, r->a + begin * 3 * width,
+                                            j->p->taps, j->p->bias, end - begin, width);
 }
 
 static void pass_backward(struct backward *w, const struct mixer_pass *p, size_t at, size_t L)
@@ -212,7 +223,7 @@ static void pass_backward(struct backward *w, const struct mixer_pass *p, size_t
     struct pass_job job = {.w = w, .p = p, .at = at, .L = L};
     memset(r->a, 0, 2 * ld * sizeof *r->a);
     linear_forward(&p->in, k, w->b.run->workers, r->a + 2 * ld, ld, w->b.x + at * C, C, L, false);
-    k->shortgate_forward(r->gates, r->gates + p->width, 2 * p->width, r->a, p->taps, p->bias, L, p->width);
+    run_rows(w->b.run, L, 1, gate_rows, &job);
     workers_run(w->b.run->workers, groups_task, &job);
     memset(r->taps, 0, (MONARCH_TAPS + 1) * ld * sizeof *r->taps);
     k->shortgate_backward(r->da, r->taps, r->taps + MONARCH_TAPS * ld, r->dg, r->dx2, p->width, r->a, p->taps,
@@ -231,7 +242,7 @@ static void out_linear_backward(struct backward *w)
     size_t C = m->C, n = w->b.n;
     mixer_batch_mix(&w->b, r->s, r->wide, r->tiles, w->tile_floats);
     const struct linear_gradients g = {{w->sums.out}, {w->sums.out_bias}};
-    linear_backward(&m->out, w->b.run->kernels, r->ds, C, false, &g, w->d, C, r->s, C, n);
+    linear_backward(&m->out, w->b.run->kernels, w->b.run->workers, r->ds, C, false, &g, w->d, C, r->s, C, n);
     memset(w->d, 0, n * C * sizeof *w->d);
 }
 

@@ -146,70 +146,122 @@ static float *at_or_null(float *sum, size_t at)
     return sum != NULL ? sum + at : NULL;
 }
 
-/* One tile's memory. */
-struct tile {
-    float *up, *act, *dact, *y, *dx, *mean, *rstd; /* [n,2f], [n,f], [n,f], [n,C], [n,C], [n], [n] */
-    float *scratch;
+/* Rows that go through together, and what is made of them. */
+enum { PASS_ROWS = 8 * TILE_ROWS };
+struct pass {
+    const struct mlp *m;
+    const struct run *run;
+    const float *x;
+    float *d; /* [n,C] */
+    size_t n;
+    float *up, *act, *dact, *y, *dx; /* [n,2f], [n,f], [n,f], [n,C], [n,C] */
 };
 
-/* t->dx += what slice j gives of the gradient dy [n, C] of W_down's output. */
-static void slice_backward(const struct mlp *m, const struct kernels *k, const struct tile *t, size_t j,
-                           const float *x, const float *dy, size_t n, const struct sums *s)
+static void products_task(const void *context, size_t begin, size_t end, int worker)
 {
-    size_t C = m->C, f = slice_width(m), p = C / m->blocks, gate = gate_column(m, j), lin = lin_column(m, j);
-    const struct linear_gradients to_down = {{at_or_null(s->down, j * p * f)},
-                                             {at_or_null(s->down_bias, j * p)}},
-                                  to_gate = {{at_or_null(s->up, j * f * p)}, {NULL}},
-                                  to_lin = {{at_or_null(s->up, (m->F + j * f) * p)}, {NULL}};
-    dy += out_column(m, j);
-    linear_rows(&m->gate[j], t->up, 2 * f, x + gate, C, n, GEMM_STORE, t->scratch);
-    linear_rows(&m->lin[j], t->up + f, 2 * f, x + lin, C, n, GEMM_STORE, t->scratch);
-    k->geglu_forward(t->act, f, t->up, t->up + f, 2 * f, n, f);
-    linear_backward(&m->down[j], k, t->dact, f, false, &to_down, dy, C, t->act, f, n);
-    k->geglu_backward(t->up, t->up + f, 2 * f, t->dact, f, t->up, t->up + f, 2 * f, n, f);
-    linear_backward(&m->gate[j], k, t->dx + gate, C, true, &to_gate, t->up, 2 * f, x + gate, C, n);
-    linear_backward(&m->lin[j], k, t->dx + lin, C, true, &to_lin, t->up + f, 2 * f, x + lin, C, n);
+    const struct pass *p = context;
+    size_t C = p->m->C;
+    for (size_t n; begin < end; begin += n) {
+        n = end - begin < TILE_ROWS ? end - begin : TILE_ROWS;
+        tile_products(p->m, p->y + begin * C, p->act + begin * slice_width(p->m), p->x + begin * C, n,
+                      workers_scratch(p->run->workers, worker));
+    }
 }
 
-static void tile_backward(const struct mlp *m, const struct kernels *k, const struct tile *t, const float *x,
-                          float *d, size_t n, const struct sums *s)
+struct slice {
+    const struct pass *p;
+    size_t j;
+};
+
+static void slice_forward_task(const void *context, size_t begin, size_t end, int worker)
 {
+    const struct slice *s = context;
+    const struct pass *p = s->p;
+    const struct mlp *m = p->m;
+    size_t C = m->C, f = slice_width(m), n = end - begin;
+    const float *x = p->x + begin * C;
+    float *up = p->up + begin * 2 * f, *scratch = workers_scratch(p->run->workers, worker);
+    linear_rows(&m->gate[s->j], up, 2 * f, x + gate_column(m, s->j), C, n, GEMM_STORE, scratch);
+    linear_rows(&m->lin[s->j], up + f, 2 * f, x + lin_column(m, s->j), C, n, GEMM_STORE, scratch);
+    p->run->kernels->geglu_forward(p->act + begin * f, f, up, up + f, 2 * f, n, f);
+}
+
+static void slice_backward_task(const void *context, size_t begin, size_t end, int worker)
+{
+    const struct slice *s = context;
+    size_t f = slice_width(s->p->m);
+    float *up = s->p->up + begin * 2 * f;
+    (void)worker;
+    s->p->run->kernels->geglu_backward(up, up + f, 2 * f, s->p->dact + begin * f, f, up, up + f, 2 * f,
+                                       end - begin, f);
+}
+
+/* p->dx += what slice j gives of the gradient p->d of W_down's output. */
+static void slice_backward(const struct pass *p, size_t j, const struct sums *s)
+{
+    const struct mlp *m = p->m;
+    const struct kernels *k = p->run->kernels;
+    struct workers *workers = p->run->workers;
+    struct slice slice = {p, j};
+    size_t C = m->C, f = slice_width(m), width = C / m->blocks, gate = gate_column(m, j),
+           lin = lin_column(m, j);
+    const struct linear_gradients to_down = {{at_or_null(s->down, j * width * f)},
+                                             {at_or_null(s->down_bias, j * width)}},
+                                  to_gate = {{at_or_null(s->up, j * f * width)}, {NULL}},
+                                  to_lin = {{at_or_null(s->up, (m->F + j * f) * width)}, {NULL}};
+    run_rows(p->run, p->n, 1, slice_forward_task, &slice);
+    linear_backward(&m->down[j], k, workers, p->dact, f, false, &to_down, p->d + out_column(m, j), C, p->act,
+                    f, p->n);
+    run_rows(p->run, p->n, 1, slice_backward_task, &slice);
+    linear_backward(&m->gate[j], k, workers, p->dx + gate, C, true, &to_gate, p->up, 2 * f, p->x + gate, C,
+                    p->n);
+    linear_backward(&m->lin[j], k, workers, p->dx + lin, C, true, &to_lin, p->up + f, 2 * f, p->x + lin, C,
+                    p->n);
+}
+
+static thea_rc pass_backward(const struct pass *p, const struct sums *s, struct thea_err *err)
+{
+    const struct mlp *m = p->m;
     size_t C = m->C;
-    tile_products(m, t->y, t->act, x, n, t->scratch);
-    k->layernorm_forward(t->dx, t->mean, t->rstd, x, t->y, m->norm, m->norm_bias, n, C, m->eps);
-    k->layernorm_backward(d, s->norm, s->norm_bias, d, x, t->y, m->norm, t->mean, t->rstd, n, C);
-    memset(t->dx, 0, n * C * sizeof *t->dx);
-    for (size_t j = 0; j < m->blocks; j++) slice_backward(m, k, t, j, x, d, n, s);
-    k->add(d, t->dx, n * C);
+    run_rows(p->run, p->n, TILE_ROWS, products_task, p);
+    thea_rc rc = run_layernorm_backward(p->run, p->d, s->norm, s->norm_bias, p->x, p->y, m->norm, p->dx, p->n,
+                                        C, m->eps, err);
+    if (rc != THEA_OK) return rc;
+    memset(p->dx, 0, p->n * C * sizeof *p->dx);
+    for (size_t j = 0; j < m->blocks; j++) slice_backward(p, j, s);
+    p->run->kernels->add(p->d, p->dx, p->n * C);
+    return THEA_OK;
 }
 
-static struct tile lay_out(const struct mlp *m, float *memory, float *scratch)
+static void lay_out(struct pass *p, float *memory, size_t rows)
 {
-    size_t f = slice_width(m), T = TILE_ROWS;
-    struct tile t = {.up = memory, .scratch = scratch};
-    t.act = t.up + T * 2 * f;
-    t.dact = t.act + T * f;
-    t.y = t.dact + T * f;
-    t.dx = t.y + T * m->C;
-    t.mean = t.dx + T * m->C;
-    t.rstd = t.mean + T;
-    return t;
+    size_t f = slice_width(p->m), C = p->m->C;
+    p->up = memory;
+    p->act = p->up + rows * 2 * f;
+    p->dact = p->act + rows * f;
+    p->y = p->dact + rows * f;
+    p->dx = p->y + rows * C;
 }
 
 static thea_rc mlp_backward(const void *self, const struct run *run, const float *x_in, float *d,
                             struct gradients *g, struct thea_err *err)
 {
     const struct mlp *m = self;
-    float *memory = reallocarray(NULL, TILE_ROWS, (4 * slice_width(m) + 2 * m->C + 2) * sizeof *memory);
-    if (memory == NULL) return thea_fail(err, THEA_EOS, "out of memory");
-    struct tile t = lay_out(m, memory, workers_scratch(run->workers, 0));
+    size_t rows = run->n < PASS_ROWS ? run->n : PASS_ROWS;
+    float *memory = reallocarray(NULL, rows + 1, (4 * slice_width(m) + 2 * m->C) * sizeof *memory);
+    if (memory == NULL) return thea_fail(err, THEA_EOS, "out of memory for a backward of %zu rows", rows);
     struct sums s = sums_of(m, run, g);
-    for (size_t at = 0, n; at < run->n; at += n) {
-        n = run->n - at < TILE_ROWS ? run->n - at : TILE_ROWS;
-        tile_backward(m, run->kernels, &t, x_in + at * m->C, d + at * m->C, n, &s);
+    struct pass p = {.m = m, .run = run};
+    thea_rc rc = THEA_OK;
+    lay_out(&p, memory, rows);
+    for (size_t at = 0; at < run->n && rc == THEA_OK; at += p.n) {
+        p.n = run->n - at < PASS_ROWS ? run->n - at : PASS_ROWS;
+        p.x = x_in + at * m->C;
+        p.d = d + at * m->C;
+        rc = pass_backward(&p, &s, err);
     }
     free(memory);
-    return THEA_OK;
+    return rc;
 }
 
 static double mlp_flop(const struct model_config *c, size_t context)

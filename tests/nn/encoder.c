@@ -286,6 +286,40 @@ Test(encoder, agrees_with_the_recorded_gradients_of_every_block_and_parameter)
     end(&f);
 }
 
+Test(encoder, gradients_have_the_same_bits_on_any_number_of_threads)
+{
+    struct gradients *want = NULL, *g;
+    float *want_d = NULL;
+    for (int threads = 1; threads <= 5; threads++) {
+        struct fixture f;
+        begin(&f, threads);
+        size_t bytes = f.t.rows * C * sizeof(float);
+        float *d = malloc(bytes);
+        for (size_t i = 0; i < bytes / sizeof *d; i++)
+            d[i] = (float)((int)(i * 7919 % 2003) - 1001) / 1001.0F;
+        cr_assert(gradients_new(&g, &err) == THEA_OK);
+        cr_assert(model_backward(f.o.model, f.x, d, f.t.rows, f.t.spans, B, g, NULL, NULL, &err) == THEA_OK);
+        end(&f);
+        if (threads == 1) {
+            want = g, want_d = d;
+            continue;
+        }
+        cr_expect(memcmp(d, want_d, bytes) == 0, "%d threads: the input's", threads);
+        cr_assert(gradients_count(g) == 16 * BLOCKS && gradients_count(want) == 16 * BLOCKS);
+        for (size_t i = 0; i < gradients_count(g); i++) {
+            const char *name;
+            size_t n;
+            const float *sum = gradients_at(want, i, &name, &n);
+            cr_expect(memcmp(gradients_find(g, name, &n), sum, n * sizeof *sum) == 0, "%d threads: %s",
+                      threads, name);
+        }
+        gradients_free(g);
+        free(d);
+    }
+    gradients_free(want);
+    free(want_d);
+}
+
 Test(encoder, has_the_same_bits_whatever_the_batch)
 {
     struct fixture f;

@@ -165,15 +165,53 @@ Test(linear, backward_agrees_with_finite_differences)
     for (size_t i = 0; i < COUNT(dbias); i++) dbias[i] = 2;
     memset(dx, 0xff, sizeof dx); /* the input's are stored */
     struct linear_gradients g = {.w = {da, db}, .bias = {NULL, dbias}};
-    linear_backward(&f->l, k, dx, IN, false, &g, dy, OUT, f->x, IN, ROWS);
+    linear_backward(&f->l, k, f->workers, dx, IN, false, &g, dy, OUT, f->x, IN, ROWS);
     check_slopes(f, f->x, dx, COUNT(dx), dy, ROWS, 0);
     check_slopes(f, f->a, da, COUNT(da), dy, ROWS, 2);
     check_slopes(f, f->b, db, COUNT(db), dy, ROWS, 2);
     check_slopes(f, f->bias + ROWS_A, dbias, ROWS_B, dy, ROWS, 2);
     for (size_t i = 0; i < COUNT(dx); i++) f->y[i] = dx[i] + 1;
     for (size_t i = 0; i < COUNT(dx); i++) dx[i] = 1;
-    linear_backward(&f->l, k, dx, IN, true, NULL, dy, OUT, f->x, IN, ROWS);
+    linear_backward(&f->l, k, f->workers, dx, IN, true, NULL, dy, OUT, f->x, IN, ROWS);
     EXPECT_CLOSE(dx, f->y, COUNT(dx), 1e-5, 1e-4, "added to");
-    linear_backward(&f->l, k, NULL, 0, false, &g, dy, OUT, f->x, IN, ROWS); /* parameters alone */
+    linear_backward(&f->l, k, f->workers, NULL, 0, false, &g, dy, OUT, f->x, IN, ROWS); /* parameters alone */
     fixture_free(f);
+}
+
+/* More rows than a piece has, and outputs that end in the middle of one. */
+Test(linear, backward_has_the_same_bits_on_any_number_of_workers)
+{
+    enum { WIDE = 150, ROWS = 450 };
+    struct thea_err err;
+    float *w = malloc(WIDE * IN * sizeof *w), *x = malloc(ROWS * IN * sizeof *x),
+          *dy = malloc(ROWS * WIDE * sizeof *dy);
+    check_fill(w, WIDE * IN, 1, 1);
+    check_fill(x, ROWS * IN, 2, 1);
+    check_fill(dy, ROWS * WIDE, 3, 1);
+    struct linear l = {.part = {{w, 20}, {w + 20 * IN, WIDE - 20}}, .parts = 2, .in = IN, .out = WIDE};
+    FOR_EACH_TABLE (k) {
+        struct {
+            float dx[ROWS * IN], dw[WIDE * IN], dbias[WIDE];
+        } *want = calloc(1, sizeof *want), *got = malloc(sizeof *got);
+        for (int threads = 1; threads <= 5; threads++) {
+            struct workers *workers;
+            memset(got, 0, sizeof *got);
+            struct linear_gradients g = {{got->dw, got->dw + 20 * IN}, {got->dbias, got->dbias + 20}};
+            cr_assert(workers_new(&workers, threads, &err) == THEA_OK);
+            linear_backward(&l, k, workers, got->dx, IN, false, &g, dy, WIDE, x, IN, ROWS);
+            workers_free(workers);
+            if (threads == 1) memcpy(want, got, sizeof *got);
+            cr_expect(memcmp(want, got, sizeof *got) == 0, "%s, %d workers", k->name, threads);
+        }
+        float dw[WIDE * IN] = {0}, dbias[WIDE] = {0}, *dx = calloc(ROWS * IN, sizeof *dx);
+        const struct kernels *plain = kernels_select("plain");
+        plain->matmul_backward_weight(dw, IN, dy, WIDE, x, IN, ROWS, WIDE, IN);
+        plain->matmul_backward_input(dx, IN, dy, WIDE, w, IN, ROWS, WIDE, IN, 0);
+        for (size_t i = 0; i < (size_t)ROWS * WIDE; i++) dbias[i % WIDE] += dy[i];
+        EXPECT_CLOSE(want->dx, dx, (size_t)ROWS * IN, 1e-4, 1e-4, "dx, %s", k->name);
+        EXPECT_CLOSE(want->dw, dw, COUNT(dw), 1e-4, 1e-4, "dw, %s", k->name);
+        EXPECT_CLOSE(want->dbias, dbias, COUNT(dbias), 1e-4, 1e-4, "dbias, %s", k->name);
+        free(want), free(got), free(dx);
+    }
+    free(w), free(x), free(dy);
 }

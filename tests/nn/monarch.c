@@ -243,3 +243,49 @@ Test(monarch, gradients_agree_with_finite_differences, .timeout = 120)
     close_part(&o);
     free(dir);
 }
+
+/* The gradients of loss(), and in d [rows, C] that of the embedding's output. */
+static struct gradients *backward_with(const char *dir, float *d, int threads, bool keep_filters)
+{
+    struct opened o;
+    struct gradients *g;
+    struct thea_err err;
+    struct span spans[DOCS];
+    size_t rows = total();
+    float *x = m2_floats(rows * shape.hidden);
+    m2bert_direction(d, "loss", rows * shape.hidden);
+    open_part(&o, dir, 0, SIZE_MAX, threads);
+    if (!keep_filters) cr_assert(model_limit_filters(o.model, 0, &err) == THEA_OK, "%s", err.message);
+    cr_assert(gradients_new(&g, &err) == THEA_OK);
+    embed(o.model, x, spans, 0, DOCS);
+    cr_assert(model_backward(o.model, x, d, rows, spans, DOCS, g, NULL, NULL, &err) == THEA_OK, "%s",
+              err.message);
+    close_part(&o);
+    free(x);
+    return g;
+}
+
+Test(monarch, gradients_have_the_same_bits_on_any_number_of_threads)
+{
+    char *dir = write_model(&shape);
+    size_t floats = total() * shape.hidden;
+    float *want_d = m2_floats(floats), *d = m2_floats(floats);
+    struct gradients *want = backward_with(dir, want_d, 1, true);
+    for (int threads = 1; threads <= 5; threads++) {
+        struct gradients *g = backward_with(dir, d, threads, threads != 1);
+        cr_expect(memcmp(d, want_d, floats * sizeof *d) == 0, "%d threads: the input's", threads);
+        cr_assert(gradients_count(g) == gradients_count(want) && gradients_count(g) > 80);
+        for (size_t i = 0; i < gradients_count(g); i++) {
+            const char *name;
+            size_t n;
+            const float *sum = gradients_at(want, i, &name, &n);
+            cr_expect(memcmp(gradients_find(g, name, &n), sum, n * sizeof *sum) == 0, "%d threads: %s",
+                      threads, name);
+        }
+        gradients_free(g);
+    }
+    gradients_free(want);
+    free(want_d);
+    free(d);
+    free(dir);
+}
