@@ -51,6 +51,22 @@ static const float *load_frequency(struct loader *l, const char *prefix, size_t 
     return found ? frequency : loader_tensor(l, prefix, names[0], shape);
 }
 
+/* The decay exp(-t |delta|) is the file's, as the reference takes it from there, whether or not it still
+ * follows the formula that it began with. But it must be one. */
+static void check_decay(struct loader *l, const struct filter *f, const struct filter_shape *s,
+                        const char *prefix)
+{
+    size_t at = 0, c = 0;
+    while (f->t != NULL && at < s->context && isfinite(f->t[at]) && f->t[at] >= 0) at++;
+    while (f->deltas != NULL && c < s->channels && isfinite(f->deltas[c])) c++;
+    if (f->t != NULL && at < s->context)
+        loader_problem(l, "no decay     %spos_emb.t: %g at lag %zu; accepted are finite numbers from 0 on",
+                       prefix, (double)f->t[at], at);
+    if (f->deltas != NULL && c < s->channels)
+        loader_problem(l, "no decay     %smodulation.deltas: %g at channel %zu; accepted are finite numbers",
+                       prefix, (double)f->deltas[c], c);
+}
+
 static void load_filter(struct loader *l, struct filter *f, const struct filter_shape *s, const char *prefix,
                         const char *name)
 {
@@ -60,6 +76,7 @@ static void load_filter(struct loader *l, struct filter *f, const struct filter_
     f->t = loader_tensor(l, at, "pos_emb.t", (const uint64_t[]){1, s->context, 1, 0});
     f->deltas = loader_tensor(l, at, "modulation.deltas", (const uint64_t[]){1, 1, s->channels, 0});
     f->skip = loader_tensor(l, at, "bias", (const uint64_t[]){s->channels, 0});
+    check_decay(l, f, s, at);
     f->freq = load_frequency(l, at, s->width);
     load_network(l, &f->fwd, s, at, "implicit_filter");
     load_network(l, &f->rev, s, at, "implicit_filter_rev");

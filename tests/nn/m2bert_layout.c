@@ -85,6 +85,14 @@ static unsigned char *random_bytes(void)
     return (unsigned char *)out;
 }
 
+/* Time runs forward: without the signs. */
+static void make_times(const struct row *r, unsigned char *values, size_t bytes)
+{
+    size_t length = strlen(r->name), end = strlen(".pos_emb.t");
+    if (length < end || strcmp(r->name + length - end, ".pos_emb.t") != 0) return;
+    for (size_t i = 3; i < bytes; i += 4) values[i] &= 0x7f;
+}
+
 /* Tensors over 8 MB are holes of the file (the two tables of embeddings), so that it takes 240 MB of disk. */
 static void write_tensor(struct torch_writer *w, struct row *r, const unsigned char *random)
 {
@@ -101,6 +109,7 @@ static void write_tensor(struct torch_writer *w, struct row *r, const unsigned c
     if (bytes <= LARGE) {
         values = malloc(bytes + RANDOM_BYTES);
         for (size_t at = 0; at < bytes; at += RANDOM_BYTES) memcpy(values + at, random, RANDOM_BYTES);
+        make_times(r, values, bytes);
     }
     r->storage = torch_writer_add(w, r->name, class_of(r), shape, rank, values, element_bytes(r));
     free(values);

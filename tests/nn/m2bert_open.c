@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,4 +193,57 @@ Test(m2bert_open, refuses_frequencies_of_one_filter_that_differ)
     workers_free(p.workers);
     cr_assert(open_model(&p, &m, 0, 0, &err) == THEA_OK, "a part without that block: %s", err.message);
     close_model(&p);
+}
+
+/* --- buffers --- */
+
+static bool opens(const struct m2bert_model *m, struct thea_err *err)
+{
+    struct part p;
+    thea_rc rc = open_model(&p, m, 0, SIZE_MAX, err);
+    cr_expect(rc == THEA_OK || rc == THEA_EDATA);
+    close_model(&p);
+    return rc == THEA_OK;
+}
+
+static void expect_another_answer(const struct m2bert_model *m, const float *was)
+{
+    float *x = encode(m);
+    cr_expect(memcmp(x, was, 6 * m->hidden * sizeof *x) != 0, "%s by %g", m->moved, m->step);
+    free(x);
+}
+
+/* As in the reference, which keeps t and deltas in its files and reads them from there. */
+Test(m2bert_open, a_decay_is_the_files_even_where_it_leaves_the_formula)
+{
+    struct m2bert_model m = small;
+    struct thea_err err = {0};
+    float *want = encode(&m), first[12];
+    m.moved = "encoder.layer.0.attention.filter_fn.modulation.deltas";
+    m.step = 0.25;
+    expect_another_answer(&m, want);
+    m.moved = "encoder.layer.0.attention.filter_fn.pos_emb.t";
+    m2bert_direction(first, m.moved, 12);
+    m.step = first[0] > 0 ? 0x1p-6 : -0x1p-6; /* the first time is 0: one way leads below it */
+    expect_another_answer(&m, want);
+    m.step = -m.step;
+    cr_expect(!opens(&m, &err));
+    cr_expect(strstr(err.message, m.moved) != NULL && strstr(err.message, "at lag 0;") != NULL, "%s",
+              err.message);
+    free(want);
+}
+
+Test(m2bert_open, refuses_a_decay_that_is_none)
+{
+    static const char *const names[] = {"encoder.layer.1.attention.filter_fn.pos_emb.t",
+                                        "encoder.layer.1.attention.filter_fn2.modulation.deltas"};
+    static const double steps[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t j = 0; j < 3; j++) {
+            struct m2bert_model m = small;
+            struct thea_err err = {0};
+            m.moved = names[i], m.step = steps[j];
+            cr_expect(!opens(&m, &err), "%s, %g", names[i], steps[j]);
+            cr_expect(strstr(err.message, names[i]) != NULL, "%s", err.message);
+        }
 }
