@@ -10,7 +10,8 @@
  * What passes by itself: tensors of the input frame beside the main tensor of the port it came by, and its
  * attributes, ride on the next output frame of that stream, unchanged (those of several inputs that made one
  * output are joined along their first dimension), on every output port. What no frame took goes with the
- * `end` frame. A tensor that the op puts itself replaces a passing one of the same name.
+ * `end` frame. A tensor that the op puts itself replaces a passing one of the same name; stage_pass_nothing
+ * keeps an input frame's from passing.
  *
  * Without --in, forward inputs are read from stdin (all of them count as connected, those of a STAGE_ONE_OF
  * group too); without --out, the ports that --emit names leave on stdout.
@@ -180,6 +181,9 @@ void stage_put_text(struct stage *st, struct stage_stream *s, const char *key,
                     const char *text); /* attributes of the stream, sent once */
 void stage_put_int(struct stage *st, struct stage_stream *s, const char *key, int64_t value);
 void stage_put_number(struct stage *st, struct stage_stream *s, const char *key, double value);
+
+/* In frame(): what lies beside this frame's main tensor goes no further. (Attributes do.) */
+void stage_pass_nothing(struct stage *st);
 
 /* --- streams --- */
 /* A source begins its next stream. Index counts from 0 and makes the stream's id. The frames put next belong

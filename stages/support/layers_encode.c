@@ -126,10 +126,12 @@ static thea_rc check_position(const struct frame *in, const struct layers_gather
                      in->position, g->came);
 }
 
-/* Of a document that is too long only its front and its last token are needed. */
-static thea_rc gather_tokens(const struct layers *l, struct layers_gathered *g, const struct frame *in,
+/* Of a document that is too long only its front and its last token are needed; and of what passes by only
+ * what is beside its front, or the memory for a document would have no bound. */
+static thea_rc gather_tokens(struct stage *st, struct layers_gathered *g, const struct frame *in,
                              struct thea_err *err)
 {
+    const struct layers *l = stage_state(st);
     const struct tensor *ids = frame_tensor(in, "tokens");
     size_t n = ids != NULL ? ids->shape[0] : 0, most = model_info(l->model)->max_length;
     if (n == 0) return THEA_OK;
@@ -137,6 +139,7 @@ static thea_rc gather_tokens(const struct layers *l, struct layers_gathered *g, 
     size_t keep = most - g->rows < n ? most - g->rows : n;
     if (rc == THEA_OK) rc = make_room(l, g, g->rows + keep, err);
     if (rc != THEA_OK) return rc;
+    if (keep == 0) stage_pass_nothing(st);
     const int32_t *tokens = ids->data;
     memcpy(g->tokens + g->rows, tokens, keep * sizeof *tokens);
     g->rows += keep;
@@ -187,7 +190,7 @@ thea_rc layers_encode_frame(struct stage *st, struct stage_stream *s, const stru
     const struct layers *l = stage_state(st);
     if (in->kind == FRAME_MARK)
         return thea_fail(err, THEA_EFRAME, "an encoder has no next token: it cannot be in a loop");
-    return model_has_embedding(l->model) ? gather_tokens(l, layers_gathered_of(s), in, err)
+    return model_has_embedding(l->model) ? gather_tokens(st, layers_gathered_of(s), in, err)
                                          : gather_residual(l, layers_gathered_of(s), in, err);
 }
 

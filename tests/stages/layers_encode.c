@@ -199,6 +199,29 @@ Test(layers_encode, what_passes_by_leaves_once)
     harness_close(h);
 }
 
+/* Or the stage would hold a document of any size. */
+Test(layers_encode, what_lies_beside_tokens_that_are_cut_goes_no_further)
+{
+    struct harness *h = open_encoder("4096");
+    int32_t tokens[40];
+    make_tokens(tokens, 1, 40);
+    for (uint64_t i = 0; i < 5; i++) { /* the second frame has the cut, after 64 */
+        struct tensor t[2] = {tensor_1d("tokens", TENSOR_I32, tokens, 40),
+                              tensor_1d("text", TENSOR_U8, "hello", 5)};
+        feed_tensors(h, "tokens", 1, i == 0 ? "d" : NULL, i * 40, t, 2);
+    }
+    feed_kind(h, "tokens", 1, FRAME_END);
+    idle(h);
+    size_t bytes = 0;
+    for (size_t i = 0; i < harness_count(h, "final"); i++) {
+        const struct tensor *text = frame_tensor(harness_frame(h, "final", i), "text");
+        bytes += text != NULL ? text->size_bytes : 0;
+    }
+    cr_expect_eq(bytes, 10, "%zu bytes", bytes);
+    cr_expect(ended(h, "final", 1));
+    harness_close(h);
+}
+
 /* --- hidden, parts --- */
 
 Test(layers_encode, hidden_holds_every_block_and_ends_with_final)
