@@ -1,11 +1,12 @@
 /* bench-minilm: batches of documents through an encoder of MiniLM-L6's shape (random weights), from tokens to
  * hidden states, over one 2048^3 sgemm on the same core.
  *
- *   bench-minilm [--tokens 128] [--documents 32]
+ *   bench-minilm [--tokens 128] [--documents 32] [--threads 2]
  *
  * One thread, CPU time on both sides, in pairs. Work: 2 x matrix parameters a token, and 4 n C a token and
- * block of attention over n tokens. Then each kernel's share of the time, by wrapping their table; what is
- * left is called rest. */
+ * block of attention over n tokens. Then each part's share of the time and its rate over sgemm, by wrapping
+ * the table of kernels; what is left is called rest. With --threads, how much faster so many are, by the
+ * clock on the wall, in turn. */
 #include "graph/buf.h"
 #include "nn/model.h"
 #include "tests/bench/paired.h"
@@ -130,9 +131,15 @@ static void remove_model(const char *dir)
 
 /* --- kernels, timed --- */
 
-typedef enum { PRODUCTS, ATTENTION, LAYOUT, NORMS, OPS } op;
-static const char *const op_names[] = {"gemm (bias, gelu)", "attention", "keys and values laid out",
-                                       "layernorm (+ residual)"};
+typedef enum { QKV, ATTENTION_OUT, UP, DOWN, ATTENTION, LAYOUT, NORMS, EMBEDDING, OPS } op;
+static const char *const op_names[] = {"product q, k, v",
+                                       "product of attention's output",
+                                       "product up, gelu",
+                                       "product down",
+                                       "attention",
+                                       "keys and values laid out",
+                                       "layernorm (+ residual)",
+                                       "embedding (without its layernorm)"};
 static double op_seconds[OPS];
 static const struct kernels *real;
 
@@ -141,6 +148,24 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* FLOP a token and block. */
+static double op_work(op o, size_t tokens)
+{
+    switch (o) {
+    case QKV: return 6.0 * C * C;
+    case ATTENTION_OUT: return 2.0 * C * C;
+    case UP:
+    case DOWN: return 2.0 * C * F;
+    case ATTENTION: return 4.0 * C * (double)tokens;
+    default: return 0;
+    }
+}
+
+static op product(const struct gemm_weights *w)
+{
+    return w->N == 3 * C ? QKV : w->N == F ? UP : w->K == F ? DOWN : ATTENTION_OUT;
 }
 
 #define TIMED(op, call)                                                                                      \
@@ -153,7 +178,7 @@ static double now(void)
 static void timed_gemm(float *y, size_t ldy, const float *x, size_t ldx, const struct gemm_weights *w,
                        size_t M, size_t n0, size_t n1, gemm_epilogue epilogue, float *scratch)
 {
-    TIMED(PRODUCTS, real->gemm(y, ldy, x, ldx, w, M, n0, n1, epilogue, scratch));
+    TIMED(product(w), real->gemm(y, ldy, x, ldx, w, M, n0, n1, epilogue, scratch));
 }
 
 static void timed_attention(float *o, size_t ldo, const float *q, size_t ldq, const struct attention_cache *c,
@@ -180,20 +205,29 @@ static void timed_layernorm(float *y, float *mean, float *rstd, const float *x, 
 struct bench {
     const struct kernels *kernels;
     struct model *model;
-    size_t tokens, documents;
+    struct model *shared; /* by many threads, or NULL */
+    size_t tokens, documents, threads;
     int32_t *ids;
     struct span *spans;
     float *x, *a, *b, *c; /* hidden states; sgemm's matrices */
 };
 
-static void encode(void *context)
+static void embed(struct bench *b)
 {
-    struct bench *b = context;
     struct thea_err err;
+    double begin = now(), norms = op_seconds[NORMS];
     for (size_t i = 0; i < b->documents; i++)
         if (model_embed(b->model, b->x + i * b->tokens * C, b->ids + i * b->tokens, NULL, b->tokens, 0,
                         &err) != THEA_OK)
             die(&err);
+    op_seconds[EMBEDDING] += now() - begin - (op_seconds[NORMS] - norms);
+}
+
+static void encode(void *context)
+{
+    struct bench *b = context;
+    struct thea_err err;
+    embed(b);
     if (model_encode(b->model, b->x, b->documents * b->tokens, b->spans, b->documents, NULL, NULL, &err) !=
         THEA_OK)
         die(&err);
@@ -207,7 +241,8 @@ static void multiply(void *context)
 
 static double work(const struct bench *b)
 {
-    double a_token = BLOCKS * (8.0 * C * C + 4.0 * C * F + 4.0 * C * (double)b->tokens);
+    double a_token = 0;
+    for (int o = 0; o < OPS; o++) a_token += BLOCKS * op_work((op)o, b->tokens);
     return a_token * (double)(b->tokens * b->documents);
 }
 
@@ -232,16 +267,43 @@ static void inputs_init(struct bench *b)
     for (size_t i = 0; i < b->documents; i++) b->spans[i] = (struct span){i * b->tokens, b->tokens};
 }
 
-static void print_shares(struct bench *b)
+static void print_op(const struct bench *b, op o, double total, double sgemm)
+{
+    double rate =
+        op_work(o, b->tokens) * BLOCKS * PASSES * (double)(b->tokens * b->documents) / op_seconds[o];
+    printf("# %5.1f %%  %s", 100 * op_seconds[o] / total, op_names[o]);
+    if (rate > 0) printf(": %.0f GFLOP/s, %.2f", rate / 1e9, rate / sgemm);
+    putchar('\n');
+}
+
+static void print_shares(struct bench *b, double sgemm)
 {
     memset(op_seconds, 0, sizeof op_seconds);
     double begin = now(), rest;
     for (int i = 0; i < PASSES; i++) encode(b);
     double total = rest = now() - begin;
-    for (int i = 0; i < OPS; rest -= op_seconds[i], i++)
-        printf("# %5.1f %%  %s\n", 100 * op_seconds[i] / total, op_names[i]);
+    for (int o = 0; o < OPS; rest -= op_seconds[o], o++) print_op(b, (op)o, total, sgemm);
     printf("# %5.1f %%  rest\n", 100 * rest / total);
     printf("# %.0f documents a minute\n", 60 * PASSES * (double)b->documents / total);
+}
+
+static double wall_seconds(struct bench *b)
+{
+    struct timespec begin, end;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (int i = 0; i < PASSES; i++) encode(b);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    return (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+}
+
+static void print_speedup(struct bench *b)
+{
+    struct bench many = *b;
+    double ratios[PAIRS];
+    many.model = b->shared;
+    wall_seconds(&many);
+    for (int i = 0; i < PAIRS; i++) ratios[i] = wall_seconds(b) / wall_seconds(&many);
+    printf("# %zu threads: %.2f times as fast as one\n", b->threads, paired_median(ratios, PAIRS));
 }
 
 static void bench(struct bench *b)
@@ -252,7 +314,8 @@ static void bench(struct bench *b)
     paired_header();
     struct paired result = paired_measure(&job, &reference);
     paired_print("minilm", shape, &result, "GFLOP/s", "sgemm 2048^3");
-    print_shares(b);
+    print_shares(b, result.reference);
+    if (b->shared != NULL) print_speedup(b);
 }
 
 static void read_options(struct bench *b, int argc, char **argv)
@@ -260,42 +323,59 @@ static void read_options(struct bench *b, int argc, char **argv)
     for (int i = 1; i < argc; i += 2) {
         size_t *to = strcmp(argv[i], "--tokens") == 0      ? &b->tokens
                      : strcmp(argv[i], "--documents") == 0 ? &b->documents
+                     : strcmp(argv[i], "--threads") == 0   ? &b->threads
                                                            : NULL;
         if (to == NULL || i + 1 == argc || (*to = strtoul(argv[i + 1], NULL, 10)) == 0) {
-            fputs("usage: bench-minilm [--tokens 128] [--documents 32]\n", stderr);
+            fputs("usage: bench-minilm [--tokens 128] [--documents 32] [--threads 2]\n", stderr);
             exit(64);
         }
+    }
+}
+
+static struct kernels timed_kernels(void)
+{
+    struct kernels timed = *real;
+    timed.gemm = timed_gemm;
+    timed.attention_full_forward = timed_attention;
+    timed.attention_append = timed_append;
+    timed.layernorm_forward = timed_layernorm;
+    return timed;
+}
+
+static void open_models(struct bench *b, struct workers **one, struct workers **many,
+                        const struct kernels *timed)
+{
+    struct thea_err err;
+    char dir[] = "/tmp/bench-minilm.XXXXXX";
+    if (mkdtemp(dir) == NULL) exit(1);
+    write_model(dir);
+    thea_rc rc = workers_new(one, 1, &err);
+    if (rc == THEA_OK) rc = model_open(&b->model, dir, 0, SIZE_MAX, *one, timed, &err);
+    if (rc == THEA_OK && b->threads > 0) rc = workers_new(many, (int)b->threads, &err);
+    if (rc == THEA_OK && b->threads > 0) rc = model_open(&b->shared, dir, 0, SIZE_MAX, *many, real, &err);
+    remove_model(dir);
+    if (rc != THEA_OK) die(&err);
+    if (b->documents * b->tokens > model_batch_rows(b->model)) {
+        fprintf(stderr, "bench-minilm: at most %zu tokens in all\n", model_batch_rows(b->model));
+        exit(64);
     }
 }
 
 int main(int argc, char **argv)
 {
     struct bench b = {.tokens = 128, .documents = 32};
-    struct thea_err err;
-    struct workers *workers;
-    char cpu[64], dir[] = "/tmp/bench-minilm.XXXXXX";
+    struct workers *one, *many = NULL;
+    char cpu[64];
     read_options(&b, argc, argv);
     real = b.kernels = kernels_select(NULL);
-    if (real == NULL || mkdtemp(dir) == NULL) return 1;
-    struct kernels timed = *real;
-    timed.gemm = timed_gemm;
-    timed.attention_full_forward = timed_attention;
-    timed.attention_append = timed_append;
-    timed.layernorm_forward = timed_layernorm;
-    write_model(dir);
-    if (workers_new(&workers, 1, &err) != THEA_OK) die(&err);
-    thea_rc rc = model_open(&b.model, dir, 0, SIZE_MAX, workers, &timed, &err);
-    remove_model(dir);
-    if (rc != THEA_OK) die(&err);
-    if (b.documents * b.tokens > model_batch_rows(b.model)) {
-        fprintf(stderr, "bench-minilm: at most %zu tokens in all\n", model_batch_rows(b.model));
-        return 64;
-    }
+    if (real == NULL) return 1;
+    struct kernels timed = timed_kernels();
+    open_models(&b, &one, &many, &timed);
     printf("# %s; kernels %s; %s\n", kernels_cpu_name(cpu, sizeof cpu), real->name, kernels_blas_config());
     inputs_init(&b);
     bench(&b);
-    model_close(b.model);
-    workers_free(workers);
+    model_close(b.model), model_close(b.shared);
+    workers_free(one), workers_free(many);
     free(b.x), free(b.a), free(b.b), free(b.c), free(b.ids), free(b.spans);
     return 0;
 }
