@@ -90,12 +90,15 @@ VEC void tile_values_rows(float *o, const float *correction, const float *s, con
     tile_multiply(o, 16, TILE_ROWS * 16, correction, s, BLOCK, 1, V, BLOCK * 16, keys, rows, vecs);
 }
 
-/* Decoding has few rows: 1, 2 and 4 have their own code; other tiles are padded to the whole. */
+/* Decoding has few rows: 1, 2 and 4 have their own code, and 8, as the last rows of documents of 128 are;
+ * other tiles are padded to the whole. */
+enum { EIGHT_ROWS = TILE_ROWS < 8 ? TILE_ROWS : 8 };
 #define TILE_CASES(rows, call, ...)                                                                          \
-    ((rows) > 4    ? call(__VA_ARGS__, TILE_ROWS)                                                            \
-     : (rows) > 2  ? call(__VA_ARGS__, 4)                                                                    \
-     : (rows) == 2 ? call(__VA_ARGS__, 2)                                                                    \
-                   : call(__VA_ARGS__, 1))
+    ((rows) > EIGHT_ROWS ? call(__VA_ARGS__, TILE_ROWS)                                                      \
+     : (rows) > 4        ? call(__VA_ARGS__, EIGHT_ROWS)                                                     \
+     : (rows) > 2        ? call(__VA_ARGS__, 4)                                                              \
+     : (rows) == 2       ? call(__VA_ARGS__, 2)                                                              \
+                         : call(__VA_ARGS__, 1))
 
 static void tile_scores(float *s, const float *q, const float *K, size_t D, size_t rows)
 {
