@@ -69,12 +69,17 @@ static void multiply_packed(const struct job *j, size_t m0, size_t m1, size_t n0
     k->gemm_geglu(y, j->ldy, x, j->x_up + m0 * j->ldx, j->ldx, &w, &up, m1 - m0, n0, n1, scratch);
 }
 
+bool linear_shares_rows(const struct workers *workers, size_t n)
+{
+    return n >= (size_t)workers_count(workers) * ROWS_A_WORKER;
+}
+
 static void packed_task(void *context, int i, int count)
 {
     const struct job *j = context;
     float *scratch = workers_scratch(j->workers, i);
     size_t begin, end;
-    if (j->n >= (size_t)count * ROWS_A_WORKER) {
+    if (linear_shares_rows(j->workers, j->n)) {
         workers_slice(j->n, 1, i, count, &begin, &end);
         multiply_packed(j, begin, end, 0, j->l->out, scratch);
     } else {

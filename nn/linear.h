@@ -40,6 +40,9 @@ size_t linear_packed_floats(const struct linear *l, const struct kernels *k);
  * layer whose weights are not there is left alone. (nn/weights/loader.h: loader_pack brings the memory.) */
 void linear_pack(struct linear *l, const struct kernels *k, float *memory);
 
+/* Whether n rows are enough that workers share them out (else columns). */
+bool linear_shares_rows(const struct workers *workers, size_t n);
+
 /* y = gelu(x . W^T + bias). Packed or not. */
 void linear_gelu(const struct linear *l, const struct kernels *k, struct workers *workers, float *y,
                  size_t ldy, const float *x, size_t ldx, size_t n);

@@ -132,6 +132,15 @@ enum {
     ENCODER_MLP_ROLES,
 };
 
+/* How many of the next n rows to take at once through several layers of a sublayer: what is between them then
+ * stays in the second-level cache, and weights are not read too often. Strips are even. */
+static inline size_t strip_rows(size_t n)
+{
+    enum { STRIP_ROWS = 112 };
+    size_t strips = (n + STRIP_ROWS - 1) / STRIP_ROWS;
+    return (n + strips - 1) / strips;
+}
+
 /* run->norm = rmsnorm(run->x; w), rows shared out over the workers. */
 void run_norm(const struct run *run, const float *w, size_t C, float eps);
 /* run->x = layernorm(run->x + run->norm; w, b): the end of a post-norm sublayer, rows shared out likewise. */

@@ -1,5 +1,5 @@
 /* An encoder's feed-forward, post-norm: x <- LayerNorm(x + W_down . f(W_up . x)), with biases; f is GELU or
- * ReLU. */
+ * ReLU. Rows go through all of it in strips, so that what is between the products stays in the cache. */
 #include "nn/blocks/block.h"
 #include "nn/families/family.h"
 
@@ -87,19 +87,53 @@ static void activate_backward_task(const void *context, size_t begin, size_t end
     activate_backward(j->m, j->k, j->y + at, j->x + at, end - begin);
 }
 
-static void mlp_forward(const void *self, void *state, const struct run *run)
+/* Too few rows for the workers: they share columns. */
+static void forward_together(const struct mlp *m, const struct run *run)
 {
-    (void)state;
-    const struct mlp *m = self;
-    struct job job = {m, run->kernels, run->wide, run->wide};
     if (m->activation == ACTIVATION_GELU) {
         linear_gelu(&m->up, run->kernels, run->workers, run->wide, m->F, run->x, m->C, run->n);
     } else {
         linear_forward(&m->up, run->kernels, run->workers, run->wide, m->F, run->x, m->C, run->n, false);
-        run_rows(run, run->n, 1, activate_task, &job);
+        run_rows(run, run->n, 1, activate_task, &(struct job){m, run->kernels, run->wide, run->wide});
     }
     linear_forward(&m->down, run->kernels, run->workers, run->norm, m->C, run->wide, m->F, run->n, false);
     run_layernorm_sum(run, m->norm, m->norm_bias, m->C, m->eps);
+}
+
+/* Rows [at, at + n), between the products in the memory of rows `first` and following. */
+static void forward_strip(const struct mlp *m, const struct run *r, size_t first, size_t at, size_t n,
+                          float *scratch)
+{
+    float *x = r->x + at * m->C, *wide = r->wide + first * m->F, *sum = r->norm + first * m->C;
+    bool gelu = m->activation == ACTIVATION_GELU;
+    linear_rows(&m->up, wide, m->F, x, m->C, n, gelu ? GEMM_GELU : GEMM_STORE, scratch);
+    if (!gelu) activate(m, r->kernels, wide, wide, n);
+    linear_rows(&m->down, sum, m->C, wide, m->F, n, GEMM_STORE, scratch);
+    r->kernels->layernorm_forward(x, NULL, NULL, x, sum, m->norm, m->norm_bias, n, m->C, m->eps);
+}
+
+struct strips {
+    const struct mlp *m;
+    const struct run *run;
+};
+
+static void strips_task(const void *context, size_t begin, size_t end, int worker)
+{
+    const struct strips *s = context;
+    for (size_t at = begin, n; at < end; at += n) {
+        n = strip_rows(end - at);
+        forward_strip(s->m, s->run, begin, at, n, workers_scratch(s->run->workers, worker));
+    }
+}
+
+static void mlp_forward(const void *self, void *state, const struct run *run)
+{
+    (void)state;
+    const struct mlp *m = self;
+    if (linear_shares_rows(run->workers, run->n))
+        run_rows(run, run->n, 1, strips_task, &(struct strips){m, run});
+    else
+        forward_together(m, run);
 }
 
 /* What forward made, and gradients. */

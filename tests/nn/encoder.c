@@ -337,6 +337,55 @@ Test(encoder, has_the_same_bits_whatever_the_batch)
     end(&f);
 }
 
+/* Rows of documents of these lengths through all blocks, by so many threads. */
+static float *encoded(const size_t *lengths, size_t count, int threads, const float *x)
+{
+    struct opened o;
+    struct span spans[64];
+    size_t rows = 0;
+    for (size_t i = 0; i < count; rows += lengths[i], i++) spans[i] = (struct span){rows, lengths[i]};
+    float *y = malloc(rows * C * sizeof *y);
+    memcpy(y, x, rows * C * sizeof *y);
+    opened_init(&o, TINY, 0, SIZE_MAX, threads);
+    cr_assert(model_encode(o.model, y, rows, spans, count, NULL, NULL, &err) == THEA_OK, "%s", err.message);
+    opened_fini(&o);
+    return y;
+}
+
+/* Few and many rows, even documents and uneven ones: workers share out now this, now that. */
+Test(encoder, has_the_same_bits_however_workers_share_its_documents)
+{
+    static const size_t even[40] =
+        {
+            20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39,
+            39, 38, 37, 36, 35, 34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20,
+        },
+                        uneven[] = {64, 1, 2, 64, 3}, few[] = {5, 1, 7};
+    static const struct {
+        const size_t *lengths;
+        size_t count;
+    } batches[] = {{even, 40}, {uneven, 5}, {few, 3}, {uneven, 1}};
+    static float x[40 * 64 * C];
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = cosf((float)(i % 7919));
+    for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+        const size_t *lengths = batches[b].lengths, count = batches[b].count;
+        size_t rows = 0;
+        float *one = encoded(lengths, count, 1, x);
+        for (size_t i = 0; i < count; rows += lengths[i], i++) {
+            float *alone = encoded(lengths + i, 1, 1, x + rows * C);
+            cr_expect(golden_distance(alone, one + rows * C, lengths[i] * C) == 0, "batch %zu, document %zu",
+                      b, i);
+            free(alone);
+        }
+        for (int threads = 2; threads <= 5; threads++) {
+            float *many = encoded(lengths, count, threads, x);
+            cr_expect(golden_distance(many, one, rows * C) == 0, "batch %zu, %d threads", b, threads);
+            free(many);
+        }
+        free(one);
+    }
+}
+
 Test(encoder, is_cut_into_parts_without_a_change)
 {
     struct fixture f;
