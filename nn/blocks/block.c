@@ -27,7 +27,7 @@ void run_norm(const struct run *run, const float *w, size_t C, float eps)
     workers_run(run->workers, rows_task, &job);
 }
 
-static void sum_task(void *context, int i, int count)
+static void layernorm_task(void *context, int i, int count)
 {
     const struct job *j = context;
     const struct run *r = j->run;
@@ -35,14 +35,13 @@ static void sum_task(void *context, int i, int count)
     workers_slice(r->n, 1, i, count, &begin, &end);
     if (begin == end) return;
     float *x = r->x + begin * j->C;
-    r->kernels->layernorm_forward(x, NULL, NULL, x, r->norm + begin * j->C, j->w, j->b, end - begin, j->C,
-                                  j->eps);
+    r->kernels->layernorm_forward(x, NULL, NULL, x, NULL, j->w, j->b, end - begin, j->C, j->eps);
 }
 
-void run_layernorm_sum(const struct run *run, const float *w, const float *b, size_t C, float eps)
+void run_layernorm(const struct run *run, const float *w, const float *b, size_t C, float eps)
 {
     struct job job = {run, w, b, C, eps};
-    workers_run(run->workers, sum_task, &job);
+    workers_run(run->workers, layernorm_task, &job);
 }
 
 /* --- rows of any kind --- */

@@ -143,9 +143,9 @@ static inline size_t strip_rows(size_t n)
 
 /* run->norm = rmsnorm(run->x; w), rows shared out over the workers. */
 void run_norm(const struct run *run, const float *w, size_t C, float eps);
-/* run->x = layernorm(run->x + run->norm; w, b): the end of a post-norm sublayer, rows shared out likewise. */
-void run_layernorm_sum(const struct run *run, const float *w, const float *b, size_t C, float eps);
-/* Its backward: d [n, C] of layernorm(x + r; w) becomes that of x + r; dw, db [C] are added to (NULL: not
+/* run->x = layernorm(run->x; w, b): the end of a post-norm sublayer, rows shared out likewise. */
+void run_layernorm(const struct run *run, const float *w, const float *b, size_t C, float eps);
+/* Backward: d [n, C] of layernorm(x + r; w) becomes that of x + r; dw, db [C] are added to (NULL: not
  * wanted). y [n, C] is scratch. Rows are shared out; the sums' order depends on n alone. Errors: THEA_EOS. */
 THEA_CHECK thea_rc run_layernorm_backward(const struct run *run, float *d, float *dw, float *db,
                                           const float *x, const float *r, const float *w, float *y, size_t n,

@@ -106,8 +106,8 @@ static void forward_together(const struct encoder_attention *a, const struct run
     size_t C = a->qkv.in, ld = a->qkv.out;
     linear_forward(&a->qkv, run->kernels, run->workers, run->wide, ld, run->x, C, run->n, false);
     encoder_attention_mix(a, run, run->wide);
-    linear_forward(&a->out, run->kernels, run->workers, run->norm, C, run->wide, ld, run->n, false);
-    run_layernorm_sum(run, a->norm, a->norm_bias, C, a->eps);
+    linear_forward(&a->out, run->kernels, run->workers, run->x, C, run->wide, ld, run->n, true);
+    run_layernorm(run, a->norm, a->norm_bias, C, a->eps);
 }
 
 /* --- workers share documents --- */
@@ -155,21 +155,21 @@ static size_t strip_documents(const struct span *s, size_t count)
     return n;
 }
 
-/* n documents, whose q, k, v and sums are in the memory of rows `first` and following. */
+/* n documents, whose q, k and v are in the memory of rows `first` and following. */
 static void forward_strip(const struct job *j, const struct span *spans, size_t n, size_t first, int worker)
 {
     const struct encoder_attention *a = j->a;
     const struct run *r = j->run;
     size_t C = a->qkv.in, ld = a->qkv.out, at = spans[0].at, rows = spans[n - 1].at + spans[n - 1].n - at;
-    float *x = r->x + at * C, *qkv = j->qkv + first * ld, *sum = r->norm + first * C;
+    float *x = r->x + at * C, *qkv = j->qkv + first * ld;
     float *products = workers_scratch(r->workers, worker),
           *scratch = r->scratch + (size_t)worker * r->scratch_floats;
     linear_rows(&a->qkv, qkv, ld, x, C, rows, GEMM_STORE, products);
     for (size_t s = 0; s < n; s++)
         for (size_t h = 0; h < a->heads; h++)
             attend_head(a, r, qkv + (spans[s].at - at) * ld, spans[s].n, h, scratch);
-    linear_rows(&a->out, sum, C, qkv, ld, rows, GEMM_STORE, products);
-    r->kernels->layernorm_forward(x, NULL, NULL, x, sum, a->norm, a->norm_bias, rows, C, a->eps);
+    linear_rows(&a->out, x, C, qkv, ld, rows, GEMM_ADD, products);
+    r->kernels->layernorm_forward(x, NULL, NULL, x, NULL, a->norm, a->norm_bias, rows, C, a->eps);
 }
 
 static void strips_task(void *context, int i, int count)

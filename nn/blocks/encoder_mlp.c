@@ -96,20 +96,20 @@ static void forward_together(const struct mlp *m, const struct run *run)
         linear_forward(&m->up, run->kernels, run->workers, run->wide, m->F, run->x, m->C, run->n, false);
         run_rows(run, run->n, 1, activate_task, &(struct job){m, run->kernels, run->wide, run->wide});
     }
-    linear_forward(&m->down, run->kernels, run->workers, run->norm, m->C, run->wide, m->F, run->n, false);
-    run_layernorm_sum(run, m->norm, m->norm_bias, m->C, m->eps);
+    linear_forward(&m->down, run->kernels, run->workers, run->x, m->C, run->wide, m->F, run->n, true);
+    run_layernorm(run, m->norm, m->norm_bias, m->C, m->eps);
 }
 
 /* Rows [at, at + n), between the products in the memory of rows `first` and following. */
 static void forward_strip(const struct mlp *m, const struct run *r, size_t first, size_t at, size_t n,
                           float *scratch)
 {
-    float *x = r->x + at * m->C, *wide = r->wide + first * m->F, *sum = r->norm + first * m->C;
+    float *x = r->x + at * m->C, *wide = r->wide + first * m->F;
     bool gelu = m->activation == ACTIVATION_GELU;
     linear_rows(&m->up, wide, m->F, x, m->C, n, gelu ? GEMM_GELU : GEMM_STORE, scratch);
     if (!gelu) activate(m, r->kernels, wide, wide, n);
-    linear_rows(&m->down, sum, m->C, wide, m->F, n, GEMM_STORE, scratch);
-    r->kernels->layernorm_forward(x, NULL, NULL, x, sum, m->norm, m->norm_bias, n, m->C, m->eps);
+    linear_rows(&m->down, x, m->C, wide, m->F, n, GEMM_ADD, scratch);
+    r->kernels->layernorm_forward(x, NULL, NULL, x, NULL, m->norm, m->norm_bias, n, m->C, m->eps);
 }
 
 struct strips {
