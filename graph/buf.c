@@ -2,6 +2,7 @@
 #include "graph/buf.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -51,6 +52,20 @@ void buf_add_text(struct buf *b, const char *text)
 void buf_add_char(struct buf *b, char c)
 {
     buf_add(b, &c, 1);
+}
+
+static bool is_control(const unsigned char *c)
+{
+    return *c < ' ' || *c == 0x7f || (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0);
+}
+
+void buf_add_printable(struct buf *b, const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
+        bool control = is_control(c);
+        buf_add_char(b, control ? '?' : (char)*c);
+        if (control && *c == 0xc2) c++; /* it has two bytes */
+    }
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

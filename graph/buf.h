@@ -19,6 +19,8 @@ char *buf_reserve(struct buf *b,
 void buf_add(struct buf *b, const void *bytes, size_t n);
 void buf_add_text(struct buf *b, const char *text);
 void buf_add_char(struct buf *b, char c);
+/* Foreign text for a terminal or a line of a log: control characters (also U+0080 to U+009F) become '?'. */
+void buf_add_printable(struct buf *b, const char *text);
 void buf_printf(struct buf *b, const char *fmt, ...) THEA_PRINTF(2, 3);
 void buf_drop_front(struct buf *b, size_t n); /* n <= len */
 /* Hand the memory over to the caller (free it with free()); b is empty afterwards. Never NULL. */

@@ -120,7 +120,11 @@ static bool print_row(const struct index_entry *e)
     time_t seconds = (time_t)e->added;
     if (gmtime_r(&seconds, &at) != NULL) strftime(added, sizeof added, "%Y-%m-%d %H:%M:%S", &at);
     if (e->bytes >= 0) value_format_count(bytes, (uint64_t)e->bytes);
-    return printf("%-19s  %11s  %s\n", added, bytes, e->id) >= 0;
+    struct buf id = {0};
+    buf_add_printable(&id, e->id);
+    bool good = printf("%-19s  %11s  %s\n", added, bytes, buf_text(&id)) >= 0;
+    buf_fini(&id);
+    return good;
 }
 
 static bool print_entry(void *context, const struct index_entry *e)

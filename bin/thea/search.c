@@ -55,12 +55,10 @@ static void add_marked(struct buf *out, const struct snippet *s)
     if (s->text.len > at) buf_add(out, s->text.data + at, s->text.len - at);
 }
 
-/* An id may hold what a terminal obeys. */
 static void add_id(struct buf *out, const char *id, int width)
 {
     int used = width_of(id);
-    for (const char *c = id; *c != '\0'; c++)
-        buf_add_char(out, (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c);
+    buf_add_printable(out, id);
     for (; used < width; used++) buf_add_char(out, ' ');
 }
 

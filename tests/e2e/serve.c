@@ -412,6 +412,52 @@ Test(serve, damaged_oversized_and_slow_requests_get_their_status, .timeout = 120
     end(&s);
 }
 
+/* The source behind the server has a limit of its own on documents (16 MiB), which is not in the way. */
+Test(serve, an_input_as_large_as_a_body_may_be_is_answered, .timeout = 180)
+{
+    struct server s;
+    struct web_reply r = {0};
+    struct buf body = {0};
+    begin(&s, "-m " THEA_SOURCE_DIR "/tests/goldens/bert-tiny --body-max 32MiB");
+    buf_add_text(&body, "{\"model\": \"bert-tiny\", \"input\": \"");
+    while (body.len < 17 << 20) buf_add_text(&body, "and so on for a long, long time ");
+    buf_add_text(&body, "\"}");
+    int fd = web_connect(s.port);
+    cr_assert(send_post(fd, body.data));
+    cr_assert(web_read(fd, &r, 120), "no answer");
+    cr_expect_eq(r.status, 200, "%d %.500s", r.status, buf_text(&r.body));
+    close(fd);
+    buf_fini(&body);
+    web_reply_fini(&r);
+    end(&s);
+}
+
+/* A line in the log is one line, whatever a client calls its method and its path. */
+Test(serve, a_request_does_not_steer_the_terminal_that_shows_the_log, .timeout = 120)
+{
+    struct server s;
+    struct web_reply r = {0};
+    char line[4096];
+    bool logged = false;
+    static const char evil[] = "G\033[2JET /a%1b%5b%32J%c2%9b%0a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    begin(&s, "");
+    int fd = web_connect(s.port);
+    cr_assert(web_send(fd, evil, sizeof evil - 1));
+    web_read(fd, &r, 30);
+    close(fd);
+    expect_well(&s);
+    FILE *log = fopen(s.err, "re");
+    cr_assert_not_null(log);
+    while (fgets(line, sizeof line, log) != NULL) {
+        cr_expect(strchr(line, '\033') == NULL && strstr(line, "\xc2\x9b") == NULL, "%s", line);
+        logged = logged || strstr(line, "?[2JET /a?[2J?? ") != NULL;
+    }
+    fclose(log);
+    cr_expect(logged || r.status == 400, "%d", r.status); /* or the library refuses such a method */
+    web_reply_fini(&r);
+    end(&s);
+}
+
 Test(serve, more_than_the_queue_holds_is_told_to_try_again, .timeout = 180)
 {
     struct server s;

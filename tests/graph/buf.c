@@ -60,3 +60,12 @@ Test(buf, reserved_room_is_not_yet_content)
     cr_assert_eq(b.len, 0);
     free(taken);
 }
+
+Test(buf, foreign_text_does_not_steer_a_terminal)
+{
+    struct buf b = {0};
+    buf_add_printable(&b, "a\tb\n\033[2Jc\x7f \xc2\x9b"
+                          "1m d\xc3\xa9\xc2\xa0\xc2");
+    cr_assert_str_eq(buf_text(&b), "a?b??[2Jc? ?1m d\xc3\xa9\xc2\xa0\xc2");
+    buf_fini(&b);
+}

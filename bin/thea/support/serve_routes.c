@@ -117,11 +117,13 @@ const struct http_route serve_routes[] = {
     {0},
 };
 
-/* A path is the client's: control characters could steer a terminal. */
-static void add_clean(struct buf *out, const char *text)
+/* A path is the client's, and was decoded: what stands between blanks stays one word. */
+static void add_word(struct buf *out, const char *text)
 {
-    for (; *text != '\0'; text++)
-        buf_add_char(out, (unsigned char)*text <= ' ' || *text == 127 ? '?' : *text);
+    size_t at = out->len;
+    buf_add_printable(out, text);
+    for (; at < out->len; at++)
+        if (out->data[at] == ' ') out->data[at] = '?';
 }
 
 /* 2026-11-22T13:05:09Z 127.0.0.1:40123 POST /v1/embeddings 200 1834 B 12.3 ms 2 inputs, 57 tokens */
@@ -135,8 +137,10 @@ void serve_log(void *context, const struct http_done *d)
     if (s->quiet) return;
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &at));
     snprintf(status, sizeof status, "%d", d->status);
-    buf_printf(&line, "%s %s %s ", when, d->client, d->method);
-    add_clean(&line, d->path);
+    buf_printf(&line, "%s %s ", when, d->client);
+    add_word(&line, d->method);
+    buf_add_char(&line, ' ');
+    add_word(&line, d->path);
     buf_printf(&line, " %s %zu B %.1f ms%s%s\n", d->status > 0 ? status : "gone", d->body_bytes,
                (double)d->taken_ns / 1e6, d->note[0] != '\0' ? " " : "", d->note);
     fputs(line.data, stderr);
