@@ -118,6 +118,7 @@ static enum MHD_Result handle(struct http_held *e, const struct http_route *r, c
     r->handle(e->http->o.context, &request, &reply);
     if (!e->held) return send_reply(e, &reply, NULL);
     buf_fini(&reply.body);
+    buf_fini(&e->body); /* it may be large, and the wait long */
     return wait_for_answer(e);
 }
 

@@ -11,7 +11,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { QUEUE_MAX = 2048, BODY_MAX_BYTES = 8 << 20, CONNECTIONS_MAX = 1024, REQUEST_S = 20 };
+enum {
+    QUEUE_MAX = 2048,
+    BODY_MAX_BYTES = 8 << 20,
+    CONNECTIONS_MAX = 1024,
+    REQUEST_S = 20,
+    RECORD_BYTES = 4096
+};
+#define BODY_MOST (INT64_C(1) << 40)
+#define DAY_NS    (INT64_C(86400) * 1000000000)
 
 static const struct command_option serve_options[] = {
     PIPELINE_OPTIONS,
@@ -52,10 +60,11 @@ static thea_rc check_numbers(const struct command_args *args, struct thea_err *e
 {
     if (number_of(args, "queue", VALUE_INT, 1) < 1)
         return thea_fail(err, THEA_EUSAGE, "serve: --queue: 1 or more");
-    if (number_of(args, "body-max", VALUE_SIZE, 1) < 1)
-        return thea_fail(err, THEA_EUSAGE, "serve: --body-max: 1B or more");
-    if (number_of(args, "timeout", VALUE_TIME, 1000000000) < 1000000000)
-        return thea_fail(err, THEA_EUSAGE, "serve: --timeout: 1s or more");
+    int64_t body = number_of(args, "body-max", VALUE_SIZE, 1),
+            timeout = number_of(args, "timeout", VALUE_TIME, 1000000000);
+    if (body < 1 || body > BODY_MOST) return thea_fail(err, THEA_EUSAGE, "serve: --body-max: 1B to 1TiB");
+    if (timeout < 1000000000 || timeout > DAY_NS)
+        return thea_fail(err, THEA_EUSAGE, "serve: --timeout: 1s to 24h");
     return THEA_OK;
 }
 
@@ -102,10 +111,19 @@ static void add_set(struct words *w, const char *stage, const char *rest)
     add(w, w->made[w->made_count++]);
 }
 
+/* A record is an input as it stood in a body, but for blanks between tokens, and its id. Whatever passed the
+ * limit on bodies must not be left out by the source: nobody would ever hear of it. */
+static int64_t record_max(const struct command_args *args)
+{
+    return 2 * number_of(args, "body-max", VALUE_SIZE, BODY_MAX_BYTES) + RECORD_BYTES;
+}
+
 /* What the user sets comes after what we do, but for the ends: those must be ours. */
 static void make_words(struct words *w, const struct command_args *args, const struct serve_found *f)
 {
+    char line_max[64];
     static const char *const passed[] = {"model", "threads", "run-dir"};
+    snprintf(line_max, sizeof line_max, "max_bytes=%lldB", (long long)record_max(args));
     add(w, "thea");
     add(w, "run");
     add_set(w, f->source, "in_flight=256");
@@ -114,6 +132,7 @@ static void make_words(struct words *w, const struct command_args *args, const s
         add(w, command_value_at(args, "set", i));
     }
     add_set(w, f->source, "format=jsonl");
+    add_set(w, f->source, line_max);
     add_set(w, f->sink, "output=-");
     add_set(w, f->sink, "format=jsonl");
     add_set(w, f->sink, "order=completion");

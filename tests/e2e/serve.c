@@ -522,6 +522,8 @@ Test(serve, a_key_is_asked_for_where_there_is_one, .timeout = 120)
         web_once(s.port, "POST", "/v1/embeddings", wrong[i], body, &r);
         cr_expect_eq(r.status, 401, "'%s': %d", wrong[i], r.status);
         cr_expect_not_null(strstr(buf_text(&r.body), "invalid_api_key"), "%s", buf_text(&r.body));
+        cr_expect_not_null(strstr(buf_text(&r.body), "\"type\": \"invalid_request_error\""), "%s",
+                           buf_text(&r.body));
     }
     web_once(s.port, "GET", "/v1/models", NULL, NULL, &r);
     cr_expect_eq(r.status, 401);

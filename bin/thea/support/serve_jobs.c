@@ -15,7 +15,7 @@ static struct serve_job *free_slot(struct serve_jobs *jobs)
 }
 
 struct serve_job *serve_jobs_add(struct serve_jobs *jobs, struct http_held *held,
-                                 const struct serve_request *r)
+                                 const struct serve_request *r, size_t bytes)
 {
     struct serve_job *job = free_slot(jobs);
     *job = (struct serve_job){.held = held,
@@ -23,11 +23,13 @@ struct serve_job *serve_jobs_add(struct serve_jobs *jobs, struct http_held *held
                               .count = r->count,
                               .left = r->count,
                               .tokens = r->tokens,
+                              .bytes = bytes,
                               .base64 = r->base64,
                               .vectors = calloc(r->count, sizeof *job->vectors)};
     if (job->vectors == NULL) abort();
     jobs->open++;
     jobs->inputs += r->count;
+    jobs->bytes += bytes;
     return job;
 }
 
@@ -98,6 +100,7 @@ void serve_jobs_remove(struct serve_jobs *jobs, struct serve_job *job)
     for (size_t i = 0; i < job->count; i++) free(job->vectors[i]);
     free(job->vectors);
     jobs->inputs -= job->left;
+    jobs->bytes -= job->bytes;
     jobs->open--;
     *job = (struct serve_job){0};
 }

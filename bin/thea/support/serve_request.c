@@ -10,8 +10,7 @@ bool serve_error_set(struct serve_error *e, int status, const char *param, const
 {
     va_list args;
     *e = (struct serve_error){.status = status,
-                              .type = status == 401   ? "authentication_error"
-                                      : status == 429 ? "rate_limit_error"
+                              .type = status == 429   ? "rate_limit_error"
                                       : status >= 500 ? "server_error"
                                                       : "invalid_request_error",
                               .param = param,

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { RETRY_S = 1 };
+enum { RETRY_S = 1, QUEUE_BYTES_MAX = 64 << 20 };
 
 static void refuse(struct http_reply *reply, int status, const char *code, const char *text)
 {
@@ -49,9 +49,16 @@ static void send_inputs(struct serve *s, const struct serve_job *job, const stru
 }
 
 /* A request larger than the queue is let in alone. */
-static bool has_room(const struct serve *s, size_t count)
+static bool has_room(const struct serve *s, size_t count, size_t bytes)
 {
-    return s->jobs.inputs == 0 || s->jobs.inputs + count <= s->queue_max;
+    if (s->jobs.open == 0) return true;
+    return s->jobs.inputs + count <= s->queue_max && s->jobs.bytes + bytes <= QUEUE_BYTES_MAX;
+}
+
+static void refuse_for_now(struct http_reply *reply)
+{
+    refuse(reply, 429, "queue_full", "too many inputs wait already: try again");
+    reply->retry_after_s = RETRY_S;
 }
 
 static void post_embeddings(void *context, const struct http_request *request, struct http_reply *reply)
@@ -70,18 +77,16 @@ static void post_embeddings(void *context, const struct http_request *request, s
         reply->retry_after_s = RETRY_S;
         return;
     }
-    if (!has_room(s, 1)) { /* before the work of reading it */
-        refuse(reply, 429, "queue_full", "too many inputs wait already: try again");
-        reply->retry_after_s = RETRY_S;
+    if (!has_room(s, 1, request->body_len)) { /* before the work of reading it */
+        refuse_for_now(reply);
         return;
     }
     if (!serve_request_parse(&r, s->model, request->body, request->body_len, &e)) {
         serve_error_reply(&e, reply);
-    } else if (!has_room(s, r.count)) {
-        refuse(reply, 429, "queue_full", "too many inputs wait already: try again");
-        reply->retry_after_s = RETRY_S;
+    } else if (!has_room(s, r.count, request->body_len)) {
+        refuse_for_now(reply);
     } else {
-        send_inputs(s, serve_jobs_add(&s->jobs, http_hold(request), &r), &r);
+        send_inputs(s, serve_jobs_add(&s->jobs, http_hold(request), &r, request->body_len), &r);
     }
     serve_request_fini(&r);
 }
