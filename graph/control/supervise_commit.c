@@ -69,6 +69,7 @@ static void settle(struct supervisor *s, struct range part)
     if (ranges_total(&s->committed) == before) return;
     owe(s, part);
     clear_suspects(s, part);
+    supervisor_forget_troubles(s, part.first, part.last);
     s->deaths = 0; /* it goes forward */
     for (size_t i = 0; i < s->count; i++) s->children[i].deaths = 0;
 }

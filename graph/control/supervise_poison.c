@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define SUSPECT_PATIENCE_NS (UINT64_C(60) * 1000000000)
-enum { TRIES_MAX_BYTES = 64 << 20 };
+enum { TRIES_MAX_BYTES = 1 << 20 }; /* of the file, beyond what is needed */
 
 /* --- what is known of a stream --- */
 
@@ -25,29 +25,72 @@ static struct supervisor_trouble *trouble_of(struct supervisor *s, uint64_t stre
     return &s->troubles[s->trouble_count++];
 }
 
-static void set_reason(struct supervisor_trouble *t, const char *reason)
+static void set_reason(struct supervisor_trouble *t, const char *stage, const char *reason)
 {
-    char *copy = strdup(reason);
-    if (copy == NULL) abort();
+    char *why = strdup(reason), *where = strdup(stage);
+    if (why == NULL || where == NULL) abort();
     free(t->reason);
-    t->reason = copy;
+    free(t->stage);
+    t->reason = why;
+    t->stage = where;
 }
 
-/* One line of the run directory's file `tries`; an earlier start's tries count on. */
-static void record(struct supervisor *s, const struct supervisor_trouble *t, const char *stage)
+static char *print_trouble(const struct supervisor_trouble *t)
 {
     struct json_node *line = json_new_map();
-    struct thea_err err;
     json_put(line, "stream", json_new_int((int64_t)t->stream));
     json_put(line, "tries", json_new_int(t->tries));
-    json_put(line, "stage", json_new_string(stage));
+    json_put(line, "stage", json_new_string(t->stage));
     json_put(line, "reason", json_new_string(t->reason));
     json_put(line, "aside", json_new_bool(t->aside));
     if (t->unread) json_put(line, "unread", json_new_bool(true));
     char *text = json_print(line, 0, 0);
-    if (rundir_append(s->o->run, "tries", text, &err) != THEA_OK) supervisor_tell(s, thea_err_message(&err));
-    free(text);
     json_free(line);
+    return text;
+}
+
+/* Of what is committed nobody needs to know any more how it came to be: a run that goes on for weeks has
+ * documents that fail, too. */
+static thea_rc write_anew(struct supervisor *s, struct thea_err *err)
+{
+    struct buf lines = {0};
+    for (size_t i = 0; i < s->trouble_count; i++) {
+        char *line = print_trouble(&s->troubles[i]);
+        buf_printf(&lines, "%s\n", line);
+        free(line);
+    }
+    s->tries_bytes = 0;
+    thea_rc rc = rundir_write(s->o->run, "tries", buf_text(&lines), lines.len, err);
+    buf_fini(&lines);
+    return rc;
+}
+
+/* One line of the run directory's file `tries`; an earlier start's tries count on. */
+static void record(struct supervisor *s, const struct supervisor_trouble *t)
+{
+    struct thea_err err;
+    char *text = print_trouble(t);
+    s->tries_bytes += strlen(text) + 1;
+    thea_rc rc = s->tries_bytes > TRIES_MAX_BYTES ? write_anew(s, &err)
+                                                  : rundir_append(s->o->run, "tries", text, &err);
+    if (rc != THEA_OK) supervisor_tell(s, thea_err_message(&err));
+    free(text);
+}
+
+static void trouble_fini(struct supervisor_trouble *t)
+{
+    free(t->reason);
+    free(t->stage);
+}
+
+void supervisor_forget_troubles(struct supervisor *s, uint64_t first, uint64_t last)
+{
+    for (size_t i = s->trouble_count; i-- > 0;) {
+        struct supervisor_trouble *t = &s->troubles[i];
+        if (t->stream < first || t->stream > last) continue;
+        trouble_fini(t);
+        *t = s->troubles[--s->trouble_count];
+    }
 }
 
 thea_rc supervisor_read_tries(struct supervisor *s, struct thea_err *err)
@@ -68,7 +111,7 @@ thea_rc supervisor_read_tries(struct supervisor *s, struct thea_err *err)
             t->tries = (unsigned)json_int_or(one, "tries", t->tries);
             t->aside = json_bool_or(one, "aside", false);
             t->unread = json_bool_or(one, "unread", false);
-            set_reason(t, json_text_or(one, "reason", ""));
+            set_reason(t, json_text_or(one, "stage", ""), json_text_or(one, "reason", ""));
             if (t->aside) ranges_add(&s->aside, t->stream, t->stream);
         }
         json_free(one);
@@ -80,7 +123,7 @@ thea_rc supervisor_read_tries(struct supervisor *s, struct thea_err *err)
 
 void supervisor_poison_fini(struct supervisor *s)
 {
-    for (size_t i = 0; i < s->trouble_count; i++) free(s->troubles[i].reason);
+    for (size_t i = 0; i < s->trouble_count; i++) trouble_fini(&s->troubles[i]);
     free(s->troubles);
     free(s->suspects.items);
     free(s->bad_document);
@@ -144,10 +187,10 @@ static bool count_try(struct supervisor *s, struct supervisor_trouble *t, const 
 {
     const struct spec_stage *stage = supervisor_stage(s, c);
     t->tries++;
-    set_reason(t, reason);
+    set_reason(t, c->process->name, reason);
     t->aside = stage->on_error == SPEC_ON_ERROR_SKIP ||
                (stage->on_error == SPEC_ON_ERROR_RETRY && t->tries >= (unsigned)stage->tries);
-    record(s, t, c->process->name);
+    record(s, t);
     if (t->aside) tell_aside(s, t, document);
     return t->aside;
 }

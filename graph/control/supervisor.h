@@ -111,7 +111,8 @@ struct supervisor_trouble {
     uint64_t epoch;   /* in which that attempt began */
     bool aside;       /* given up */
     bool unread;      /* its source dies on it, and must not look at it again */
-    char *reason;     /* the newest */
+    char *reason;     /* the newest, and the process that it failed in */
+    char *stage;
 };
 
 /* Several streams were in a process that crashed: which one did it? Each is run alone. */
@@ -171,6 +172,7 @@ struct supervisor {
     bool tracked;            /* sinks tell what they commit */
     struct supervisor_trouble *troubles;
     size_t trouble_count;
+    size_t tries_bytes; /* written to the file `tries` since it was last made anew */
     struct supervisor_suspects suspects;
     struct supervisor_scale scale;
     bool paused;                     /* by a command */
@@ -248,6 +250,7 @@ bool supervisor_any_waits(const struct supervisor *s);
 void supervisor_failed(struct supervisor *s, const struct json_node *message);
 void supervisor_accuse(struct supervisor *s, struct child *c);                   /* it died: of a stream? */
 void supervisor_cleared(struct supervisor *s, uint64_t stream, uint64_t now_ns); /* it crashed nobody */
+void supervisor_forget_troubles(struct supervisor *s, uint64_t first, uint64_t last); /* they are committed */
 void supervisor_isolate(struct supervisor *s, uint64_t now_ns); /* run the next suspect alone, or all again */
 void supervisor_suspects_expire(struct supervisor *s, uint64_t now_ns);
 void supervisor_tell_troubles(struct supervisor *s, struct child *source);

@@ -162,6 +162,7 @@ void load_feed_trim(struct stage *st, struct load *l)
     l->trim_next_ns = now_ns + TRIM_EVERY_NS;
     if (l->manifest.fd < 0) l->safe = l->next; /* by hand nothing is sent again */
     while (l->safe < l->manifest.streams && stage_committed(st, l->id_base + l->safe)) l->safe++;
+    manifest_settle(&l->manifest, l->safe);
     trim_feed(l, &l->in, now_ns);
     trim_feed(l, &l->net, now_ns);
 }

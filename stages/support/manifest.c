@@ -1,15 +1,14 @@
-/* Numbering streams, and finding them again: see manifest.h. The file: manifest_file.c. */
+/* Numbering streams, and finding them again: see manifest.h. The file: manifest_file.c; its lines:
+ * manifest_lines.c; all of them anew: manifest_rewrite.c. */
 #include "stages/support/manifest.h"
 
-#include "graph/json.h"
-#include "stages/support/chars.h"
 #include "stages/support/manifest_file.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPAN_RECORDS_MAX = 256 };
+enum { SPAN_RECORDS_MAX = 256, SETTLE_SPANS = 16, REWRITE_LINES = 4096 };
 
 static void *more_room(void *items, size_t count, size_t *cap, size_t size)
 {
@@ -76,6 +75,7 @@ void manifest_take_records(struct manifest *m, size_t item, uint64_t count, uint
 {
     struct manifest_item *it = &m->items[item];
     assert(end > it->reached);
+    m->span_lines++;
     if (it->count == 0) it->first = m->streams;
     struct manifest_span *last = m->span_count > 0 ? &m->spans[m->span_count - 1] : NULL;
     if (last != NULL && m->fd >= 0 && last->end == it->reached && last->item == item &&
@@ -115,71 +115,35 @@ bool manifest_kind_of(const char *name, manifest_kind *kind)
     return false;
 }
 
-static struct json_node *line_of(size_t item)
-{
-    struct json_node *line = json_new_map();
-    json_put(line, "item", json_new_int((int64_t)item));
-    return line;
-}
-
-/* A file's name may be any bytes, JSON takes only UTF-8: others stand there in hexadecimal, too. */
-static void put_path(struct json_node *line, const char *key, const char *path)
-{
-    json_put(line, key, json_new_string(path));
-    if (chars_valid(path, strlen(path), NULL) == strlen(path)) return;
-    struct buf hex = {0};
-    for (; *path != '\0'; path++) buf_printf(&hex, "%02x", (unsigned char)*path);
-    json_put(line, "hex", json_new_string(buf_text(&hex)));
-    buf_fini(&hex);
-}
-
 void manifest_set_base(struct manifest *m, const char *base)
 {
-    struct json_node *line = json_new_map();
-    json_put(line, "manifest", json_new_int(MANIFEST_VERSION));
-    json_put(line, "base", json_new_string(base));
-    manifest_file_add(m, line);
+    manifest_file_add(m, manifest_line_base(base));
     manifest_take_base(m, base);
 }
 
 size_t manifest_add(struct manifest *m, manifest_kind kind, const char *path, int64_t size, int64_t mtime_ns)
 {
-    struct json_node *line = line_of(m->item_count);
-    json_put(line, "kind", json_new_string(kinds[kind]));
-    put_path(line, "path", path);
-    if (size >= 0) json_put(line, "size", json_new_int(size));
-    if (size >= 0) json_put(line, "mtime_ns", json_new_int(mtime_ns));
-    manifest_file_add(m, line);
+    manifest_file_add(m, manifest_line_item(m->item_count, kinds[kind], path, size, mtime_ns));
     return manifest_take_item(m, kind, path, size, mtime_ns);
 }
 
 void manifest_list_ends(struct manifest *m)
 {
-    struct json_node *line = json_new_map();
-    json_put(line, "listed", json_new_int((int64_t)m->item_count));
-    manifest_file_add(m, line);
+    manifest_file_add(m, manifest_line_listed(m->item_count));
     m->listed = true;
 }
 
 void manifest_number(struct manifest *m, size_t item)
 {
-    struct json_node *line = line_of(item);
-    json_put(line, "first", json_new_int((int64_t)m->streams));
-    json_put(line, "count", json_new_int(1));
-    manifest_file_add(m, line);
+    manifest_file_add(m, manifest_line_one(item, m->streams));
     manifest_take_one(m, item);
 }
 
-void manifest_number_records(struct manifest *m, size_t item, uint64_t count, uint64_t end, uint64_t at_line)
+void manifest_number_records(struct manifest *m, size_t item, uint64_t count, uint64_t end, uint64_t line)
 {
-    struct json_node *line = line_of(item);
-    json_put(line, "first", json_new_int((int64_t)m->streams));
-    json_put(line, "count", json_new_int((int64_t)count));
-    json_put(line, "offset", json_new_int((int64_t)m->items[item].reached));
-    json_put(line, "end", json_new_int((int64_t)end));
-    json_put(line, "line", json_new_int((int64_t)at_line));
-    manifest_file_add(m, line);
-    manifest_take_records(m, item, count, end, at_line);
+    struct manifest_span span = {m->streams, count, item, m->items[item].reached, end, line};
+    manifest_file_add(m, manifest_line_records(&span));
+    manifest_take_records(m, item, count, end, line);
 }
 
 void manifest_number_open(struct manifest *m, size_t item)
@@ -200,26 +164,57 @@ void manifest_number_counted(struct manifest *m, size_t item, uint64_t count)
 
 void manifest_leave_out(struct manifest *m, size_t item, const char *reason)
 {
-    struct json_node *line = line_of(item);
-    json_put(line, "out", json_new_string(reason));
-    manifest_file_add(m, line);
+    manifest_file_add(m, manifest_line_out(item, reason));
     m->items[item].done = m->items[item].left_out = true;
 }
 
 void manifest_move(struct manifest *m, size_t item, const char *path)
 {
-    struct json_node *line = line_of(item);
-    put_path(line, "moved", path);
-    manifest_file_add(m, line);
+    manifest_file_add(m, manifest_line_moved(item, path));
     manifest_take_move(m, item, path);
 }
 
 void manifest_item_done(struct manifest *m, size_t item)
 {
-    struct json_node *line = line_of(item);
-    json_put(line, "done", json_new_bool(true));
-    manifest_file_add(m, line);
+    manifest_file_add(m, manifest_line_done(item));
     m->items[item].done = true;
+}
+
+/* --- forgetting what is committed --- */
+
+/* The first `count` spans: those of an item's records become one, where the item's first is. So other streams
+ * have their numbers than had; nobody asks for one of them any more. Returns how many spans are left. */
+static size_t join_spans(struct manifest *m, size_t count)
+{
+    size_t kept = 0;
+    uint64_t streams = 0;
+    struct manifest_span **of_item = calloc(m->item_count + 1, sizeof(void *));
+    if (of_item == NULL) abort();
+    for (size_t i = 0; i < count; i++) {
+        struct manifest_span span = m->spans[i], *same = span.end > 0 ? of_item[span.item] : NULL;
+        if (same != NULL) {
+            same->count += span.count;
+            same->end = span.end;
+        } else {
+            of_item[span.item] = &m->spans[kept];
+            m->spans[kept++] = span;
+        }
+    }
+    for (size_t i = 0; i < kept; streams += m->spans[i++].count) m->spans[i].first = streams;
+    free(of_item);
+    return kept;
+}
+
+void manifest_settle(struct manifest *m, uint64_t safe)
+{
+    size_t settled = 0;
+    while (settled < m->span_count && m->spans[settled].first + m->spans[settled].count <= safe) settled++;
+    if (m->fd < 0 || settled < SETTLE_SPANS) return;
+    size_t kept = join_spans(m, settled);
+    m->span_count -= settled - kept;
+    memmove(m->spans + kept, m->spans + settled, (m->span_count - kept) * sizeof *m->spans);
+    if (m->unwritten.len == 0 && m->span_lines > REWRITE_LINES + 2 * (uint64_t)m->span_count)
+        manifest_rewrite(m, kinds);
 }
 
 /* --- finding it --- */

@@ -58,7 +58,8 @@ struct manifest {
     uint64_t streams; /* numbered so far */
     bool listed;
     struct buf unwritten;
-    uint64_t size; /* bytes on disk */
+    uint64_t size;       /* bytes on disk */
+    uint64_t span_lines; /* of those that tell of records */
 };
 
 /* Read DIR/manifest/NAME, or make it; dir NULL: in memory alone, spans are forgotten as new ones come. A last
@@ -82,6 +83,11 @@ void manifest_item_done(struct manifest *m, size_t item);
 /* All that was said above is on disk when this returns THEA_OK. After THEA_EIO (a full disk) nothing of it
  * is. */
 THEA_CHECK thea_rc manifest_sync(struct manifest *m, struct thea_err *err);
+
+/* Streams below `safe` are committed, so nobody will look for one of them: spans of an item's records become
+ * one, in memory, and in the file, which is written anew when it has many lines of such. So what a source
+ * that never ends keeps does not grow. */
+void manifest_settle(struct manifest *m, uint64_t safe);
 
 /* The span that has stream `index`; NULL: not numbered yet (or forgotten). */
 const struct manifest_span *manifest_find(const struct manifest *m, uint64_t index);

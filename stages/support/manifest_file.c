@@ -22,14 +22,20 @@ enum { CRC_DIGITS = 8 };
 
 /* --- writing --- */
 
+void manifest_file_print(struct buf *to, struct json_node *line)
+{
+    char *text = json_print(line, 0, 0);
+    buf_printf(to, "%08x %s\n", (unsigned)crc32c(0, text, strlen(text)), text);
+    free(text);
+    json_free(line);
+}
+
 void manifest_file_add(struct manifest *m, struct json_node *line)
 {
-    if (m->fd >= 0) {
-        char *text = json_print(line, 0, 0);
-        buf_printf(&m->unwritten, "%08x %s\n", (unsigned)crc32c(0, text, strlen(text)), text);
-        free(text);
-    }
-    json_free(line);
+    if (m->fd >= 0)
+        manifest_file_print(&m->unwritten, line);
+    else
+        json_free(line);
 }
 
 static bool write_all(int fd, const char *bytes, size_t n, uint64_t offset)
@@ -43,6 +49,11 @@ static bool write_all(int fd, const char *bytes, size_t n, uint64_t offset)
         offset += (uint64_t)wrote;
     }
     return true;
+}
+
+bool manifest_file_write(int fd, const struct buf *lines)
+{
+    return write_all(fd, lines->data, lines->len, 0) && fdatasync(fd) == 0;
 }
 
 thea_rc manifest_sync(struct manifest *m, struct thea_err *err)

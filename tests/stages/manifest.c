@@ -249,3 +249,90 @@ Test(manifest, a_file_that_was_renamed_is_found_under_its_new_name)
     cr_assert_str_eq(m.items[2].path, "/base/r.jsonl", "its name stays");
     manifest_fini(&m);
 }
+
+/* --- a source that never ends --- */
+
+static uint64_t file_bytes(void)
+{
+    struct stat at;
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/manifest/load", scratch);
+    cr_assert_eq(stat(path, &at), 0);
+    return (uint64_t)at.st_size;
+}
+
+Test(manifest, of_what_is_committed_stays_small_however_much_comes)
+{
+    struct manifest m;
+    uint64_t most = 0;
+    open_good(&m);
+    fill(&m);
+    size_t endless = manifest_add(&m, ITEM_STDIN, "-", -1, -1);
+    for (uint64_t i = 0; i < 50000; i++) {
+        if (i % 10 == 9) manifest_number_records(&m, endless, 0, 11 * i + 5, i + 1); /* a blank line */
+        manifest_number_records(&m, endless, 1, 11 * (i + 1), i + 1);
+        sync_good(&m);
+        if (i % 100 != 0) continue;
+        manifest_settle(&m, m.streams - 3);
+        cr_assert_leq(m.span_count, 32, "%zu spans", m.span_count);
+        if (file_bytes() > most) most = file_bytes();
+    }
+    cr_assert_lt(most, 1 << 20, "%llu bytes", (unsigned long long)most);
+    manifest_fini(&m);
+    open_good(&m);
+    cr_assert_eq(m.streams, 50006);
+    cr_assert_eq(m.item_count, 6);
+    cr_assert(m.items[1].left_out && m.items[2].done && !m.items[4].done && !m.items[5].done);
+    cr_assert_eq(m.items[5].reached, 550000);
+    cr_assert_eq(m.items[5].line, 50000);
+    const struct manifest_span *last = manifest_find(&m, 50005);
+    cr_assert(last != NULL && last->item == 5 && last->end == 550000 && last->offset <= 550000 - 11);
+    cr_assert_null(manifest_find(&m, 50006));
+    manifest_fini(&m);
+}
+
+Test(manifest, that_was_written_anew_says_the_same)
+{
+    struct manifest m;
+    open_good(&m);
+    fill(&m);
+    manifest_move(&m, 4, "/base/d.txt.1");
+    for (size_t i = 0; i < 2; i++) manifest_add(&m, ITEM_RECORDS, i == 0 ? "/base/x" : "/base/y", 1, 1);
+    for (uint64_t i = 0; i < 6000; i++)
+        manifest_number_records(&m, 5 + i % 2, 1, (i / 2 + 1) * 10, i / 2 + 1);
+    sync_good(&m);
+    uint64_t before = file_bytes();
+    manifest_settle(&m, 10); /* most is not committed: each span is needed */
+    cr_assert_eq(file_bytes(), before);
+    manifest_settle(&m, m.streams);
+    manifest_fini(&m);
+    open_good(&m);
+    cr_assert_eq(m.streams, 6006);
+    cr_assert_str_eq(m.items[4].moved, "/base/d.txt.1");
+    cr_assert(m.items[5].reached == 30000 && m.items[6].reached == 30000 && m.items[6].line == 3000);
+    cr_assert(m.items[0].count == 1 && m.items[2].count == 4 && m.items[3].first == 5 &&
+              m.items[5].count == 3000);
+    manifest_fini(&m);
+}
+
+Test(manifest, that_cannot_be_written_anew_stays_as_it_is)
+{
+    struct manifest m;
+    char path[PATH_MAX + 32];
+    open_good(&m);
+    fill(&m);
+    size_t endless = manifest_add(&m, ITEM_STDIN, "-", -1, -1);
+    for (uint64_t i = 0; i < 5000; i++) manifest_number_records(&m, endless, 1, i + 1, i + 1);
+    sync_good(&m);
+    snprintf(path, sizeof path, "%s/manifest/load.new", scratch);
+    cr_assert_eq(mkdir(path, 0700), 0); /* in the way */
+    uint64_t before = file_bytes();
+    manifest_settle(&m, m.streams);
+    cr_assert_eq(file_bytes(), before);
+    manifest_number_records(&m, endless, 1, 6000, 5001);
+    sync_good(&m);
+    manifest_fini(&m);
+    open_good(&m);
+    cr_assert_eq(m.streams, 5007);
+    manifest_fini(&m);
+}
