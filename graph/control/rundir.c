@@ -4,6 +4,7 @@
 #include "graph/control/rundir_internal.h"
 
 #include "graph/control/rundir_prune.h"
+#include "graph/control/rundir_temporary.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -69,6 +70,7 @@ static thea_rc make_default(char **path, const char *pipeline, struct thea_err *
         return THEA_ECREATE;
     }
     rundir_prune(base, KEEP_RUNS);
+    rundir_temporary_prune(base);
     time_t now = time(NULL);
     struct tm local;
     localtime_r(&now, &local);

@@ -66,7 +66,7 @@ Test(index, finds_a_document_by_its_own_text_first)
     expect(0, "\n 1.0000  d12       about the frames a number 12\n", NULL,
            "thea search i 'about the frames a number 12'");
     expect(0, NULL, NULL, "test $(thea search i --limit 4 words | wc -l) -eq 5"); /* with a headline */
-    expect(0, NULL, NULL, "test -z \"$(ls -d search-*)\""); /* its run left no directory */
+    expect(0, NULL, NULL, "test -z \"$(ls -d .query-*)\""); /* its run left no directory */
 }
 
 /* The pipeline `embed` has inputs of its own. */

@@ -4,6 +4,7 @@
 #include "bin/thea/support/detach.h"
 #include "graph/control/runs.h"
 #include "graph/control/supervise.h"
+#include "graph/fault.h"
 #include "graph/json.h"
 
 #include <errno.h>
@@ -147,6 +148,7 @@ static int supervise(const struct launch *l, struct rundir *run, const struct pl
     options.started = l->detach ? detach_ready : NULL;
     options.started_context = &detached;
     if (rc == THEA_OK) thea_info("run directory %s", run->path);
+    thea_fault("run.recorded");
     if (rc == THEA_OK) rc = supervise_run(&result, plan, &options, &err);
     status = rc == THEA_OK ? conclude(l, run, &result, plan) : thea_log_failure(&err);
     supervise_result_fini(&result);

@@ -1,53 +1,16 @@
-/* Vectors of queries: see query.h. The run has a directory of its own among the runs, so that it takes no
- * place of one that people want to keep; killed, it is a run that was broken off. */
+/* Vectors of queries: see query.h. The run has a temporary directory, so that it takes no place of one that
+ * people want to keep. */
 #include "bin/thea/support/query.h"
 
 #include "bin/thea/support/front.h"
 #include "graph/buf.h"
-#include "graph/control/rundir.h"
+#include "graph/control/rundir_temporary.h"
 #include "nn/model.h"
 #include "retrieval/vectors.h"
 
-#include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum { WALK_DESCRIPTORS = 16 };
-
-static void make_parents(char *path)
-{
-    for (char *c = path + 1; *c != '\0'; c++) {
-        if (*c != '/') continue;
-        *c = '\0';
-        (void)mkdir(path, 0700); /* what is there already is fine; what cannot be made is told by mkdtemp */
-        *c = '/';
-    }
-}
-
-static thea_rc make_directory(char **out, struct thea_err *err)
-{
-    char *base = rundir_base();
-    struct buf path = {0};
-    buf_printf(&path, "%s/search-XXXXXX", base != NULL ? base : "/tmp");
-    make_parents(path.data);
-    free(base);
-    *out = mkdtemp(path.data);
-    if (*out != NULL) return THEA_OK;
-    thea_rc rc = thea_fail(err, THEA_ECREATE, "cannot create '%s': %s", path.data, strerror(errno));
-    buf_fini(&path);
-    return rc;
-}
-
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *walk)
-{
-    (void)st, (void)kind, (void)walk;
-    (void)remove(path);
-    return 0;
-}
 
 /* fills: the model is one whose answer depends on padding. */
 static void put_options(struct front *front, const struct index_info *info, bool fills, const char *text)
@@ -104,10 +67,9 @@ int query_embed(float *vector, const struct index_info *info, const char *model,
                 const struct command_args *args)
 {
     struct thea_err err = {0};
-    char *dir = NULL;
-    if (make_directory(&dir, &err) != THEA_OK) return thea_log_failure(&err);
-    int status = embed(vector, info, model, text, args, dir);
-    nftw(dir, remove_entry, WALK_DESCRIPTORS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-    free(dir);
+    struct rundir_temporary dir;
+    if (rundir_temporary_make(&dir, &err) != THEA_OK) return thea_log_failure(&err);
+    int status = embed(vector, info, model, text, args, dir.path);
+    rundir_temporary_remove(&dir);
     return status == 1 ? THEA_EDATA : status; /* 1: the query was set aside, which was told */
 }
