@@ -36,6 +36,7 @@ struct index_info {
     struct index_model model; /* its texts belong to the info */
     char *pooling;            /* "mean"; NULL: nobody said (there is no document yet) */
     bool normalized;
+    char *prompt;       /* stood in front of each text; NULL: nothing did */
     uint64_t padded_to; /* tokens that documents were padded to; 0: none was */
     bool unpadded;      /* one was shorter than the model takes, and not padded */
     char *vectors;      /* name of the file */
@@ -68,11 +69,13 @@ struct index_document {
     size_t dimension;
     const char *pooling; /* how the vector was made: the same for all of an index */
     bool normalized;
+    const char *prompt; /* NULL: none */
     uint64_t padded_to; /* 0: it was not padded */
     bool truncated;     /* it filled the model */
 };
-/* Add a document; it takes the place of one with the same id. Errors: THEA_EDOC (a vector that is not finite:
- * nothing was done); THEA_EDATA (other pooling or dimension than the index has), THEA_EIO: close it then. */
+/* Add a document; it takes the place of one with the same id. Errors: THEA_EDOC (a vector that is not finite,
+ * a text over INDEX_TEXT_MAX: nothing was done); THEA_ECONFIG (made in another way than the index's: pooling,
+ * prompt, padding), THEA_EDATA (another dimension; damaged), THEA_EIO: close it then. */
 THEA_CHECK thea_rc index_put(struct index_writer *w, const struct index_document *doc, struct thea_err *err);
 /* *was_there: had it such a document? */
 THEA_CHECK thea_rc index_remove(struct index_writer *w, const char *id, bool *was_there,

@@ -24,6 +24,7 @@ void index_info_fini(struct index_info *info)
     free((void *)(uintptr_t)info->model.path);
     free((void *)(uintptr_t)info->model.family);
     free(info->pooling);
+    free(info->prompt);
     free(info->vectors);
     *info = (struct index_info){0};
 }
@@ -111,6 +112,7 @@ thea_rc index_info_read(struct index_info *info, struct db *db, struct thea_err 
     if (rc == THEA_OK) rc = read_model(&info->model, q, err);
     if (rc == THEA_OK) rc = read_text(&info->pooling, q, "pooling", err);
     if (rc == THEA_OK) rc = read_number(&normalized, q, "normalized", err);
+    if (rc == THEA_OK) rc = read_text(&info->prompt, q, "prompt", err);
     if (rc == THEA_OK) rc = read_number(&info->padded_to, q, "padded_to", err);
     if (rc == THEA_OK) rc = read_number(&unpadded, q, "unpadded", err);
     if (rc == THEA_OK) rc = read_text(&info->vectors, q, "vectors", err);

@@ -31,16 +31,22 @@ static const char *or_unknown(const char *pooling)
     return pooling != NULL ? pooling : "unknown";
 }
 
+static const char *or_empty(const char *prompt)
+{
+    return prompt != NULL ? prompt : "";
+}
+
 static thea_rc differs(const struct index_writer *w, const struct index_document *doc, struct thea_err *err)
 {
     const struct index_info *info = &w->info;
-    return thea_fail(err, THEA_EDATA,
+    return thea_fail(err, THEA_ECONFIG,
                      "vectors made in different ways cannot be compared\n"
-                     "  index   pooling %s, %s, padded to %llu tokens (0: not padded)\n"
-                     "  '%s'   pooling %s, %s, padded to %llu tokens",
+                     "  index   pooling %s, %s, padded to %llu tokens (0: not padded), prompt \"%.100s\"\n"
+                     "  '%s'   pooling %s, %s, padded to %llu tokens, prompt \"%.100s\"",
                      or_unknown(info->pooling), info->normalized ? "normalised" : "not normalised",
-                     (unsigned long long)info->padded_to, doc->id, or_unknown(doc->pooling),
-                     doc->normalized ? "normalised" : "not normalised", (unsigned long long)doc->padded_to);
+                     (unsigned long long)info->padded_to, or_empty(info->prompt), doc->id,
+                     or_unknown(doc->pooling), doc->normalized ? "normalised" : "not normalised",
+                     (unsigned long long)doc->padded_to, or_empty(doc->prompt));
 }
 
 static thea_rc first_says(struct index_writer *w, const struct index_document *doc, struct thea_err *err)
@@ -48,9 +54,11 @@ static thea_rc first_says(struct index_writer *w, const struct index_document *d
     struct index_info *info = &w->info;
     thea_rc rc = index_set_text(w->db, "pooling", doc->pooling, err);
     if (rc == THEA_OK) rc = index_set_int(w->db, "normalized", doc->normalized, err);
+    if (rc == THEA_OK && doc->prompt != NULL) rc = index_set_text(w->db, "prompt", doc->prompt, err);
     if (rc != THEA_OK) return rc;
     info->pooling = strdup(doc->pooling);
-    if (info->pooling == NULL) abort();
+    info->prompt = doc->prompt != NULL ? strdup(doc->prompt) : NULL;
+    if (info->pooling == NULL || (info->prompt == NULL && doc->prompt != NULL)) abort();
     info->normalized = doc->normalized;
     return THEA_OK;
 }
@@ -78,7 +86,8 @@ static thea_rc check_made_alike(struct index_writer *w, const struct index_docum
     if (doc->pooling != NULL && info->pooling == NULL) rc = first_says(w, doc, err);
     if (rc != THEA_OK) return rc;
     if (doc->pooling != NULL &&
-        (strcmp(doc->pooling, info->pooling) != 0 || doc->normalized != info->normalized))
+        (strcmp(doc->pooling, info->pooling) != 0 || doc->normalized != info->normalized ||
+         strcmp(or_empty(doc->prompt), or_empty(info->prompt)) != 0))
         return differs(w, doc, err);
     return check_padded_alike(w, doc, err);
 }

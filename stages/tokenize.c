@@ -1,22 +1,28 @@
 /* tokenize: documents of text to token ids; those that are ids already pass. A document is gathered and
  * encoded whole at its end (merges and normalizers may look any distance ahead), then leaves in frames of at
- * most FRAME_TOKENS, each with the text its tokens cover. */
+ * most FRAME_TOKENS, each with the text its tokens cover. A prompt is encoded with the text, as one, but is
+ * no part of it: its tokens cover nothing. */
+#include "graph/json.h"
 #include "graph/wire/stage.h"
 #include "stages/support/model_tokenizer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { PORT_TOKENS = 0, FRAME_TOKENS = 4096 };
 enum { PORT_DOCS, PORT_IDS };
 
 struct tokenize {
     const char *model;
+    const char *wanted; /* option prompt */
     bool special;
     struct tokenizer *tokenizer;
+    char *prompt; /* "": none */
+    size_t prompt_len;
 };
 
 struct document {
-    struct buf text;
+    struct buf text; /* begins with the prompt, as soon as it has text */
     struct token_list tokens;
     size_t sent;      /* tokens that have left */
     size_t text_sent; /* bytes of text that have */
@@ -36,6 +42,12 @@ static const struct stage_option tokenize_options[] = {
      .offset = offsetof(struct tokenize, special),
      .meaning = "add the special tokens the model expects around a text (those written in the text are found "
                 "either way)"},
+    {.name = "prompt",
+     .type = VALUE_TEXT,
+     .offset = offsetof(struct tokenize, wanted),
+     .meaning = "put in front of each text: query, document or another name that "
+                "config_sentence_transformers.json has one by, or the prompt itself; default: what that file "
+                "says"},
     {0},
 };
 static const struct stage_port tokenize_inputs[] = {
@@ -69,13 +81,23 @@ static const char *const tokenize_examples[] = {
 static thea_rc tokenize_describe(struct stage *st, struct stage_describe *d, struct thea_err *err)
 {
     const struct tokenize *state = stage_state(st);
-    return model_tokenizer_describe(d, state->model, err);
+    char *prompt = NULL;
+    thea_rc rc = model_tokenizer_describe(d, state->model, err);
+    if (rc == THEA_OK && state->model != NULL)
+        rc = model_tokenizer_prompt(&prompt, state->model, state->wanted, err);
+    if (rc == THEA_OK && prompt != NULL && prompt[0] != '\0')
+        stage_describe_note(d, "prompt", json_new_string(prompt));
+    free(prompt);
+    return rc;
 }
 
 static thea_rc tokenize_open(struct stage *st, struct thea_err *err)
 {
     struct tokenize *state = stage_state(st);
-    return model_tokenizer_open(&state->tokenizer, state->model, err);
+    thea_rc rc = model_tokenizer_open(&state->tokenizer, state->model, err);
+    if (rc == THEA_OK) rc = model_tokenizer_prompt(&state->prompt, state->model, state->wanted, err);
+    if (rc == THEA_OK) state->prompt_len = strlen(state->prompt);
+    return rc;
 }
 
 static thea_rc pass_ids(struct stage *st, struct stage_stream *s, struct document *d, const struct frame *in,
@@ -95,10 +117,13 @@ static thea_rc pass_ids(struct stage *st, struct stage_stream *s, struct documen
 static thea_rc tokenize_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
                               struct thea_err *err)
 {
+    const struct tokenize *state = stage_state(st);
     struct document *d = stage_stream_state(s);
     if (port == PORT_IDS) return pass_ids(st, s, d, in, err);
     const struct tensor *text = frame_tensor(in, "text");
-    if (text != NULL) buf_add(&d->text, text->data, text->size_bytes);
+    if (text == NULL || text->size_bytes == 0) return THEA_OK;
+    if (d->text.len == 0) buf_add(&d->text, state->prompt, state->prompt_len);
+    buf_add(&d->text, text->data, text->size_bytes);
     return THEA_OK;
 }
 
@@ -120,6 +145,17 @@ static void put_tokens(struct stage *st, struct stage_stream *s, struct document
     d->text_sent = text_end;
 }
 
+/* Ends count from the text's first byte; so does what of it was sent. */
+static void leave_prompt_out(struct stage *st, struct stage_stream *s, struct document *d, const char *prompt,
+                             size_t len)
+{
+    if (len == 0 || d->text.len < len) return;
+    for (size_t i = 0; i < d->tokens.count; i++)
+        d->tokens.ends[i] = d->tokens.ends[i] > (int64_t)len ? d->tokens.ends[i] - (int64_t)len : 0;
+    buf_drop_front(&d->text, len);
+    stage_put_text(st, s, "prompt", prompt); /* vectors are alike only if made alike */
+}
+
 static thea_rc tokenize_end(struct stage *st, struct stage_stream *s, struct thea_err *err)
 {
     const struct tokenize *state = stage_state(st);
@@ -129,6 +165,7 @@ static thea_rc tokenize_end(struct stage *st, struct stage_stream *s, struct the
         thea_rc rc = tokenizer_encode(state->tokenizer, buf_text(&d->text), d->text.len, state->special,
                                       &d->tokens, err);
         if (rc != THEA_OK) return rc;
+        leave_prompt_out(st, s, d, state->prompt, state->prompt_len);
         d->encoded = true;
         if (d->tokens.count == 0 && d->text.len == 0) return THEA_OK;
     }
@@ -148,6 +185,7 @@ static void tokenize_close(struct stage *st)
 {
     struct tokenize *state = stage_state(st);
     tokenizer_close(state->tokenizer);
+    free(state->prompt);
 }
 
 const struct stage_ops tokenize_ops = {

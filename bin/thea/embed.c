@@ -6,6 +6,8 @@
 static const struct command_option embed_options[] = {
     {"model", 'm', VALUE_MODEL, "MODEL", "a name or a directory", NULL},
     {"jsonl", 0, VALUE_PATH, "FILE", "a file of records, {\"id\": …, \"text\": …} a line; - is stdin", NULL},
+    {"prompt", 0, VALUE_TEXT, "NAME|TEXT",
+     "in front of each text: a name that the model has a prompt by (query, document), or the text", NULL},
     {"output", 'o', VALUE_PATH, "FILE", "where they go: .jsonl, .tsv, .npy", NULL},
     FRONT_OPTIONS,
     {0},
@@ -15,6 +17,7 @@ static const char *const embed_examples[] = {
     "thea embed -m MODEL notes/*.md > vectors.jsonl",
     "thea embed -m MODEL -o vectors.npy notes   rows in vectors.npy, their ids in vectors.ids.txt",
     "echo 'a text' | thea embed",
+    "thea embed -m E5 --prompt 'query: ' questions.jsonl   in front of each text, where the model wants it",
     NULL,
 };
 
@@ -33,6 +36,8 @@ static int run_embed(const struct command_args *args)
         return THEA_EUSAGE;
     }
     if (jsonl != NULL) front_set(&front, "load", "format", "jsonl");
+    if (command_value(args, "prompt") != NULL)
+        front_set_text(&front, "tokenize", "prompt", command_value(args, "prompt"));
     if (output == NULL) front_set(&front, "write", "format", "jsonl");
     struct launch launch = front_launch(&front, "embed", args);
     launch.overrides.inputs = args->operand_count > 0 ? args->operands

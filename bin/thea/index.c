@@ -12,6 +12,8 @@
 
 static const struct command_option index_options[] = {
     {"model", 'm', VALUE_MODEL, "MODEL", "whose vectors: fixed when the index is made", NULL},
+    {"prompt", 0, VALUE_TEXT, "NAME|TEXT",
+     "in front of each text, as for embed: fixed with the first document (document)", NULL},
     {"remove", 0, VALUE_BOOL, NULL, "the operands are ids of documents: take them out", NULL},
     {"list", 0, VALUE_BOOL, NULL, "print the documents that are in it", NULL},
     {"json", 0, VALUE_BOOL, NULL, "with --list: a line of JSON a document", NULL},
@@ -28,15 +30,33 @@ static const char *const index_examples[] = {
 
 /* --- adding --- */
 
-/* The model that the index was made with, unless there is no index yet. */
-static thea_rc find_model(char **dir, const char *index, const char *name, struct thea_err *err)
+/* What its documents were made with, unless it has none yet. */
+static void put_prompt(struct front *front, const struct index_info *info, const char *given)
+{
+    const char *prompt = given != NULL           ? given
+                         : info->prompt != NULL  ? info->prompt
+                         : info->pooling != NULL ? ""
+                                                 : NULL;
+    if (prompt != NULL) front_set_text(front, "tokenize", "prompt", prompt);
+}
+
+/* The model that the index was made with, and the prompt, unless there is no index yet. */
+static thea_rc find_model(char **dir, struct front *front, const struct command_args *args,
+                          struct thea_err *err)
 {
     struct index_reader *reader = NULL;
+    const char *index = args->operands[0], *prompt = command_value(args, "prompt");
+    const struct index_info none = {0};
     *dir = NULL;
     thea_rc rc = index_reader_open(&reader, index, err);
-    if (rc == THEA_ENOINPUT)
-        return THEA_OK; /* write-index makes it, with the model that the pipeline finds */
-    if (rc == THEA_OK) rc = index_model_find(dir, index_reader_info(reader), index, name, err);
+    if (rc == THEA_ENOINPUT) { /* write-index makes it, with the model that the pipeline finds */
+        put_prompt(front, &none, prompt);
+        return THEA_OK;
+    }
+    if (rc == THEA_OK) {
+        put_prompt(front, index_reader_info(reader), prompt);
+        rc = index_model_find(dir, index_reader_info(reader), index, command_value(args, "model"), err);
+    }
     index_reader_close(reader);
     return rc;
 }
@@ -47,8 +67,10 @@ static int add_documents(const struct command_args *args)
     struct front front = {0};
     char *model = NULL;
     const char *index = args->operands[0];
-    if (find_model(&model, index, command_value(args, "model"), &err) != THEA_OK)
+    if (find_model(&model, &front, args, &err) != THEA_OK) {
+        front_fini(&front);
         return thea_log_failure(&err);
+    }
     struct launch launch = front_launch(&front, "index", args);
     if (model != NULL) launch.overrides.model = model;
     launch.overrides.output = index;

@@ -16,6 +16,8 @@ static const struct command_option search_options[] = {
     {"limit", 0, VALUE_INT, "N", "at most so many documents (10)", NULL},
     {"json", 0, VALUE_BOOL, NULL, "a line of JSON a document", NULL},
     {"model", 'm', VALUE_MODEL, "MODEL", "where the index's model is now; another is refused", NULL},
+    {"prompt", 0, VALUE_TEXT, "NAME|TEXT",
+     "in front of the query, as for embed (query: the model's own, if it has one)", NULL},
     {"threads", 0, VALUE_INT, "N", "threads (default: as many as there are cores)", NULL},
     {0},
 };
@@ -157,6 +159,7 @@ static int search_open(struct index_reader *r, const struct command_args *args)
     if (index_model_find(&model, info, args->operands[0], command_value(args, "model"), &err) != THEA_OK)
         return thea_log_failure(&err);
     if (info->rows == info->holes) {
+        thea_warning("index '%s' is empty", args->operands[0]);
         free(model);
         return 1; /* nothing to find */
     }

@@ -99,7 +99,7 @@ thea_rc run_word(char **out, const char *run_dir, const char *name, struct thea_
 /* What is known of the document beside its text, as JSON. */
 static char *metadata_of(const struct stage_stream *s, size_t *n)
 {
-    static const char *const texts[] = {"path", "pooling"};
+    static const char *const texts[] = {"path", "pooling", "prompt"};
     static const char *const numbers[] = {"bytes", "normalized", "padded_to", "truncated_from"};
     struct json_node *map = json_new_map();
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -161,6 +161,7 @@ static thea_rc put_unpacked(struct write_index *w, const char *id, const char *t
         .dimension = f->vector / sizeof *vector,
         .pooling = json_text_or(map, "pooling", NULL),
         .normalized = json_int_or(map, "normalized", 0) != 0,
+        .prompt = json_text_or(map, "prompt", NULL),
         .padded_to = (uint64_t)json_int_or(map, "padded_to", 0),
         .truncated = json_member(map, "truncated_from") != NULL,
     };

@@ -4,6 +4,7 @@
 #include "graph/buf.h"
 #include "graph/json.h"
 #include "graph/log.h"
+#include "nn/prompts.h"
 #include "nn/weights/find.h"
 
 #include <stdlib.h>
@@ -42,6 +43,16 @@ static void warn_of_case(const struct tokenizer *t, const char *dir)
     }
     json_free(config);
     buf_fini(&path);
+}
+
+thea_rc model_tokenizer_prompt(char **out, const char *model, const char *wanted, struct thea_err *err)
+{
+    char *dir = NULL;
+    *out = NULL;
+    thea_rc rc = model_find(&dir, model, FIND_TOKENIZER, err);
+    if (rc == THEA_OK) rc = prompt_read(out, dir, wanted, err);
+    free(dir);
+    return rc;
 }
 
 thea_rc model_tokenizer_open(struct tokenizer **out, const char *model, struct thea_err *err)

@@ -9,6 +9,9 @@
  * missing. */
 THEA_CHECK thea_rc model_tokenizer_describe(struct stage_describe *d, const char *model,
                                             struct thea_err *err);
+/* What it wants in front of a text; free() it. Errors: those of model_find and prompt_read (nn/prompts.h). */
+THEA_CHECK thea_rc model_tokenizer_prompt(char **out, const char *model, const char *wanted,
+                                          struct thea_err *err);
 /* Errors: those of model_find and tokenizer_open. */
 THEA_CHECK thea_rc model_tokenizer_open(struct tokenizer **out, const char *model, struct thea_err *err);
 

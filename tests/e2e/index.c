@@ -144,7 +144,50 @@ Test(index, that_is_damaged_is_named_with_65)
     expect(65, NULL, "i/vectors-0.npy': it ends after", "thea index i more.jsonl");
 }
 
+/* --- prompts --- */
+
+Test(embed, puts_the_prompt_in_front_that_the_model_or_the_user_says)
+{
+    char command[1024];
+    snprintf(command, sizeof command,
+             "cp -r %s/models/thea-mini m && printf '%%s' '{\"prompts\": {\"query\": \"ask: \", \"passage\": "
+             "\"tell: \"}, \"default_prompt_name\": \"query\"}' > m/config_sentence_transformers.json",
+             run_source_dir());
+    expect(0, NULL, NULL, command);
+    expect(0, NULL, NULL,
+           "printf '{\"id\": \"x\", \"text\": \"ask: links\"}' > whole.jsonl; printf '{\"id\": \"x\", "
+           "\"text\": \"links\"}' > part.jsonl; thea embed -m ./m --prompt '' whole.jsonl > a; "
+           "thea embed -m ./m part.jsonl > b; thea embed -m ./m --prompt 'ask: ' part.jsonl > c; "
+           "thea embed -m ./m --prompt passage part.jsonl > d; cmp a b && cmp a c && ! cmp -s a d");
+    expect(78, NULL, "accepted  passage, query, document", "thea embed -m ./m --prompt asking part.jsonl");
+    expect(0, NULL, NULL, "thea index i -m ./m in.jsonl");
+    expect(0, "\"snippet\": \"about the fra number 7\"", NULL,
+           "thea search i --prompt passage --limit 1 --json 'about the fra number 7'");
+    expect(0, "\"score\": 1.0", NULL,
+           "thea search i --prompt 'tell: ' --limit 1 --json 'about the fra number 7' | sed "
+           "'s/0.99999[0-9]*/1.0/'");
+    expect(0, NULL, NULL,
+           "! thea search i --limit 1 --json 'about the fra number 7' | grep -q 'score\": 1.0'");
+    expect(0, NULL, NULL, "thea index i more.jsonl");
+    expect(78, NULL, "prompt \"ask: \"", "thea index i --prompt query more.jsonl");
+}
+
+Test(embed, says_when_only_the_index_has_a_prompt)
+{
+    expect(0, NULL, NULL, "thea index i --prompt 'passage: ' in.jsonl && thea index i more.jsonl");
+    expect(0, NULL, "embedded behind \"passage: \", the query is behind nothing", "thea search i links");
+    expect(0, NULL, NULL, "thea search i --prompt 'query: ' links 2> err && ! grep prompt err");
+}
+
 /* --- killed --- */
+
+Test(index, that_is_searched_by_who_is_killed_keeps_no_directory_of_it)
+{
+    expect(0, NULL, NULL, "thea index i more.jsonl");
+    expect(0, NULL, NULL,
+           "THEA_FAULT=run.recorded:1 thea search i text; test $? -eq 137 && test -n \"$(ls -d .query-*)\"");
+    expect(0, NULL, NULL, "thea search i text && test -z \"$(ls -d .query-*)\"");
+}
 
 /* What an index holds, without the times; and with what it finds. */
 #define LISTED   "thea index i --list --json | sed 's/\"added\": [0-9]*//'"

@@ -236,7 +236,7 @@ Test(index, refuses_vectors_that_are_not_finite_or_of_another_dimension_or_pooli
                                  .dimension = DIMENSION,
                                  .pooling = "cls",
                                  .normalized = true};
-    cr_assert_eq(index_put(w, &doc, &failure), THEA_EDATA);
+    cr_assert_eq(index_put(w, &doc, &failure), THEA_ECONFIG);
     cr_assert_not_null(strstr(failure.message, "pooling cls"), "%s", failure.message);
     doc.pooling = "mean";
     doc.dimension++;
@@ -280,6 +280,76 @@ Test(index, is_not_made_in_a_directory_with_other_files)
     expect_refused(THEA_EDATA, "other files ('notes.md')", &m);
     shell("rm -r index && echo text > index");
     expect_refused(THEA_ECREATE, "Not a directory", &m);
+}
+
+Test(index, is_not_made_in_the_database_of_another_program)
+{
+    struct index_model m = test_model('a');
+    shell(
+        "mkdir index && { command -v sqlite3 > /dev/null && sqlite3 index/index.sqlite 'CREATE TABLE mine "
+        "(x)'"
+        " || python3 -c 'import sqlite3; sqlite3.connect(\"index/index.sqlite\").execute(\"CREATE TABLE mine "
+        "(x)\")'; } && cp index/index.sqlite before");
+    expect_refused(THEA_EDATA, "a database of another program", &m);
+    expect_unreadable(THEA_EDATA, "a database of another program");
+    shell("cmp index/index.sqlite before");
+}
+
+Test(index, removes_no_file_that_it_did_not_make)
+{
+    struct index_model m = test_model('a');
+    put_three();
+    shell("echo mine > index/vectors-backup.npy && echo mine > index/vectors-1.npy.bak && echo x > "
+          "index/vectors-7.npy");
+    struct index_writer *w = test_writer(NULL);
+    index_writer_close(w);
+    shell("test -e index/vectors-backup.npy && test -e index/vectors-1.npy.bak && test ! -e "
+          "index/vectors-7.npy");
+    shell("rm -r index && mkdir index && echo mine > index/vectors-backup.npy");
+    expect_refused(THEA_EDATA, "other files ('vectors-backup.npy')", &m);
+}
+
+Test(index, refuses_a_text_that_no_row_can_hold)
+{
+    struct index_writer *w = test_writer(NULL);
+    struct thea_err failure = {0};
+    float vector[DIMENSION] = {1};
+    struct index_document doc = {.id = "x",
+                                 .text = "",
+                                 .text_len = (size_t)INDEX_TEXT_MAX + 1,
+                                 .vector = vector,
+                                 .dimension = DIMENSION};
+    cr_assert_eq(index_put(w, &doc, &failure), THEA_EDOC); /* not a byte of it was looked at */
+    cr_assert_not_null(strstr(failure.message, "536870913 bytes"), "%s", failure.message);
+    MUST(test_put(w, "a", 1, err));
+    MUST(index_commit(w, err));
+    index_writer_close(w);
+    cr_assert_str_eq(test_names().text, "a ");
+}
+
+Test(index, remembers_its_prompt_and_refuses_vectors_made_with_another)
+{
+    struct index_writer *w = test_writer(NULL);
+    struct thea_err failure = {0};
+    float vector[DIMENSION] = {1};
+    struct index_document doc = {.id = "x",
+                                 .bytes = -1,
+                                 .vector = vector,
+                                 .dimension = DIMENSION,
+                                 .pooling = "mean",
+                                 .normalized = true,
+                                 .prompt = "passage: "};
+    MUST(index_put(w, &doc, err));
+    MUST(index_commit(w, err));
+    index_writer_close(w);
+    w = test_writer(NULL);
+    cr_assert_str_eq(index_writer_info(w)->prompt, "passage: ");
+    doc.id = "y";
+    MUST(index_put(w, &doc, err));
+    doc.prompt = NULL;
+    cr_assert_eq(index_put(w, &doc, &failure), THEA_ECONFIG);
+    cr_assert_not_null(strstr(failure.message, "prompt \"passage: \""), "%s", failure.message);
+    index_writer_close(w);
 }
 
 Test(index, of_a_writer_that_was_killed_in_making_it_is_made_again)

@@ -27,6 +27,15 @@ void front_set(struct front *f, const char *stage, const char *option, const cha
 }
 
 /* JSON strings are YAML strings. */
+void front_set_text(struct front *f, const char *stage, const char *option, const char *text)
+{
+    struct json_node *node = json_new_string(text);
+    char *json = json_print(node, 0, 0);
+    front_set(f, stage, option, json);
+    free(json);
+    json_free(node);
+}
+
 void front_set_list(struct front *f, const char *key, const char *const *texts, size_t count)
 {
     struct json_node *list = json_new_list();

@@ -13,6 +13,8 @@ struct front {
 /* STAGE.OPTION=value, as plain text: not for what a user may begin with '[', '{' or a quote. Dashes of the
  * option become underscores. */
 void front_set(struct front *f, const char *stage, const char *option, const char *value);
+/* STAGE.OPTION="text", which may hold anything. */
+void front_set_text(struct front *f, const char *stage, const char *option, const char *text);
 /* key=["…", "…"]: the texts may hold anything. */
 void front_set_list(struct front *f, const char *key, const char *const *texts, size_t count);
 void front_fini(struct front *f);

@@ -6,18 +6,34 @@
 #include "graph/buf.h"
 #include "graph/control/rundir_temporary.h"
 #include "nn/model.h"
+#include "nn/prompts.h"
 #include "retrieval/vectors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Models whose authors wrote their prompts down nowhere but in a README. */
+static void warn_of_prompt(const struct index_info *info, const char *model, const char *prompt)
+{
+    char *own = NULL;
+    struct thea_err ignored;
+    if (prompt != NULL || info->prompt == NULL || info->prompt[0] == '\0') return;
+    if (prompt_read(&own, model, "query", &ignored) == THEA_OK && own[0] == '\0')
+        thea_warning("the index's texts were embedded behind \"%s\", the query is behind nothing\n"
+                     "  if the model has a prompt for queries: --prompt TEXT",
+                     info->prompt);
+    free(own);
+}
+
 /* fills: the model is one whose answer depends on padding. */
-static void put_options(struct front *front, const struct index_info *info, bool fills, const char *text)
+static void put_options(struct front *front, const struct index_info *info, bool fills, const char *text,
+                        const char *prompt)
 {
     char number[32];
     front_set_list(front, "load.text", &text, 1);
     front_set_list(front, "load.paths", NULL, 0); /* the pipeline's own inputs would be embedded, too */
+    front_set_text(front, "tokenize", "prompt", prompt != NULL ? prompt : "query");
     front_set(front, "write", "format", "npy");
     if (info->pooling != NULL) {
         front_set(front, "layers", "rows", "all"); /* which may not be the model's own */
@@ -48,8 +64,9 @@ static int embed(float *vector, const struct index_info *info, const char *model
     struct buf output = {0};
     struct model_info about = {0};
     if (model_read_info(&about, model, &err) != THEA_OK) return thea_log_failure(&err);
+    warn_of_prompt(info, model, command_value(args, "prompt"));
     buf_printf(&output, "%s/query.npy", dir);
-    put_options(&front, info, about.padding == MODEL_PAD_MAX, text);
+    put_options(&front, info, about.padding == MODEL_PAD_MAX, text, command_value(args, "prompt"));
     struct launch launch = front_launch(&front, "embed", args);
     launch.overrides.model = model;
     launch.overrides.output = output.data;

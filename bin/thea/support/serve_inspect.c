@@ -2,6 +2,7 @@
 #include "bin/thea/support/serve_inspect.h"
 
 #include "nn/model.h"
+#include "nn/prompts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,12 +59,18 @@ static thea_rc check_shape(const struct spec *spec, const struct spec_stage *loa
                      spec->name, write->name);
 }
 
-static bool flag_of(const struct spec_stage *stage, const char *name, bool fallback)
+static const char *text_of(const struct spec_stage *stage, const char *name)
 {
     for (size_t i = 0; i < stage->option_count; i++)
         if (strcmp(stage->options[i].name, name) == 0 && stage->options[i].count > 0)
-            return strcmp(stage->options[i].values[0], "true") == 0;
-    return fallback;
+            return stage->options[i].values[0];
+    return NULL;
+}
+
+static bool flag_of(const struct spec_stage *stage, const char *name, bool fallback)
+{
+    const char *text = text_of(stage, name);
+    return text != NULL ? strcmp(text, "true") == 0 : fallback;
 }
 
 /* ".../models--ORG--NAME/snapshots/…" of the Hugging Face cache is ORG/NAME; any other directory its last
@@ -97,6 +104,8 @@ thea_rc serve_inspect(struct serve_found *out, const struct spec *spec, struct t
     if (rc != THEA_OK) return rc;
     rc = tokenizer_open(&out->model.tokenizer, tokenize->model, err);
     if (rc == THEA_OK) rc = model_read_info(&info, tokenize->model, err);
+    if (rc == THEA_OK)
+        rc = prompt_read(&out->model.prompt, tokenize->model, text_of(tokenize, "prompt"), err);
     if (rc != THEA_OK) return rc;
     out->source = load->name;
     out->sink = write->name;
@@ -112,6 +121,7 @@ thea_rc serve_inspect(struct serve_found *out, const struct spec *spec, struct t
 void serve_found_fini(struct serve_found *f)
 {
     tokenizer_close(f->model.tokenizer);
+    free(f->model.prompt);
     free(f->name);
     *f = (struct serve_found){0};
 }

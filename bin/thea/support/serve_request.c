@@ -82,7 +82,11 @@ static bool take_text(struct serve_request *r, const struct serve_model *m, cons
     const char *text = json_text(node, &len);
     if (len == 0) return serve_error_set(e, 400, "input", NULL, "input cannot be an empty string");
     if (memchr(text, '\0', len) != NULL) return serve_error_set(e, 400, "input", NULL, "input holds U+0000");
-    thea_rc rc = tokenizer_encode(m->tokenizer, text, len, m->special, &list, &err);
+    struct buf whole = {0};
+    buf_add_text(&whole, m->prompt);
+    buf_add(&whole, text, len);
+    thea_rc rc = tokenizer_encode(m->tokenizer, whole.data, whole.len, m->special, &list, &err);
+    buf_fini(&whole);
     bool good = rc == THEA_OK ? check_length(r, m, list.count, e)
                               : serve_error_set(e, 400, "input", NULL, "input: %s", thea_err_message(&err));
     token_list_fini(&list);

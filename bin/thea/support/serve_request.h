@@ -14,6 +14,7 @@ struct serve_model {
     const char *const *aliases; /* other names that it is called by; NULL-terminated */
     struct tokenizer *tokenizer;
     bool special;      /* tokens around a text, as the pipeline's tokenize puts them */
+    char *prompt;      /* in front of a text, as it does; "": none */
     bool takes_tokens; /* the pipeline has a way for token ids */
     bool truncates;    /* what is longer than `length` is cut; else it is refused */
     size_t length;     /* tokens */
