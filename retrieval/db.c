@@ -1,6 +1,8 @@
 /* SQLite: see db.h. */
 #include "retrieval/db.h"
 
+#include "graph/buf.h"
+
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,20 +43,42 @@ static thea_rc db_fail(const struct db *d, int status, struct thea_err *err)
     return thea_fail(err, rc, "%s '%s': %s", rc == THEA_EDATA ? "damaged:" : "cannot use", d->path, what);
 }
 
-thea_rc db_open(struct db **out, const char *path, bool create, struct thea_err *err)
+/* The library then takes no locks and looks for no log beside the file. */
+static int open_frozen(struct db *d)
+{
+    struct buf uri = {0};
+    buf_add_text(&uri, "file:");
+    for (const char *c = d->path; *c != '\0'; c++) {
+        if (strchr("%?#", *c) != NULL)
+            buf_printf(&uri, "%%%02x", (unsigned char)*c);
+        else
+            buf_add_char(&uri, *c);
+    }
+    buf_add_text(&uri, "?immutable=1");
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI;
+    int status = sqlite3_open_v2(uri.data, &d->handle, flags, NULL);
+    buf_fini(&uri);
+    return status;
+}
+
+static int open_mode(struct db *d, db_mode mode)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (mode == DB_MAKE ? SQLITE_OPEN_CREATE : 0);
+    return mode == DB_FROZEN ? open_frozen(d) : sqlite3_open_v2(d->path, &d->handle, flags, NULL);
+}
+
+thea_rc db_open(struct db **out, const char *path, db_mode mode, struct thea_err *err)
 {
     struct db *d = calloc(1, sizeof *d);
     if (d == NULL || (d->path = strdup(path)) == NULL) abort();
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
-    int status = sqlite3_open_v2(path, &d->handle, flags, NULL);
+    int status = open_mode(d, mode);
     thea_rc rc = THEA_OK;
     if (status != SQLITE_OK) rc = db_fail(d, status, err);
     if (rc == THEA_OK) {
         sqlite3_extended_result_codes(d->handle, 1);
         sqlite3_busy_timeout(d->handle, BUSY_MS);
     }
-    if (rc == THEA_OK && create) rc = db_exec(d, "PRAGMA journal_mode=WAL", err);
-    if (rc == THEA_OK) rc = db_exec(d, "PRAGMA synchronous=FULL", err);
+    if (rc == THEA_OK) rc = db_exec(d, "PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF", err);
     if (rc == THEA_OK)
         *out = d;
     else

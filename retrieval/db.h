@@ -13,10 +13,16 @@
 struct db;       /* one connection */
 struct db_query; /* one statement */
 
-/* create: make the file if it is not there. A commit is on the disk when it returns (WAL, synchronous=FULL);
- * readers see the state of their first read until they end their transaction. A file that may not be written
- * is opened for reading. */
-THEA_CHECK thea_rc db_open(struct db **out, const char *path, bool create, struct thea_err *err);
+typedef enum {
+    DB_USE,   /* it must be there; a file that may not be written is opened for reading */
+    DB_MAKE,  /* an empty one if it is not */
+    DB_FROZEN /* it must be there, and nobody writes to it: then it can be read where nothing can be written
+               */
+} db_mode;
+
+/* A commit is on the disk when it returns (synchronous=FULL); in WAL mode readers see the state of their
+ * first read until they end their transaction. */
+THEA_CHECK thea_rc db_open(struct db **out, const char *path, db_mode mode, struct thea_err *err);
 void db_close(struct db *d); /* all queries are finished; what was not committed is gone; NULL is fine */
 
 THEA_CHECK thea_rc db_exec(struct db *d, const char *sql, struct thea_err *err); /* one or several */

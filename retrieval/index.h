@@ -10,7 +10,7 @@
  * that names them. Killed in between, the next writer writes over those rows. A row is never written twice
  * once it counts: replacing and removing leave holes, and compaction writes a new vectors file, which the
  * transaction that renumbers the rows names. So a reader sees the state of the moment it opened, however long
- * it reads, and never waits.
+ * it reads, and never waits; but one that may not write in the directory waits for a writer, and holds it up.
  *
  * One writer at a time (a lock on the directory); a second one waits up to 20 s. */
 #ifndef RETRIEVAL_INDEX_H
@@ -95,7 +95,8 @@ THEA_CHECK thea_rc index_compact(struct index_writer *w, struct thea_err *err);
 
 struct index_reader;
 
-/* The state of this moment. Errors: THEA_ENOINPUT, THEA_EDATA, THEA_EIO. */
+/* The state of this moment. Errors: THEA_ENOINPUT, THEA_EDATA, THEA_EIO, THEA_EPERM (it may not be
+ * read, or was not closed in order and cannot be mended where nothing can be written), THEA_EBUSY. */
 THEA_CHECK thea_rc index_reader_open(struct index_reader **out, const char *dir, struct thea_err *err);
 void index_reader_close(struct index_reader *r); /* NULL is fine */
 const struct index_info *index_reader_info(const struct index_reader *r);

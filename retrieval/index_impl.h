@@ -29,6 +29,7 @@ struct index_writer {
 
 struct index_reader {
     char *dir;
+    int lock; /* -1: none is needed */
     struct db *db;
     struct vectors vectors;
     struct index_info info;
@@ -39,6 +40,10 @@ struct index_reader {
 char *index_file(const char *dir, const char *name); /* dir/name; free it */
 /* "index 'DIR': " in front of a message from below. Returns rc. */
 thea_rc index_fail(thea_rc rc, const char *dir, struct thea_err *err);
+
+/* index_open.c: open the directory and lock it, LOCK_EX or LOCK_SH; waits up to 20 s. *lock is open also
+ * after THEA_EBUSY and THEA_EIO. Errors: THEA_ENOINPUT, THEA_EPERM and THEA_ECREATE besides. */
+THEA_CHECK thea_rc index_lock(int *lock, const char *dir, int how, struct thea_err *err);
 
 /* index_info.c */
 /* Errors: THEA_ENOINPUT: this database holds no index (yet); THEA_EDATA. */

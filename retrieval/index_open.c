@@ -33,14 +33,17 @@ _Static_assert(INDEX_APPLICATION == 1952998753 && INDEX_FORMAT == 1, "the schema
 
 /* --- the directory --- */
 
-static thea_rc take_lock(struct index_writer *w, struct thea_err *err)
+thea_rc index_lock(int *lock, const char *dir, int how, struct thea_err *err)
 {
     struct timespec nap = {.tv_nsec = LOCK_NAP_MS * 1000000L};
-    w->lock = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (w->lock < 0)
-        return thea_fail(err, errno == ENOENT ? THEA_ENOINPUT : THEA_ECREATE, "cannot open: %s",
-                         strerror(errno));
-    for (int waited = 0; flock(w->lock, LOCK_EX | LOCK_NB) != 0; waited += LOCK_NAP_MS) {
+    *lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0)
+        return thea_fail(err,
+                         errno == ENOENT   ? THEA_ENOINPUT
+                         : errno == EACCES ? THEA_EPERM
+                                           : THEA_ECREATE,
+                         "cannot open: %s", strerror(errno));
+    for (int waited = 0; flock(*lock, how | LOCK_NB) != 0; waited += LOCK_NAP_MS) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return thea_fail(err, THEA_EIO, "cannot lock: %s", strerror(errno));
         if (waited >= LOCK_WAIT_MS)
@@ -50,11 +53,19 @@ static thea_rc take_lock(struct index_writer *w, struct thea_err *err)
     return THEA_OK;
 }
 
+/* "vectors-12.npy": only such names does an index give, and only such files does it remove. */
+static bool is_vectors(const char *name)
+{
+    static const char begin[] = "vectors-", end[] = ".npy";
+    if (strncmp(name, begin, sizeof begin - 1) != 0) return false;
+    size_t digits = strspn(name + sizeof begin - 1, "0123456789");
+    return digits > 0 && strcmp(name + sizeof begin - 1 + digits, end) == 0;
+}
+
 static bool is_ours(const char *name)
 {
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
-           strncmp(name, "index.sqlite", strlen("index.sqlite")) == 0 ||
-           strncmp(name, "vectors-", strlen("vectors-")) == 0;
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "index.sqlite") == 0 ||
+           strncmp(name, "index.sqlite-", strlen("index.sqlite-")) == 0 || is_vectors(name);
 }
 
 /* An index is not made among files of other sorts: the directory's name was a mistake. */
@@ -76,8 +87,8 @@ static void remove_stale(const struct index_writer *w)
     DIR *d = w->info.vectors != NULL ? opendir(w->dir) : NULL;
     if (d == NULL) return;
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
-        bool vectors = strncmp(e->d_name, "vectors-", strlen("vectors-")) == 0;
-        if (vectors && strcmp(e->d_name, w->info.vectors) != 0) (void)unlinkat(w->lock, e->d_name, 0);
+        if (is_vectors(e->d_name) && strcmp(e->d_name, w->info.vectors) != 0)
+            (void)unlinkat(w->lock, e->d_name, 0);
     }
     closedir(d);
 }
@@ -103,7 +114,7 @@ static thea_rc make(struct index_writer *w, const struct index_model *model, str
     vectors_close(&v);
     free(path);
     thea_fault("index.vectors_made");
-    if (rc == THEA_OK) rc = db_exec(w->db, "BEGIN IMMEDIATE", err);
+    if (rc == THEA_OK) rc = db_exec(w->db, "PRAGMA journal_mode=WAL; BEGIN IMMEDIATE", err);
     if (rc == THEA_OK) rc = db_exec(w->db, schema, err);
     if (rc == THEA_OK) rc = set_first(w->db, model, err);
     thea_fault("index.tables_made");
@@ -122,7 +133,7 @@ static thea_rc open_database(struct index_writer *w, const struct index_model *m
     if (access(path, F_OK) != 0)
         rc = model == NULL ? thea_fail(err, THEA_ENOINPUT, "there is no index there")
                            : check_free(w->dir, err);
-    if (rc == THEA_OK) rc = db_open(&w->db, path, model != NULL, err);
+    if (rc == THEA_OK) rc = db_open(&w->db, path, model != NULL ? DB_MAKE : DB_USE, err);
     if (rc == THEA_OK) rc = index_check_format(w->db, err);
     if (rc == THEA_ENOINPUT && w->db != NULL && model != NULL) rc = make(w, model, err);
     free(path);
@@ -167,7 +178,7 @@ static thea_rc open_all(struct index_writer *w, const struct index_model *model,
 {
     if (model != NULL && mkdir(w->dir, 0777) != 0 && errno != EEXIST)
         return thea_fail(err, THEA_ECREATE, "cannot create: %s", strerror(errno));
-    thea_rc rc = take_lock(w, err);
+    thea_rc rc = index_lock(&w->lock, w->dir, LOCK_EX, err);
     if (rc == THEA_OK) rc = open_database(w, model, err);
     if (rc == THEA_OK) rc = index_info_read(&w->info, w->db, err);
     if (rc == THEA_OK) rc = open_vectors(w, err);

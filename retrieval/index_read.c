@@ -1,22 +1,61 @@
 /* A reader of an index: see index.h. It holds one read transaction for as long as it is open, and the vectors
- * file that was named in it. */
+ * file that was named in it.
+ *
+ * SQLite's readers write, too: they note beside the database what they read. Where that cannot be (a
+ * read-only medium, somebody else's directory), the database is taken for frozen, and the lock on the
+ * directory, shared by readers of this sort, sees to it that it is. */
 #include "retrieval/index_impl.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { TRIES = 8 };
+
+/* Commits that did not come into the database itself yet: its writer was killed, and nobody opened it since
+ * who could have put them there. */
+static thea_rc check_log(const struct index_reader *r, struct thea_err *err)
+{
+    struct stat at;
+    char *log = index_file(r->dir, "index.sqlite-wal");
+    bool pending = stat(log, &at) == 0 && at.st_size > 0;
+    free(log);
+    if (!pending) return THEA_OK;
+    return thea_fail(
+        err, THEA_EPERM,
+        "its writer was killed, and to recover what it committed the directory must be writable\n"
+        "  try    cp -r %s COPY, and use that, or let its owner run thea index %s --list once",
+        r->dir, r->dir);
+}
+
+static thea_rc open_frozen(struct index_reader *r, const char *path, struct thea_err *err)
+{
+    thea_rc rc = index_lock(&r->lock, r->dir, LOCK_SH, err);
+    if (rc == THEA_OK) rc = check_log(r, err);
+    if (rc == THEA_OK) rc = db_open(&r->db, path, DB_FROZEN, err);
+    if (rc == THEA_OK) rc = db_exec(r->db, "BEGIN", err);
+    return rc == THEA_OK ? index_check_format(r->db, err) : rc;
+}
 
 static thea_rc open_database(struct index_reader *r, struct thea_err *err)
 {
     char *path = index_file(r->dir, "index.sqlite");
     thea_rc rc = THEA_OK;
-    if (access(path, F_OK) != 0)
-        rc = thea_fail(err, THEA_ENOINPUT, "there is no index there (thea index %s FILE…)", r->dir);
-    if (rc == THEA_OK) rc = db_open(&r->db, path, false, err);
+    if (eaccess(path, R_OK) != 0)
+        rc = errno == EACCES
+                 ? thea_fail(err, THEA_EPERM, "cannot read '%s': %s", path, strerror(errno))
+                 : thea_fail(err, THEA_ENOINPUT, "there is no index there (thea index %s FILE…)", r->dir);
+    if (rc == THEA_OK) rc = db_open(&r->db, path, DB_USE, err);
     if (rc == THEA_OK) rc = db_exec(r->db, "BEGIN", err);
     if (rc == THEA_OK) rc = index_check_format(r->db, err);
+    if (rc == THEA_ECREATE) { /* nothing can be written beside it */
+        db_close(r->db);
+        r->db = NULL;
+        rc = open_frozen(r, path, err);
+    }
     free(path);
     return rc == THEA_OK ? index_info_read(&r->info, r->db, err) : rc;
 }
@@ -35,6 +74,8 @@ static void forget(struct index_reader *r)
     index_info_fini(&r->info);
     db_close(r->db);
     r->db = NULL;
+    if (r->lock >= 0) close(r->lock);
+    r->lock = -1;
 }
 
 /* A compaction may end between reading the file's name and opening it: then there is a newer state. */
@@ -74,7 +115,7 @@ thea_rc index_reader_open(struct index_reader **out, const char *dir, struct the
 {
     struct index_reader *r = calloc(1, sizeof *r);
     if (r == NULL || (r->dir = strdup(dir)) == NULL) abort();
-    r->vectors.fd = -1;
+    r->vectors.fd = r->lock = -1;
     thea_rc rc = open_state(r, err);
     if (rc == THEA_OK) rc = vectors_map(&r->vectors, &r->rows, r->info.rows, err);
     if (rc == THEA_OK) rc = read_holes(r, err);
