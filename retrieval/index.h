@@ -21,7 +21,7 @@
 #include "nn/workers.h"
 #include "retrieval/sha256.h"
 
-enum { INDEX_FORMAT = 1 };
+enum { INDEX_FORMAT = 1, INDEX_TEXT_MAX = 512 << 20 /* bytes of a document; SQLite takes no row of 1e9 */ };
 
 /* What the vectors are made with. */
 struct index_model {

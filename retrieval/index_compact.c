@@ -62,12 +62,15 @@ static thea_rc write_new(struct index_writer *w, struct vectors *to, uint64_t *c
     return rc;
 }
 
-static thea_rc switch_to(struct index_writer *w, const char *name, uint64_t count, struct thea_err *err)
+/* *asked: whether the transaction was to be committed. If that failed, what is on the disk is not known. */
+static thea_rc switch_to(struct index_writer *w, const char *name, uint64_t count, bool *asked,
+                         struct thea_err *err)
 {
     thea_rc rc = db_exec(w->db, "DELETE FROM holes", err);
     if (rc == THEA_OK) rc = index_set_text(w->db, "vectors", name, err);
     if (rc == THEA_OK) rc = index_set_int(w->db, "rows", count, err);
     thea_fault("index.switch");
+    *asked = rc == THEA_OK;
     if (rc == THEA_OK) rc = db_exec(w->db, "COMMIT", err);
     if (rc == THEA_OK) w->open = false;
     thea_fault("index.switched");
@@ -91,15 +94,16 @@ static thea_rc compact(struct index_writer *w, struct thea_err *err)
 {
     struct vectors to = {.fd = -1};
     uint64_t count = 0;
+    bool asked = false;
     char *name = next_name(w->info.vectors), *path = index_file(w->dir, name);
     thea_rc rc = vectors_create(&to, path, w->info.model.dimension, err);
     if (rc == THEA_OK) rc = index_begin(w, err);
     if (rc == THEA_OK) rc = write_new(w, &to, &count, err);
-    if (rc == THEA_OK) rc = switch_to(w, name, count, err);
+    if (rc == THEA_OK) rc = switch_to(w, name, count, &asked, err);
     if (rc == THEA_OK) {
         take_over(w, &to, name, count);
     } else {
-        (void)unlink(path);
+        if (!asked) (void)unlink(path); /* else the next writer sees whether it is named */
         free(name);
     }
     vectors_close(&to);

@@ -44,12 +44,13 @@ static thea_rc read_int(int64_t *out, struct db *db, const char *sql, struct the
 
 thea_rc index_check_format(struct db *db, struct thea_err *err)
 {
-    int64_t application, format;
+    int64_t application = 0, format = 0, tables = 0;
     thea_rc rc = read_int(&application, db, "PRAGMA application_id", err);
     if (rc == THEA_OK) rc = read_int(&format, db, "PRAGMA user_version", err);
+    if (rc == THEA_OK) rc = read_int(&tables, db, "SELECT count(*) FROM sqlite_master", err);
     if (rc != THEA_OK) return rc;
-    if (application == 0) return thea_fail(err, THEA_ENOINPUT, "there is no index yet");
-    if (application != INDEX_APPLICATION)
+    if (application == 0 && tables == 0) return thea_fail(err, THEA_ENOINPUT, "there is no index yet");
+    if (application != INDEX_APPLICATION) /* most programs set none */
         return thea_fail(err, THEA_EDATA, "index.sqlite is a database of another program");
     if (format != INDEX_FORMAT)
         return thea_fail(err, THEA_EDATA, "its format is %lld; this thea reads and writes %d",
@@ -111,8 +112,8 @@ thea_rc index_info_read(struct index_info *info, struct db *db, struct thea_err 
     thea_rc rc = db_prepare(&q, db, "SELECT value FROM meta WHERE key = ?1", err);
     if (rc == THEA_OK) rc = read_model(&info->model, q, err);
     if (rc == THEA_OK) rc = read_text(&info->pooling, q, "pooling", err);
-    if (rc == THEA_OK) rc = read_number(&normalized, q, "normalized", err);
     if (rc == THEA_OK) rc = read_text(&info->prompt, q, "prompt", err);
+    if (rc == THEA_OK) rc = read_number(&normalized, q, "normalized", err);
     if (rc == THEA_OK) rc = read_number(&info->padded_to, q, "padded_to", err);
     if (rc == THEA_OK) rc = read_number(&unpadded, q, "unpadded", err);
     if (rc == THEA_OK) rc = read_text(&info->vectors, q, "vectors", err);

@@ -153,7 +153,10 @@ thea_rc index_list(struct index_reader *r, bool (*visit)(void *context, const st
                                 .bytes = db_int(q, 2),
                                 .added = db_int(q, 3),
                                 .metadata = db_text(q, 4, NULL)};
-        if (!visit(context, &e)) rc = THEA_DONE;
+        if (e.id == NULL)
+            rc = thea_fail(err, THEA_EDATA, "damaged: a document has no id");
+        else if (!visit(context, &e))
+            rc = THEA_DONE;
     }
     db_finish(q);
     return rc == THEA_DONE ? THEA_OK : index_fail(rc, r->dir, err);

@@ -65,7 +65,11 @@ static thea_rc find_ids(struct index_hits *hits, struct index_reader *r, const s
                            (unsigned long long)found[i].row);
         if (rc != THEA_OK) break;
         const char *id = db_text(q, 0, &n);
-        hits->items[hits->count++] = (struct index_hit){.score = found[i].score, .id = copy(id, n)};
+        if (id == NULL)
+            rc = thea_fail(err, THEA_EDATA, "damaged: the document in row %llu has no id",
+                           (unsigned long long)found[i].row);
+        else
+            hits->items[hits->count++] = (struct index_hit){.score = found[i].score, .id = copy(id, n)};
         db_reset(q);
     }
     db_finish(q);
@@ -81,6 +85,8 @@ static thea_rc find_texts(struct index_hits *hits, struct index_reader *r, struc
         size_t n;
         db_bind_string(q, 1, hit->id);
         rc = db_step(q, err);
+        if (rc == THEA_DONE)
+            rc = thea_fail(err, THEA_EDATA, "damaged: there is no document '%s', but a row of it", hit->id);
         if (rc != THEA_OK) break;
         const char *path = db_text(q, 0, &n);
         hit->path = copy(path, n);

@@ -92,9 +92,12 @@ static thea_rc check_made_alike(struct index_writer *w, const struct index_docum
     return check_padded_alike(w, doc, err);
 }
 
-static thea_rc check_vector(const struct index_writer *w, const struct index_document *doc,
-                            struct thea_err *err)
+static thea_rc check_document(const struct index_writer *w, const struct index_document *doc,
+                              struct thea_err *err)
 {
+    if (doc->text_len > INDEX_TEXT_MAX)
+        return thea_fail(err, THEA_EDOC, "its text has %zu bytes; an index keeps %d of one at most",
+                         doc->text_len, INDEX_TEXT_MAX);
     if (doc->dimension != w->info.model.dimension)
         return thea_fail(err, THEA_EDATA, "'%s' has a vector of %zu numbers; those of the index have %llu",
                          doc->id, doc->dimension, (unsigned long long)w->info.model.dimension);
@@ -135,7 +138,7 @@ static thea_rc insert(struct index_writer *w, const struct index_document *doc, 
 thea_rc index_put(struct index_writer *w, const struct index_document *doc, struct thea_err *err)
 {
     bool was_there;
-    thea_rc rc = check_vector(w, doc, err);
+    thea_rc rc = check_document(w, doc, err);
     if (rc == THEA_EDOC) return rc;
     if (rc == THEA_OK) rc = index_begin(w, err);
     if (rc == THEA_OK) rc = check_made_alike(w, doc, err);

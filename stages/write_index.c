@@ -156,6 +156,9 @@ static thea_rc write_index_frame(struct stage *st, struct stage_stream *s, int p
     if (port == PORT_VECTOR) return take_vector(d, frame_tensor(in, "vector"), err);
     const struct tensor *text = frame_tensor(in, "text");
     if (text == NULL) return THEA_OK;
+    if (text->shape[0] > INDEX_TEXT_MAX - d->turn->data.bytes)
+        return thea_fail(err, THEA_EDOC, "its text is longer than the %d bytes that an index keeps of one",
+                         INDEX_TEXT_MAX);
     d->has_text = true;
     return gather_add(&d->turn->data, w->output, text->data, text->shape[0], err);
 }

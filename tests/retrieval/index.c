@@ -419,3 +419,53 @@ Test(index, names_a_row_that_is_damaged)
     workers_free(workers);
     index_reader_close(r);
 }
+
+/* --- where nothing can be written --- */
+
+/* From here on this process is a user that may read the index and not write to it. */
+static void become_a_reader(void)
+{
+    shell("chmod 755 . && chmod -R a-w index && chmod a+rx index && chmod a+r index/*");
+    if (geteuid() == 0) cr_assert_eq(seteuid(65534), 0);
+    cr_assert_neq(eaccess("index", W_OK), 0);
+}
+
+static void become_the_owner(void)
+{
+    cr_assert_eq(seteuid(getuid()), 0);
+    shell("chmod -R u+rwX index");
+}
+
+Test(index, is_read_in_a_directory_that_cannot_be_written)
+{
+    put_three();
+    become_a_reader();
+    cr_assert_str_eq(test_names().text, "a b c ");
+    cr_assert_str_eq(test_hits(2).text, "c:3 b:2 ");
+    cr_assert_neq(access("index/index.sqlite-shm", F_OK), 0);
+    become_the_owner();
+}
+
+Test(index, whose_writer_was_killed_is_not_read_half_where_it_cannot_be_mended)
+{
+    put_three();
+    struct index_writer *w = test_writer(NULL);
+    MUST(test_put(w, "d", 9, err));
+    MUST(index_commit(w, err));
+    shell("cp -r index killed && rm -f killed/index.sqlite-shm && test -s killed/index.sqlite-wal");
+    index_writer_close(w);
+    shell("rm -r index && mv killed index");
+    become_a_reader();
+    expect_unreadable(THEA_EPERM, "its writer was killed");
+    become_the_owner();
+    cr_assert_str_eq(test_names().text, "a b c d ", "where it can be mended, nothing is lost");
+}
+
+Test(index, that_may_not_be_read_is_told)
+{
+    put_three();
+    shell("chmod 0 index/index.sqlite");
+    cr_assert(geteuid() != 0 || seteuid(65534) == 0);
+    expect_unreadable(THEA_EPERM, "ermission denied");
+    become_the_owner();
+}
