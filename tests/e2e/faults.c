@@ -73,7 +73,7 @@ static void write_corpus(struct scene *s)
     cr_assert_not_null(f);
     for (size_t i = 0; i < s->documents; i++) {
         fprintf(f, "{\"id\": \"doc-%zu\", \"text\": \"", i);
-        for (uint64_t n = 40 + draw(s, 500); n > 0; n--) fprintf(f, "%s ", words[draw(s, 10)]);
+        for (uint64_t n = 40 + draw(s, 500 / RUN_SLOWER); n > 0; n--) fprintf(f, "%s ", words[draw(s, 10)]);
         fputs("\"}\n", f);
     }
     fclose(f);

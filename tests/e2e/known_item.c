@@ -11,7 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEADLINE_S = 280, DIMENSION = 384, DOCUMENTS_MIN = 300, SEARCHES = 3 };
+enum { DEADLINE_S = 280, DIMENSION = 384 };
+#ifndef __SANITIZE_ADDRESS__
+enum { DOCUMENTS_MIN = 300 };
+#define DOCUMENTS_MAX "" /* all that are here */
+#define TYPED         "1 150 300"
+#else
+enum { DOCUMENTS_MIN = 40 }; /* what the sanitizer looks at is the same for each of them */
+#define DOCUMENTS_MAX "40"
+#define TYPED         "1 20 40"
+#endif
 
 struct session {
     char *scratch, *model;
@@ -45,7 +54,7 @@ static void make_index(struct session *s)
     struct run_result r;
     struct buf path = {0};
     struct thea_err err = {0};
-    run_quietly(s, "@/tests/support/known_items . > count", run_source_dir());
+    run_quietly(s, "@/tests/support/known_items . " DOCUMENTS_MAX " > count", run_source_dir());
     run(&r, s, "cat count");
     cr_assert_geq(atoi(buf_text(&r.out)), DOCUMENTS_MIN, "only %s pages are here", buf_text(&r.out));
     run_result_fini(&r);
@@ -94,12 +103,12 @@ static void try_command(const struct session *s)
 {
     run_quietly(
         s,
-        "for n in 1 150 @; do "
+        "for n in @; do "
         "id=$(sed -n ${n}p queries.jsonl | sed 's/.*\"id\": \"\\([^\"]*\\)\".*/\\1/'); "
         "text=$(sed -n ${n}p queries.jsonl | sed 's/.*\"text\": \"\\(.*\\)\"}/\\1/'); "
         "thea search items --limit 1 --json \"$text\" > found; "
         "grep -F \"{\\\"id\\\": \\\"$id\\\",\" found || { cat found >&2; echo \"$id\" >&2; exit 1; }; done",
-        "300");
+        TYPED);
 }
 
 Test(known_item, is_found_first_in_more_than_95_of_100_cases, .timeout = 300)

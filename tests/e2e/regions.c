@@ -24,7 +24,7 @@ static struct counts score(const char *environment, char **output)
     struct run_result r;
     struct thea_err err = {0};
     char *dir = run_temp_dir();
-    run_shell(&r, NULL, 100, "%s thea run score docs/architecture.md docs/pipelines.md --run-dir %s/run -q",
+    run_shell(&r, NULL, 100, "%s thea run score README.md docs/writing-a-stage.md --run-dir %s/run -q",
               environment, dir);
     cr_assert_eq(r.status, 0, "%s", buf_text(&r.err));
     *output = strdup(buf_text(&r.out));

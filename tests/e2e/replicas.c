@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIMIT_S = 120, DOCUMENTS = 40 };
+enum { LIMIT_S = 120, DOCUMENTS = 40, FEW_LINES = 4, MANY_LINES = RUN_SLOWER > 1 ? FEW_LINES : 9 };
 
 static char *dir;
 static struct run_result r;
@@ -21,16 +21,28 @@ static void expect_status(int status)
                  buf_text(&r.err));
 }
 
-/* Documents of different lengths, from one line to some thousand tokens, and what is said of them by one
- * process a stage: want.jsonl. */
 static void enter(void)
 {
     dir = run_temp_dir();
-    SHELL("mkdir in && i=0; while [ $i -lt %d ]; do n=$((i * 37 %% 11 * 13 + 1)); "
+}
+
+/* Documents of different lengths, from one line to ten times `lines`: more than a thousand tokens. Of so many
+ * that a run takes longer than what is done while it goes on. */
+static void write_documents(int lines)
+{
+    SHELL("mkdir in && i=0; while [ $i -lt %d ]; do n=$((i * 37 %% 11 * %d + 1)); "
           "tail -n +$((i * 7 + 1)) '%s/docs/architecture.md' | head -n $n > in/$(printf %%03d $i).md; i=$((i "
-          "+ 1)); done; "
-          "thea run score -q in -o want.jsonl --set layers.split=1",
-          DOCUMENTS, run_source_dir());
+          "+ 1)); done",
+          DOCUMENTS, lines, run_source_dir());
+    expect_status(0);
+    run_result_fini(&r);
+}
+
+/* And what is said of them by one process a stage: want.jsonl. */
+static void put_documents(int lines)
+{
+    write_documents(lines);
+    SHELL("thea run score -q in -o want.jsonl --set layers.split=1");
     expect_status(0);
     run_result_fini(&r);
 }
@@ -54,6 +66,7 @@ static void expect_same_file(void)
 
 Test(replicas, of_every_inner_stage_give_the_same_file)
 {
+    put_documents(FEW_LINES);
     SHELL("thea run score -q in -o got.jsonl --set layers.split=1 --set defaults.replicas=3");
     expect_status(0);
     expect_same_file();
@@ -61,6 +74,7 @@ Test(replicas, of_every_inner_stage_give_the_same_file)
 
 Test(replicas, of_each_part_of_a_split_stage_give_the_same_file)
 {
+    put_documents(FEW_LINES);
     SHELL("thea run score -q in -o got.jsonl --set layers.split=2 --set layers.replicas=2 --set "
           "tokenize.replicas=2 --report=json --run-dir run 2> report.json; cat report.json; ls run/logs");
     expect_status(0);
@@ -70,6 +84,7 @@ Test(replicas, of_each_part_of_a_split_stage_give_the_same_file)
 
 Test(replicas, typed_by_hand_from_the_plan_give_the_same_file)
 {
+    put_documents(FEW_LINES);
     SHELL(
         "thea plan score in -o got.jsonl --set layers.split=2 --set layers.replicas=2 --set score.replicas=2 "
         "--set write.order=completion > plan.sh && "
@@ -126,6 +141,7 @@ static void wait_lines(size_t n)
 
 static void start(struct run_child *child)
 {
+    put_documents(MANY_LINES);
     run_start(child, dir,
               "thea run score in -o got.jsonl --run-dir run --set layers.split=2 --set load.in_flight=4");
     wait_lines(1);
@@ -199,6 +215,7 @@ Test(replicas, of_a_loop_can_come_and_go_while_it_generates)
 Test(replicas, of_a_join_get_all_that_belongs_to_a_document_also_when_their_number_changes)
 {
     struct run_child child;
+    write_documents(MANY_LINES);
     SHELL("{ echo 'model: %s/models/thea-mini'; echo 'stages:'; echo '  load: {kind: load, paths: [in], "
           "in_flight: 4}'; "
           "echo '  tokenize: {kind: tokenize, from: load}'; echo '  layers: {kind: layers, from: tokenize}'; "
@@ -252,6 +269,7 @@ Test(replicas, that_cannot_be_are_refused_and_the_run_goes_on)
 Test(replicas, one_that_does_not_get_ready_takes_the_change_back_and_the_run_goes_on)
 {
     struct run_child child;
+    put_documents(MANY_LINES);
     SHELL("cp -r '%s/models/thea-mini' model", run_source_dir());
     expect_status(0);
     run_start(&child, dir,

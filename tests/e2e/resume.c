@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DOCUMENTS = 60, START_S = 60, END_S = 120 };
+enum { DOCUMENTS = 60, WORDS = 100 / RUN_SLOWER, START_S = 60, END_S = 120 };
 
 TestSuite(resume, .timeout = 600);
 
@@ -56,7 +56,7 @@ static void prepare(struct scene *s)
     cr_assert_not_null(f);
     for (int i = 0; i < DOCUMENTS; i++) {
         fprintf(f, "{\"id\": \"doc-%d\", \"text\": \"", i);
-        for (int n = 0; n < 100 + i * 7 % 200; n++)
+        for (int n = 0; n < WORDS + i * 7 % (2 * WORDS); n++)
             fprintf(f, "%s ", n % 3 == i % 3 ? "a stage reads" : "frames");
         fputs("\"}\n", f);
     }

@@ -352,7 +352,7 @@ static char *large_body(size_t count)
     buf_add_text(&body, "{\"model\": \"thea-mini\", \"input\": [");
     for (size_t i = 0; i < count; i++) {
         buf_printf(&body, "%s\"%zu", i > 0 ? ", " : "", i);
-        for (int k = 0; k < 30; k++) buf_add_text(&body, " and so on");
+        for (int k = 0; k < 30 / RUN_SLOWER; k++) buf_add_text(&body, " and so on");
         buf_add_char(&body, '"');
     }
     buf_add_text(&body, "]}");
@@ -384,7 +384,7 @@ Test(serve, damaged_oversized_and_slow_requests_get_their_status, .timeout = 120
 {
     struct server s;
     struct web_reply r = {0};
-    char *large = large_body(20);
+    char *large = large_body(60);
     begin(&s, "--body-max 4KiB --timeout 1s");
     cr_assert_gt(strlen(large), 4096);
     web_once(s.port, "POST", "/v1/embeddings", NULL, large, &r);

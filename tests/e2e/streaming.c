@@ -52,10 +52,10 @@ Test(streaming, frames_of_one_document_are_inside_three_layer_stages_at_the_same
     struct run_result r;
     char *dir = run_temp_dir(), path[256];
     run_shell(&r, NULL, 100,
-              "for i in $(seq 60); do cat README.md; done | head -c 60000 >%s/long.md && THEA_TRACE=%s/trace "
+              "for i in $(seq 60); do cat README.md; done | head -c %d >%s/long.md && THEA_TRACE=%s/trace "
               "thea run score %s/long.md --run-dir %s/run -q "
               "--set layers.split=3 --set layers.chunk=64 --set write.format=jsonl",
-              dir, dir, dir, dir);
+              60000 / RUN_SLOWER, dir, dir, dir, dir);
     cr_assert_eq(r.status, 0, "%s", buf_text(&r.err));
     snprintf(path, sizeof path, "%s/trace", dir);
     size_t n = read_trace(ops, OPS, path);

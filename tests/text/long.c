@@ -1,5 +1,6 @@
 /* Long runs without a break: time and memory stay near linear, engines reach no limit, and the text comes
  * back. The deadline guards against quadratic work, which would take hours here. */
+#include "tests/support/run.h"
 #include "tests/text/support.h"
 
 #include <criterion/parameterized.h>
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONG = 1 << 20, MEDIUM = 1 << 17, LONGEST_UNITS = 3 };
+enum { LONG = (1 << 20) / RUN_SLOWER, MEDIUM = (1 << 17) / RUN_SLOWER, LONGEST_UNITS = 3 };
 
 static const char *const units[] = {
     "a",
