@@ -42,6 +42,20 @@ VEC void store_at(float *y, vec v, size_t n)
         vec_store(y, v);
 }
 
+VEC vec gelu(vec x)
+{
+    vec_gelu(&x, 1);
+    return x;
+}
+
+VEC void gelu_abreast(float *y, const float *x)
+{
+    vec v[VEC_ABREAST];
+    EACH(VEC_ABREAST) v[i] = vec_load(x + 16 * i);
+    vec_gelu(v, VEC_ABREAST);
+    EACH(VEC_ABREAST) vec_store(y + 16 * i, v[i]);
+}
+
 /* Sixteen columns f… of each row; n of them are there. */
 #define ROWS_AND_COLUMNS                                                                                     \
     for (size_t i = 0; i < N; i++)                                                                           \
@@ -49,7 +63,12 @@ VEC void store_at(float *y, vec v, size_t n)
 
 void KERNEL(gelu_forward)(float *y, size_t ldy, const float *x, size_t ldx, size_t N, size_t F)
 {
-    ROWS_AND_COLUMNS store_at(y + i * ldy + f, vec_gelu(load_at(x + i * ldx + f, n)), n);
+    for (size_t i = 0; i < N; i++) {
+        size_t f = 0;
+        for (; f + 16 * VEC_ABREAST <= F; f += 16 * VEC_ABREAST)
+            gelu_abreast(y + i * ldy + f, x + i * ldx + f);
+        for (; f < F; f += 16) store_at(y + i * ldy + f, gelu(load_at(x + i * ldx + f, F - f)), F - f);
+    }
 }
 
 void KERNEL(gelu_backward)(float *dx, size_t lddx, const float *dy, size_t lddy, const float *x, size_t ldx,
@@ -83,7 +102,7 @@ void KERNEL(geglu_forward)(float *y, size_t ldy, const float *gate, const float 
 {
     ROWS_AND_COLUMNS
     {
-        vec v = vec_mul(vec_gelu(load_at(gate + i * ld + f, n)), load_at(lin + i * ld + f, n));
+        vec v = vec_mul(gelu(load_at(gate + i * ld + f, n)), load_at(lin + i * ld + f, n));
         store_at(y + i * ldy + f, v, n);
     }
 }

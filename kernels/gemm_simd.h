@@ -136,21 +136,53 @@ static void pack_rows(float *a, const float *x, size_t ldx, size_t rows, size_t 
     }
 }
 
-/* y [rows, columns] = f(y + bias), f gelu or nothing. */
+/* Of `columns` columns, those that vector v of a row holds. */
+VEC size_t lanes_of(size_t columns, size_t v)
+{
+    return columns <= 16 * v ? 0 : columns - 16 * v < 16 ? columns - 16 * v : 16;
+}
+
+VEC vec load_lanes(const float *x, size_t n)
+{
+    return n == 16 ? vec_load(x) : vec_load_first(x, n);
+}
+
+VEC void store_lanes(float *y, vec v, size_t n)
+{
+    if (n == 16)
+        vec_store(y, v);
+    else
+        vec_store_first(y, v, n);
+}
+
+enum { ABREAST_ROWS = VEC_ABREAST / VECS }; /* of a tile, that are finished side by side */
+
+/* y [rows, columns] = f(y + bias), f gelu or nothing; bias may be NULL. rows <= ABREAST_ROWS, a constant. */
+VEC void finish_rows(float *y, size_t ldy, const float *bias, bool gelu, const int rows, size_t columns)
+{
+    vec v[VEC_ABREAST];
+    EACH(rows * VECS) v[i] = load_lanes(y + i / VECS * ldy + i % VECS * 16, lanes_of(columns, i % VECS));
+    if (bias != NULL) {
+        EACH(rows * VECS) v[i] = vec_add(v[i], load_lanes(bias + i % VECS * 16, lanes_of(columns, i % VECS)));
+    }
+    if (gelu) vec_gelu(v, rows * VECS);
+    EACH(rows * VECS) store_lanes(y + i / VECS * ldy + i % VECS * 16, v[i], lanes_of(columns, i % VECS));
+}
+
+/* The same of all rows of a tile. */
+VEC void finish_columns(float *y, size_t ldy, const float *bias, bool gelu, size_t rows, size_t columns)
+{
+    for (; rows >= ABREAST_ROWS; rows -= ABREAST_ROWS, y += ABREAST_ROWS * ldy)
+        finish_rows(y, ldy, bias, gelu, ABREAST_ROWS, columns);
+    for (; rows > 0; rows--, y += ldy) finish_rows(y, ldy, bias, gelu, 1, columns);
+}
+
 static void finish(float *y, size_t ldy, const float *bias, bool gelu, size_t rows, size_t columns)
 {
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < columns; j += 16) {
-            size_t n = columns - j;
-            float *to = y + i * ldy + j;
-            vec v = n < 16 ? vec_load_first(to, n) : vec_load(to);
-            if (bias != NULL) v = vec_add(v, n < 16 ? vec_load_first(bias + j, n) : vec_load(bias + j));
-            if (gelu) v = vec_gelu(v);
-            if (n < 16)
-                vec_store_first(to, v, n);
-            else
-                vec_store(to, v);
-        }
+    if (columns == WIDTH)
+        finish_columns(y, ldy, bias, gelu, rows, WIDTH);
+    else
+        finish_columns(y, ldy, bias, gelu, rows, columns);
 }
 
 /* One panel's columns of a block of rows, over [0, K) of what is packed. */
@@ -234,17 +266,22 @@ static void multiply_half(float *y, const struct gemm_weights *w, const struct g
     if (w->bias != NULL) finish(y, WIDTH, w->bias + g->n, false, height, g->columns);
 }
 
+/* rows <= ABREAST_ROWS, a constant. */
+VEC void glu_rows(float *y, size_t ldy, const float *gate, const float *up, const int rows, size_t columns)
+{
+    vec v[VEC_ABREAST];
+    EACH(rows * VECS) v[i] = vec_load(gate + 16 * i);
+    vec_gelu(v, rows * VECS);
+    EACH(rows * VECS) v[i] = vec_mul(v[i], vec_load(up + 16 * i));
+    EACH(rows * VECS) store_lanes(y + i / VECS * ldy + i % VECS * 16, v[i], lanes_of(columns, i % VECS));
+}
+
 static void glu_tile(float *y, size_t ldy, const float *gate, const float *up, size_t rows, size_t columns)
 {
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < columns; j += 16) {
-            size_t n = columns - j, at = i * WIDTH + j;
-            vec v = vec_mul(vec_gelu(vec_load(gate + at)), vec_load(up + at));
-            if (n < 16)
-                vec_store_first(y + i * ldy + j, v, n);
-            else
-                vec_store(y + i * ldy + j, v);
-        }
+    size_t i = 0;
+    for (; i + ABREAST_ROWS <= rows; i += ABREAST_ROWS)
+        glu_rows(y + i * ldy, ldy, gate + i * WIDTH, up + i * WIDTH, ABREAST_ROWS, columns);
+    for (; i < rows; i++) glu_rows(y + i * ldy, ldy, gate + i * WIDTH, up + i * WIDTH, 1, columns);
 }
 
 static void multiply_glu(float *y, size_t ldy, const struct glu *g, const float *ag, const float *au,

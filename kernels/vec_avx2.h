@@ -12,6 +12,7 @@
 typedef struct {
     __m256 lo, hi;
 } vec;
+enum { VEC_ABREAST = 2 }; /* as many may be computed side by side in registers */
 
 #define VEC_EACH(f, a, b) ((vec){f((a).lo, (b).lo), f((a).hi, (b).hi)})
 

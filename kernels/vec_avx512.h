@@ -11,6 +11,7 @@
 #define VEC          static inline __attribute__((always_inline))
 
 typedef __m512 vec;
+enum { VEC_ABREAST = 4 }; /* as many may be computed side by side in registers */
 
 VEC __mmask16 vec_first(size_t n)
 {
