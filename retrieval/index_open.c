@@ -177,7 +177,7 @@ static thea_rc read_streams(struct index_writer *w, struct thea_err *err)
 static thea_rc open_all(struct index_writer *w, const struct index_model *model, struct thea_err *err)
 {
     if (model != NULL && mkdir(w->dir, 0777) != 0 && errno != EEXIST)
-        return thea_fail(err, THEA_ECREATE, "cannot create: %s", strerror(errno));
+        return thea_fail_create(err, w->dir, errno);
     thea_rc rc = index_lock(&w->lock, w->dir, LOCK_EX, err);
     if (rc == THEA_OK) rc = open_database(w, model, err);
     if (rc == THEA_OK) rc = index_info_read(&w->info, w->db, err);

@@ -125,25 +125,19 @@ static int print_hits(const struct index_hits *hits, const char *query, bool jso
 
 /* --- finding --- */
 
-static long number(const struct command_args *args, const char *option, long fallback)
-{
-    const char *text = command_value(args, option);
-    return text != NULL ? strtol(text, NULL, 10) : fallback;
-}
-
 static thea_rc find(struct index_hits *hits, struct index_reader *r, const float *query,
                     const struct command_args *args, struct thea_err *err)
 {
     struct workers *workers = NULL;
-    long threads = number(args, "threads", sysconf(_SC_NPROCESSORS_ONLN));
+    int threads = command_int(args, "threads", (int)sysconf(_SC_NPROCESSORS_ONLN));
     const struct kernels *kernels = kernels_select(NULL);
     if (threads > THREADS_MAX) threads = THREADS_MAX;
     if (kernels == NULL)
         return thea_fail(err, THEA_EUSAGE, "THEA_KERNELS names none that this CPU runs: plain, avx2, avx512");
-    thea_rc rc = workers_new(&workers, threads < 1 ? 1 : (int)threads, err);
+    thea_rc rc = workers_new(&workers, threads < 1 ? 1 : threads, err);
     if (rc == THEA_OK)
         rc = index_search(hits, r, query, index_reader_info(r)->model.dimension,
-                          (size_t)number(args, "limit", LIMIT), kernels, workers, err);
+                          (size_t)command_int(args, "limit", LIMIT), kernels, workers, err);
     workers_free(workers);
     return rc;
 }
@@ -180,7 +174,11 @@ static int run_search(const struct command_args *args)
 {
     struct thea_err err = {0};
     struct index_reader *r = NULL;
-    if (number(args, "limit", LIMIT) < 1) {
+    if (args->operands[1][0] == '\0') {
+        thea_error("search: the query is empty");
+        return THEA_EUSAGE;
+    }
+    if (command_int(args, "limit", LIMIT) < 1) {
         thea_error("search: --limit takes a number from 1");
         return THEA_EUSAGE;
     }

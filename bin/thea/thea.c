@@ -5,6 +5,7 @@
 #include "graph/control/kinds.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,8 +33,12 @@ static const struct command *find_command(const char *name)
 /* A full disk is an error; a reader that had enough is not. */
 static int flush_stdout(int status)
 {
-    if (fflush(stdout) == 0 || errno == EPIPE || status != 0) return status;
-    thea_error("standard output: %s", strerror(errno));
+    struct pollfd reader = {.fd = STDOUT_FILENO};
+    bool lost = ferror(stdout) != 0; /* before: then the library has thrown away what it could not write */
+    int why = fflush(stdout) != 0 ? errno : EIO;
+    if ((!lost && ferror(stdout) == 0) || why == EPIPE || status != 0) return status;
+    if (poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR) != 0) return status; /* it had enough */
+    thea_error("standard output: %s", lost ? "it could not be written to its end" : strerror(why));
     return 74;
 }
 

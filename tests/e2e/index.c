@@ -85,7 +85,17 @@ Test(index, lists_adds_replaces_and_removes)
     expect(0, NULL, NULL, "thea index i more.jsonl && test $(thea index i --list --json | wc -l) -eq 21");
     expect(0, "\"snippet\": \"a text that was replaced\"", NULL,
            "thea search i --json --limit 1 'a text that was replaced'");
-    expect(0, NULL, NULL, "thea index i --remove d0 d1");
+    expect(74, NULL, "standard output", "thea index i --list > /dev/full");
+    expect(0, NULL, NULL,
+           "for n in 1 2 3 4 5 6 7 8 9; do sed \"s/id\\\": \\\"/&$n-/\" in.jsonl; done > many.jsonl; "
+           "thea index i many.jsonl");
+    expect(74, NULL, "standard output", "thea index i --list --json > /dev/full");
+    expect(
+        0, "}\n0\n", NULL,
+        "{ thea index i --list --json 2> said; echo $? > status; } | head -n 1; cat status; test ! -s said");
+    expect(0, NULL, NULL,
+           "thea index i --remove d0 d1 && thea index i --remove $(thea index i --list --json | grep -o "
+           "'\"[0-9]-d[0-9]*' | tr -d '\"')");
     expect(0, NULL, NULL, "test -z \"$(thea index i --list --json | grep -E '\"d(0|1)\"')\"");
     expect(1, NULL, "no document 'd0' is in it", "thea index i --remove d0 d2");
     expect(0, NULL, NULL, "test $(thea index i --list --json | wc -l) -eq 18");
@@ -129,10 +139,12 @@ Test(index, says_what_is_wrong_with_a_command_line)
     expect(64, NULL, "no id to remove", "thea index i --remove");
     expect(64, NULL, "--list takes the index alone", "thea index i --list a");
     expect(64, NULL, "--limit takes a number from 1", "thea search i --limit 0 a");
+    expect(64, NULL, "the query is empty", "thea search i ''");
     expect(66, NULL, "there is no index there", "thea search i a");
     expect(66, NULL, "No such file", "thea index i --remove a");
     expect(66, NULL, "there is no index there", "mkdir i && thea index i --list");
     expect(65, NULL, "other files", "touch i/x && thea run -q index -o i more.jsonl");
+    expect(73, NULL, "mkdir -p ", "thea index no/where more.jsonl");
     expect(64, NULL, "exclude each other", "thea embed --jsonl in.jsonl more.jsonl");
 }
 

@@ -2,6 +2,7 @@
  * its type. */
 #include "bin/thea/support/command.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,4 +213,11 @@ bool command_flag(const struct command_args *args, const char *option, bool fall
 {
     const char *value = command_value(args, option);
     return value == NULL ? fallback : strcmp(value, "true") == 0;
+}
+
+int command_int(const struct command_args *args, const char *option, int fallback)
+{
+    const char *text = command_value(args, option);
+    long value = text != NULL ? strtol(text, NULL, 10) : fallback;
+    return value < INT_MIN ? INT_MIN : value > INT_MAX ? INT_MAX : (int)value;
 }

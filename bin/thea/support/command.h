@@ -47,6 +47,8 @@ struct command {
 const char *command_value(const struct command_args *args, const char *option);
 const char *command_value_at(const struct command_args *args, const char *option, size_t i);
 bool command_flag(const struct command_args *args, const char *option, bool fallback);
+/* The value of an integer option (the table has checked it); one beyond int is INT_MIN or INT_MAX. */
+int command_int(const struct command_args *args, const char *option, int fallback);
 
 /* Parse argv[2…] against the table: GNU long options in any order, --opt=V, --no-BOOL, short letters, "--"
  * ends them; -q, -v and --color are applied to the log. Errors: THEA_EUSAGE with the nearest option.

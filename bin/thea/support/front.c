@@ -57,14 +57,14 @@ void front_fini(struct front *f)
 
 struct launch front_launch(const struct front *f, const char *pipeline, const struct command_args *args)
 {
-    const char *threads = command_value(args, "threads"), *progress = command_value(args, "progress");
+    const char *progress = command_value(args, "progress");
     bool plain = progress != NULL && strcmp(progress, "plain") == 0;
     return (struct launch){
         .pipeline = pipeline,
         .overrides = {.sets = (const char *const *)f->sets,
                       .set_count = f->count,
                       .model = command_value(args, "model"),
-                      .threads = threads != NULL ? (int)strtol(threads, NULL, 10) : 0},
+                      .threads = command_int(args, "threads", 0)},
         .run_dir = command_value(args, "run-dir"),
         .progress = plain ? LAUNCH_PROGRESS_PLAIN : LAUNCH_PROGRESS_OFF,
         .quiet = command_flag(args, "quiet", false),

@@ -9,8 +9,7 @@ void pipeline_overrides(struct spec_overrides *out, const struct command_args *a
 {
     *out = (struct spec_overrides){.model = command_value(args, "model"),
                                    .output = command_value(args, "output")};
-    const char **sets = calloc(args->given_count + 1, sizeof *sets),
-               *threads = command_value(args, "threads");
+    const char **sets = calloc(args->given_count + 1, sizeof *sets);
     if (sets == NULL) abort();
     while ((sets[out->set_count] = command_value_at(args, "set", out->set_count)) != NULL) out->set_count++;
     out->sets = sets;
@@ -18,7 +17,7 @@ void pipeline_overrides(struct spec_overrides *out, const struct command_args *a
         out->inputs = args->operands + first_input;
         out->input_count = args->operand_count - first_input;
     }
-    if (threads != NULL) out->threads = (int)strtol(threads, NULL, 10); /* checked by the command's table */
+    out->threads = command_int(args, "threads", 0);
 }
 
 void pipeline_overrides_fini(struct spec_overrides *o)
