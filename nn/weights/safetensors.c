@@ -124,7 +124,7 @@ static int by_address(const void *a, const void *b)
 
 /* The tensors must cover the data exactly: the format allows neither overlaps nor bytes that belong to
  * nobody. */
-static thea_rc check_cover(const struct safetensors *s, const struct reader *r)
+static thea_rc check_cover(const struct weight_file *s, const struct reader *r)
 {
     const struct weight **order = calloc(s->count + 1, sizeof *order);
     if (order == NULL) return thea_fail(r->err, THEA_EOS, "%s: out of memory", r->path);
@@ -154,7 +154,7 @@ static thea_rc check_cover(const struct safetensors *s, const struct reader *r)
 
 /* Names that safetensors' save_model noted in place of a second copy: {other name: name that is there}. Other
  * entries of the metadata mean nothing here. */
-static thea_rc read_shared(struct safetensors *s, const struct json_node *header, const struct reader *r)
+static thea_rc read_shared(struct weight_file *s, const struct json_node *header, const struct reader *r)
 {
     const struct json_node *metadata = json_member(header, "__metadata__");
     size_t stored = s->count;
@@ -177,7 +177,7 @@ static thea_rc read_shared(struct safetensors *s, const struct json_node *header
     return THEA_OK;
 }
 
-static thea_rc read_entries(struct safetensors *s, const struct json_node *header, const struct reader *r)
+static thea_rc read_entries(struct weight_file *s, const struct json_node *header, const struct reader *r)
 {
     s->tensors = calloc(json_count(header) + 1, sizeof *s->tensors);
     if (s->tensors == NULL) return thea_fail(r->err, THEA_EOS, "%s: out of memory", r->path);
@@ -211,10 +211,10 @@ static thea_rc check_prefix(uint64_t *header_bytes, const unsigned char *bytes, 
     return THEA_OK;
 }
 
-thea_rc safetensors_parse(struct safetensors *out, const void *bytes, size_t size, const char *path,
+thea_rc safetensors_parse(struct weight_file *out, const void *bytes, size_t size, const char *path,
                           struct thea_err *err)
 {
-    *out = (struct safetensors){0};
+    *out = (struct weight_file){0};
     uint64_t header_bytes = 0;
     thea_rc rc = check_prefix(&header_bytes, bytes, size, path, err);
     if (rc != THEA_OK) return rc;
@@ -230,31 +230,11 @@ thea_rc safetensors_parse(struct safetensors *out, const void *bytes, size_t siz
     }
     if (rc == THEA_OK) rc = read_entries(out, header, &r);
     json_free(header);
-    if (rc != THEA_OK) safetensors_close(out);
+    if (rc != THEA_OK) weight_file_close(out);
     return rc;
 }
 
-thea_rc safetensors_open(struct safetensors *out, const char *path, struct thea_err *err)
+thea_rc safetensors_open(struct weight_file *out, const char *path, struct thea_err *err)
 {
-    *out = (struct safetensors){0};
-    void *map;
-    size_t size;
-    thea_rc rc = map_file(&map, &size, path, err);
-    if (rc != THEA_OK) return rc;
-    rc = safetensors_parse(out, map != NULL ? map : "", size, path, err);
-    if (rc != THEA_OK) {
-        unmap_file(map, size);
-        return rc;
-    }
-    out->map = map;
-    out->map_bytes = size;
-    return THEA_OK;
-}
-
-void safetensors_close(struct safetensors *s)
-{
-    for (size_t i = 0; i < s->count; i++) free((char *)s->tensors[i].name);
-    free(s->tensors);
-    unmap_file(s->map, s->map_bytes);
-    *s = (struct safetensors){0};
+    return weight_file_open(out, path, safetensors_parse, err);
 }

@@ -4,21 +4,13 @@
 #ifndef NN_WEIGHTS_SAFETENSORS_H
 #define NN_WEIGHTS_SAFETENSORS_H
 
-#include "nn/weights/weights.h"
-
-struct safetensors {
-    void *map;
-    size_t map_bytes;
-    struct weight *tensors; /* in the order of the header */
-    size_t count;
-};
+#include "nn/weights/weight_file.h"
 
 /* Errors: THEA_ENOINPUT (no such file), THEA_EPERM, THEA_EIO, THEA_EDATA (names file, tensor, what was found
  * and expected). */
-THEA_CHECK thea_rc safetensors_open(struct safetensors *out, const char *path, struct thea_err *err);
+THEA_CHECK thea_rc safetensors_open(struct weight_file *out, const char *path, struct thea_err *err);
 /* The same for bytes in memory that outlive it (close does not free them); `path` is how errors name them. */
-THEA_CHECK thea_rc safetensors_parse(struct safetensors *out, const void *bytes, size_t size,
+THEA_CHECK thea_rc safetensors_parse(struct weight_file *out, const void *bytes, size_t size,
                                      const char *path, struct thea_err *err);
-void safetensors_close(struct safetensors *s);
 
 #endif

@@ -186,7 +186,7 @@ static thea_rc add_tensor(struct weight *w, const struct pickle_value *key, cons
     return place(w, t, r);
 }
 
-static thea_rc add_tensors(struct torch_bin *out, const struct pickle_value *dict, const struct reader *r)
+static thea_rc add_tensors(struct weight_file *out, const struct pickle_value *dict, const struct reader *r)
 {
     out->tensors = calloc(dict->items.count / 2 + 1, sizeof *out->tensors);
     if (out->tensors == NULL) return thea_fail(r->err, THEA_EOS, "%s: out of memory", r->path);
@@ -199,7 +199,7 @@ static thea_rc add_tensors(struct torch_bin *out, const struct pickle_value *dic
     return THEA_OK;
 }
 
-static thea_rc read_tensors(struct torch_bin *out, const struct reader *r)
+static thea_rc read_tensors(struct weight_file *out, const struct reader *r)
 {
     const struct zip_member *m = find_member(r, "data.pkl", 8);
     struct pickle pickle;
@@ -217,10 +217,10 @@ static thea_rc read_tensors(struct torch_bin *out, const struct reader *r)
     return rc;
 }
 
-thea_rc torch_bin_parse(struct torch_bin *out, const void *bytes, size_t size, const char *path,
+thea_rc torch_bin_parse(struct weight_file *out, const void *bytes, size_t size, const char *path,
                         struct thea_err *err)
 {
-    *out = (struct torch_bin){0};
+    *out = (struct weight_file){0};
     struct reader r = {.path = path, .err = err};
     thea_rc rc = check_start(bytes, size, path, err);
     if (rc == THEA_OK) rc = zip_parse(&r.zip, bytes, size, path, err);
@@ -229,36 +229,16 @@ thea_rc torch_bin_parse(struct torch_bin *out, const void *bytes, size_t size, c
     if (rc == THEA_OK) rc = read_tensors(out, &r);
     zip_close(&r.zip);
     free(r.root);
-    if (rc != THEA_OK) torch_bin_close(out);
+    if (rc != THEA_OK) weight_file_close(out);
     return rc;
 }
 
-thea_rc torch_bin_open(struct torch_bin *out, const char *path, struct thea_err *err)
+thea_rc torch_bin_open(struct weight_file *out, const char *path, struct thea_err *err)
 {
-    *out = (struct torch_bin){0};
-    void *map;
-    size_t size;
-    thea_rc rc = map_file(&map, &size, path, err);
-    if (rc != THEA_OK) return rc;
-    rc = torch_bin_parse(out, map != NULL ? map : "", size, path, err);
-    if (rc != THEA_OK) {
-        unmap_file(map, size);
-        return rc;
-    }
-    out->map = map;
-    out->map_bytes = size;
-    return THEA_OK;
+    return weight_file_open(out, path, torch_bin_parse, err);
 }
 
-void torch_bin_close(struct torch_bin *b)
-{
-    for (size_t i = 0; i < b->count; i++) free((char *)b->tensors[i].name);
-    free(b->tensors);
-    unmap_file(b->map, b->map_bytes);
-    *b = (struct torch_bin){0};
-}
-
-thea_rc torch_bin_verify(const struct torch_bin *b, const char *path, struct thea_err *err)
+thea_rc torch_bin_verify(const struct weight_file *b, const char *path, struct thea_err *err)
 {
     struct zip zip;
     thea_rc rc = zip_parse(&zip, b->map, b->map_bytes, path, err);

@@ -4,27 +4,19 @@
 #ifndef NN_WEIGHTS_TORCH_BIN_H
 #define NN_WEIGHTS_TORCH_BIN_H
 
-#include "nn/weights/weights.h"
+#include "nn/weights/weight_file.h"
 
 #include <stdbool.h>
 
-struct torch_bin {
-    void *map;
-    size_t map_bytes;
-    struct weight *tensors; /* in the order of the dict */
-    size_t count;
-};
-
 /* Errors: THEA_ENOINPUT (no such file), THEA_EPERM, THEA_EIO, THEA_EDATA (names file, and tensor, member or
  * byte; what was found and is accepted). */
-THEA_CHECK thea_rc torch_bin_open(struct torch_bin *out, const char *path, struct thea_err *err);
+THEA_CHECK thea_rc torch_bin_open(struct weight_file *out, const char *path, struct thea_err *err);
 /* The same for bytes in memory that outlive it (close does not free them); `path` is how errors name them. */
-THEA_CHECK thea_rc torch_bin_parse(struct torch_bin *out, const void *bytes, size_t size, const char *path,
+THEA_CHECK thea_rc torch_bin_parse(struct weight_file *out, const void *bytes, size_t size, const char *path,
                                    struct thea_err *err);
-void torch_bin_close(struct torch_bin *b);
 
 /* Do all members of the open file have the sums that its directory gives? Reads the file. Errors: THEA_EDATA.
  */
-THEA_CHECK thea_rc torch_bin_verify(const struct torch_bin *b, const char *path, struct thea_err *err);
+THEA_CHECK thea_rc torch_bin_verify(const struct weight_file *b, const char *path, struct thea_err *err);
 
 #endif

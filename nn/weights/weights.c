@@ -23,9 +23,8 @@ static const struct container {
 };
 
 struct shard {
-    char *file;            /* name in the directory */
-    struct safetensors st; /* one of the two is open */
-    struct torch_bin bin;
+    char *file; /* name in the directory */
+    struct weight_file open;
 };
 
 struct weights {
@@ -71,8 +70,8 @@ static thea_rc add_shard(struct weights *w, const char *dir, const char *file, s
     w->shards = grown;
     char *path = join(dir, file);
     struct shard shard = {0};
-    thea_rc rc =
-        w->container->torch ? torch_bin_open(&shard.bin, path, err) : safetensors_open(&shard.st, path, err);
+    thea_rc rc = w->container->torch ? torch_bin_open(&shard.open, path, err)
+                                     : safetensors_open(&shard.open, path, err);
     free(path);
     if (rc != THEA_OK) return rc;
     shard.file = strdup(file);
@@ -82,8 +81,8 @@ static thea_rc add_shard(struct weights *w, const char *dir, const char *file, s
 
 static size_t shard_tensors(const struct shard *s, const struct weight **tensors)
 {
-    *tensors = s->bin.tensors != NULL ? s->bin.tensors : s->st.tensors;
-    return s->bin.tensors != NULL ? s->bin.count : s->st.count;
+    *tensors = s->open.tensors;
+    return s->open.count;
 }
 
 /* A shard's name comes from a file: it must stay in the directory. */
@@ -222,7 +221,7 @@ thea_rc weights_verify(const struct weights *w, const char *dir, struct thea_err
     thea_rc rc = THEA_OK;
     for (size_t i = 0; i < w->shard_count && w->container->torch && rc == THEA_OK; i++) {
         char *path = join(dir, w->shards[i].file);
-        rc = torch_bin_verify(&w->shards[i].bin, path, err);
+        rc = torch_bin_verify(&w->shards[i].open, path, err);
         free(path);
     }
     return rc;
@@ -267,8 +266,7 @@ void weights_close(struct weights *w)
 {
     if (w == NULL) return;
     for (size_t i = 0; i < w->shard_count; i++) {
-        safetensors_close(&w->shards[i].st);
-        torch_bin_close(&w->shards[i].bin);
+        weight_file_close(&w->shards[i].open);
         free(w->shards[i].file);
     }
     free(w->shards);

@@ -176,7 +176,7 @@ static void read_vector(float *out, const char *line, size_t len)
 
 static void expect_recorded(const struct buf *lines)
 {
-    struct safetensors file;
+    struct weight_file file;
     struct thea_err err;
     char *golden = run_golden("minilm/golden.safetensors");
     const char *at = lines->data;
@@ -194,7 +194,7 @@ static void expect_recorded(const struct buf *lines)
             cr_expect(worst <= 4e-6, "text %zu is off by %.2e", n, worst);
         }
     }
-    safetensors_close(&file);
+    weight_file_close(&file);
     free(golden);
 }
 
@@ -249,7 +249,7 @@ Test(encoders, texts_and_ids_become_the_recorded_vectors_of_minilm, .timeout = 2
 #define M2 "tests/goldens/m2bert-tiny"
 enum { M2_WIDTH = 32, M2_LENGTH = 64 };
 
-static const struct weight *recorded(const struct safetensors *file, const char *name)
+static const struct weight *recorded(const struct weight_file *file, const char *name)
 {
     for (size_t i = 0; i < file->count; i++)
         if (strcmp(file->tensors[i].name, name) == 0) return &file->tensors[i];
@@ -265,7 +265,7 @@ static int64_t integer_at(const struct weight *w, size_t i)
 }
 
 /* The real tokens of row `row` of a case. */
-static void write_row(FILE *f, const struct safetensors *file, const char *ids, const char *mask, size_t row,
+static void write_row(FILE *f, const struct weight_file *file, const char *ids, const char *mask, size_t row,
                       const char *id)
 {
     const struct weight *tokens = recorded(file, ids), *real = recorded(file, mask);
@@ -294,7 +294,7 @@ static void expect_line(const char *line, const float *want, int64_t padded_to)
 Test(encoders, m2_bert_is_filled_up_to_its_length_unless_told_otherwise, .timeout = 100)
 {
     static const char *const pads[] = {"", " --pad max", " --pad 64"};
-    struct safetensors file;
+    struct weight_file file;
     struct thea_err err;
     char *golden = run_golden("m2bert-tiny/golden.safetensors"), command[400];
     FILE *full = create("full.jsonl"), *one = create("short.jsonl");
@@ -320,7 +320,7 @@ Test(encoders, m2_bert_is_filled_up_to_its_length_unless_told_otherwise, .timeou
                              " --pad none | thea pool -m " M2 " | thea write --format jsonl");
     expect_line(line.data, recorded(&file, "short.embedding")->data, -1);
     buf_fini(&line);
-    safetensors_close(&file);
+    weight_file_close(&file);
     free(golden);
 }
 

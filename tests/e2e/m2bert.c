@@ -30,7 +30,7 @@ static void leave(void)
 
 TestSuite(m2bert, .init = enter, .fini = leave);
 
-static struct safetensors recorded;
+static struct weight_file recorded;
 
 static const struct weight *find(const char *name)
 {

@@ -8,7 +8,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct safetensors st;
+    struct weight_file st;
     struct thea_err err;
     unsigned sum = 0;
     if (safetensors_parse(&st, data, size, "input", &err) != THEA_OK) {
@@ -21,6 +21,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (uint64_t b = 0; b < st.tensors[i].size_bytes; b++) sum += bytes[b];
     }
     __asm__ volatile("" : : "r"(sum)); /* the reads must happen */
-    safetensors_close(&st);
+    weight_file_close(&st);
     return 0;
 }

@@ -34,7 +34,7 @@ static unsigned widen_ends(const struct weight *w)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct thea_err err = {0};
-    struct torch_bin bin;
+    struct weight_file bin;
     struct pickle pickle;
     unsigned sum = 0;
     if (torch_bin_parse(&bin, data, size, "input", &err) != THEA_OK) refused(&err);
@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         sum += (unsigned)strlen(bin.tensors[i].name) + widen_ends(&bin.tensors[i]);
         for (uint64_t b = 0; b < bin.tensors[i].size_bytes; b++) sum += bytes[b];
     }
-    torch_bin_close(&bin);
+    weight_file_close(&bin);
     err = (struct thea_err){0};
     if (pickle_parse(&pickle, data, size, "input", &err) != THEA_OK)
         refused(&err);

@@ -19,7 +19,7 @@ static struct thea_err err;
 
 /* bert-tiny's batch: B rows of T places, of which `n` are a document's. */
 struct tiny {
-    struct safetensors file;
+    struct weight_file file;
     int32_t tokens[B * T], types[B * T]; /* the documents' own, one after the other */
     struct span spans[B];
     size_t rows;
@@ -124,7 +124,7 @@ static void end(struct fixture *f)
 {
     free(f->x);
     opened_fini(&f->o);
-    safetensors_close(&f->t.file);
+    weight_file_close(&f->t.file);
 }
 
 static void encode(struct fixture *f)

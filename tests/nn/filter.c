@@ -181,7 +181,7 @@ static void load_filter(struct filter *f, struct filter_shape *shape, const stru
     }
 }
 
-static void compare_recorded(const struct safetensors *golden, const char *filter, const char *direction,
+static void compare_recorded(const struct weight_file *golden, const char *filter, const char *direction,
                              const float *got, size_t n)
 {
     char name[100];
@@ -207,7 +207,7 @@ Test(filter, kernels_are_the_recorded_ones_of_the_reference)
 {
     static const char *const names[] = {"filter_fn", "filter_fn2"};
     struct weights *w;
-    struct safetensors golden;
+    struct weight_file golden;
     struct thea_err err;
     const char *dir = THEA_SOURCE_DIR "/tests/goldens/m2bert-tiny";
     cr_assert(weights_open(&w, dir, &err) == THEA_OK, "%s", err.message);
@@ -227,7 +227,7 @@ Test(filter, kernels_are_the_recorded_ones_of_the_reference)
             compare_recorded(&golden, names[i], "rev", rev, n * C);
             free(fwd), free(rev);
         }
-    safetensors_close(&golden);
+    weight_file_close(&golden);
     weights_close(w);
 }
 

@@ -44,7 +44,7 @@ void golden_open(struct golden *g, const char *name)
 
 void golden_close(struct golden *g)
 {
-    safetensors_close(&g->file);
+    weight_file_close(&g->file);
     json_free(g->about);
     free(g->tokens);
 }

@@ -8,7 +8,7 @@
 
 struct golden {
     char dir[512], model_dir[512];
-    struct safetensors file;
+    struct weight_file file;
     struct json_node *about; /* golden.json */
     int32_t *tokens;
     size_t count;

@@ -7,7 +7,7 @@
 
 struct m2_case {
     char dir[512], prefix[16]; /* "n13.": in front of the case's names in the golden */
-    struct safetensors file;
+    struct weight_file file;
     struct workers *workers;
     struct model *model;
     int32_t *tokens; /* [docs, length] */

@@ -56,7 +56,7 @@ void m2_close(struct m2_case *c)
 {
     model_close(c->model);
     workers_free(c->workers);
-    safetensors_close(&c->file);
+    weight_file_close(&c->file);
     free(c->tokens);
     free(c->spans);
 }

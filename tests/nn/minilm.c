@@ -50,7 +50,7 @@ static void read_cases(struct cases *c)
     fclose(f);
 }
 
-static const float *recorded(const struct safetensors *file, const char *name, size_t n)
+static const float *recorded(const struct weight_file *file, const char *name, size_t n)
 {
     for (size_t i = 0; i < file->count; i++) {
         if (strcmp(file->tensors[i].name, name) != 0) continue;
@@ -63,7 +63,7 @@ static const float *recorded(const struct safetensors *file, const char *name, s
 
 struct run_of {
     const struct cases *cases;
-    struct safetensors file;
+    struct weight_file file;
     double worst;
     size_t seen;
 };
@@ -116,7 +116,7 @@ Test(minilm, agrees_with_the_recorded_hidden_states_and_embeddings)
     expect_vectors(&r, x);
     free(x);
     opened_fini(&o);
-    safetensors_close(&r.file);
+    weight_file_close(&r.file);
     free(dir);
 }
 

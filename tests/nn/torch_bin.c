@@ -30,7 +30,7 @@ static void finish(struct image *i)
     i->file = NULL;
 }
 
-static const struct weight *find(const struct torch_bin *b, const char *name)
+static const struct weight *find(const struct weight_file *b, const char *name)
 {
     for (size_t i = 0; i < b->count; i++)
         if (strcmp(b->tensors[i].name, name) == 0) return &b->tensors[i];
@@ -38,7 +38,7 @@ static const struct weight *find(const struct torch_bin *b, const char *name)
     return NULL;
 }
 
-static void parse(struct torch_bin *out, const struct image *i)
+static void parse(struct weight_file *out, const struct image *i)
 {
     struct thea_err err;
     cr_assert(torch_bin_parse(out, i->bytes, i->size, "m.bin", &err) == THEA_OK, "%s", err.message);
@@ -46,7 +46,7 @@ static void parse(struct torch_bin *out, const struct image *i)
 
 static void refused(const void *bytes, size_t size, const char *part)
 {
-    struct torch_bin b;
+    struct weight_file b;
     struct thea_err err;
     char *copy = malloc(size + 1); /* of its very size, for the sanitizer */
     if (size > 0) memcpy(copy, bytes, size);
@@ -62,7 +62,7 @@ static void refused(const void *bytes, size_t size, const char *part)
 
 Test(torch_bin, a_file_that_torch_wrote_is_read)
 {
-    struct torch_bin b;
+    struct weight_file b;
     struct thea_err err;
     const char *path = THEA_SOURCE_DIR "/tests/goldens/m2bert-tiny/pytorch_model.bin";
     cr_assert(torch_bin_open(&b, path, &err) == THEA_OK, "%s", err.message);
@@ -78,7 +78,7 @@ Test(torch_bin, a_file_that_torch_wrote_is_read)
     const struct weight *fft = find(&b, "bert.encoder.flashfft.f_16_fft_real");
     cr_expect(fft->dtype == TENSOR_BF16 && fft->size_bytes == fft->shape[0] * fft->shape[1] * 2);
     cr_expect_eq((uintptr_t)one->data % 64, 0, "torch aligns storages, and they are mapped");
-    torch_bin_close(&b);
+    weight_file_close(&b);
 }
 
 Test(torch_bin, offsets_and_strides_are_honoured)
@@ -99,7 +99,7 @@ Test(torch_bin, offsets_and_strides_are_honoured)
     torch_writer_view(&w, "last", "FloatStorage", s, 24, 23, NULL, NULL, 0);
     torch_writer_end(&w);
     finish(&image);
-    struct torch_bin b;
+    struct weight_file b;
     parse(&b, &image);
     const struct kernels *k = kernels_select(NULL);
     float got[24];
@@ -117,7 +117,7 @@ Test(torch_bin, offsets_and_strides_are_honoured)
     cr_expect(((const float *)find(&b, "row")->data)[0] == 6);
     weight_widen(got, find(&b, "last"), 0, 1, k);
     cr_expect(got[0] == 23);
-    torch_bin_close(&b);
+    weight_file_close(&b);
     free(image.bytes);
 }
 
@@ -134,14 +134,14 @@ Test(torch_bin, halves_are_widened_through_strides)
     torch_writer_add(&w, "h", "HalfStorage", (const uint64_t[]){2}, 1, f16, 2);
     torch_writer_end(&w);
     finish(&image);
-    struct torch_bin b;
+    struct weight_file b;
     parse(&b, &image);
     float got[6];
     weight_widen(got, find(&b, "t"), 0, 6, kernels_select(NULL));
     cr_expect_arr_eq(got, ((const float[]){1, 4, 2, 5, 3, 6}), sizeof got);
     weight_widen(got, find(&b, "h"), 0, 2, kernels_select(NULL));
     cr_expect_arr_eq(got, ((const float[]){1, -2}), 8);
-    torch_bin_close(&b);
+    weight_file_close(&b);
     free(image.bytes);
 }
 
@@ -168,11 +168,11 @@ static void accepted(const void *pickle, size_t size, const char *name)
 {
     struct image image;
     with_pickle(&image, pickle, size);
-    struct torch_bin b;
+    struct weight_file b;
     parse(&b, &image);
     const struct weight *w = find(&b, name);
     cr_expect(b.count == 1 && w->rank == 1 && w->shape[0] == 8 && w->dtype == TENSOR_F32, "%s", name);
-    torch_bin_close(&b);
+    weight_file_close(&b);
     free(image.bytes);
 }
 #define ACCEPTED(pickle, name) accepted(pickle, sizeof(pickle) - 1, name)
@@ -452,10 +452,10 @@ Test(torch_bin, a_file_without_zip64_records_or_with_a_comment_is_read)
     fputs("PK!", image.file);
     finish(&image);
     image.bytes[image.size - 5] = 3; /* the comment's length */
-    struct torch_bin b;
+    struct weight_file b;
     parse(&b, &image);
     cr_expect_eq(b.count, 1);
-    torch_bin_close(&b);
+    weight_file_close(&b);
     free(image.bytes);
 }
 
