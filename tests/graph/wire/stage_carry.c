@@ -116,6 +116,31 @@ Test(stage_carry, a_tensor_that_the_op_puts_replaces_a_passing_one)
     harness_close(h);
 }
 
+static thea_rc frames_with_an_x_alone(struct stage *st, struct stage_stream *s, int port,
+                                      const struct frame *in, struct thea_err *e)
+{
+    const struct tensor *text = frame_tensor(in, "text");
+    if (text != NULL && ((const char *)text->data)[0] == 'x') stage_pass_nothing(st);
+    return toy_ops.frame(st, s, port, in, e);
+}
+
+Test(stage_carry, nothing_of_a_frame_rides_when_its_op_says_so)
+{
+    struct stage_ops ops = toy_ops;
+    struct harness *h = NULL;
+    ops.frame = frames_with_an_x_alone;
+    cr_assert_eq(harness_open_ports(&h, &ops, NULL, only_values, NULL, &err), THEA_OK, "%s", err.message);
+    feed_text(h, FRAME_DATA, "ab");
+    feed_text(h, FRAME_DATA, "xx");
+    feed_text(h, FRAME_DATA, "cd");
+    feed_text(h, FRAME_END, "");
+    expect_text(harness_frame(h, "doubled", 0), "ab");
+    cr_assert_null(frame_tensor(harness_frame(h, "doubled", 1), "text"));
+    expect_text(harness_frame(h, "doubled", 2), "cd");
+    expect_text(harness_frame(h, "sum", 0), "abcd");
+    harness_close(h);
+}
+
 Test(stage_carry, attributes_pass_once_and_the_newest_value_again)
 {
     struct harness *h = open_with(NULL, NULL);
