@@ -17,23 +17,20 @@ static size_t reversed(size_t place, size_t bits)
 
 size_t fft_rows(size_t N)
 {
-    return (size_t)1 << 2 * ((log2_of(N) + 2) / 4);
+    return N < (1 << 13) ? 32 : 256;
 }
 
-/* The passes of a DFT of n points that have factors: one of radix 2 when log2 is odd, then spans that are
- * powers of 4 down to 16. */
-static size_t pass_floats(size_t n)
+static size_t passes_floats(size_t n)
 {
     size_t floats = 0;
-    if (log2_of(n) % 2) floats += n, n /= 2;
-    for (; n >= 16; n /= 4) floats += n / 4 * 6;
+    for (size_t m = n; m > 4; m /= fft_radix(m)) floats += fft_pass_floats(m);
     return floats;
 }
 
 size_t fft_plan_floats(size_t N)
 {
     size_t rows = fft_rows(N);
-    return pass_floats(rows) + pass_floats(N / rows) + 2 * N;
+    return passes_floats(rows) + passes_floats(N / rows) + 2 * N;
 }
 
 /* e^(-2 pi i k / n) */
@@ -47,13 +44,12 @@ static float *put(float *out, size_t k, size_t n)
 
 static float *put_passes(float *out, size_t n)
 {
-    if (log2_of(n) % 2) {
-        for (size_t j = 0; j < n / 2; j++) out = put(out, j, n);
-        n /= 2;
+    for (size_t m = n; m > 4; m /= fft_radix(m)) {
+        size_t radix = fft_radix(m);
+        for (size_t j = 0; j < m / radix; j++)
+            for (size_t place = 1; place < radix; place++)
+                out = put(out, j * reversed(place, log2_of(radix)), m);
     }
-    for (; n >= 16; n /= 4)
-        for (size_t j = 0; j < n / 4; j++)
-            for (size_t power = 1; power <= 3; power++) out = put(out, power * j, n);
     return out;
 }
 

@@ -1,5 +1,5 @@
-/* longconv over lanes: first column pass from the caller's rows, rows visited in pairs, last column pass into
- * the caller's rows. */
+/* longconv over lanes: columns from the caller's rows, rows visited in pairs, columns back into the caller's
+ * rows. */
 #include "kernels/fft_simd.h"
 #include "kernels/longconv.h"
 #include "kernels/longconv_visit.h"
@@ -17,59 +17,31 @@ static size_t buffer_floats(const struct fft_plan *plan)
 static size_t scratch_floats(size_t N)
 {
     size_t rows = fft_rows(N);
-    return (rows * (N / rows + 1) + BATCH * rows) * POINT;
+    return (rows * (N / rows + 1) + 2 * BATCH * rows) * POINT;
 }
 
-VEC lanes load_channels(const float *p, size_t channels)
+/* The rows of the buffer at the columns from `first` on, half a batch after the other. */
+VEC void ahead_add_rows(struct ahead *a, const float *buffer, const struct fft_plan *plan, size_t first)
 {
-    return channels == LANES ? lanes_load(p) : lanes_load_first(p, channels);
-}
-VEC void store_channels(float *p, lanes x, size_t channels)
-{
-    if (channels == LANES)
-        lanes_store(p, x);
-    else
-        lanes_store_first(p, x, channels);
+    size_t half = BATCH / 2 * POINT;
+    if (first >= plan->columns || plan->columns < FAR) return;
+    for (size_t i = 0; i < 2; i++)
+        ahead_add(
+            a, (struct stream){buffer + first * POINT + i * half, plan->rows, pitch_of(plan), half / LINE});
 }
 
-/* Two real sequences as one complex: position p, 0 from L on. */
-VEC struct point input_point(const struct longconv_input *x, size_t p, size_t L, size_t channels)
+/* From the stage; the second half of the points is 0. */
+static void columns_from_input(float *x, const struct fft_plan *plan, const float *stage, struct ahead *ahead)
 {
-    if (p >= L) return (struct point){lanes_set(0), lanes_set(0)};
-    return (struct point){load_channels(x->a + p * x->lda, channels),
-                          load_channels(x->b + p * x->ldb, channels)};
-}
-
-/* What columns_from_input reads and columns_to_output writes lies a step of `columns` positions further each
- * time. */
-VEC void prefetch_position(const float *a, size_t lda, const float *b, size_t ldb, size_t p, size_t L)
-{
-    if (p >= L) return;
-    prefetch(a + p * lda, 1);
-    prefetch(b + p * ldb, 1);
-}
-
-/* The second half of the points is 0, so the third and fourth of a quad are. */
-VEC struct quad quad_forward_half(struct point a, struct point b)
-{
-    return (struct quad){point_add(a, b), point_sub(a, b), point_sub_i(a, b), point_add_i(a, b)};
-}
-
-static void columns_from_input(float *x, const struct fft_plan *plan, size_t first,
-                               const struct longconv_input *in, size_t L, size_t channels)
-{
-    size_t q = plan->rows / 4, stride = plan->columns;
-    const float *w = plan->column_factors;
-    for (size_t j = 0; j < q; j++, w += 6) {
-        struct triple t = triple_load(w);
-        for (size_t c = 0; c < BATCH; c++) {
-            size_t p = j * stride + first + c;
-            prefetch_position(in->a, in->lda, in->b, in->ldb, p + 2 * stride, L);
-            prefetch_position(in->a, in->lda, in->b, in->ldb, p + (q + 2) * stride, L);
-            struct quad y = quad_forward_half(input_point(in, p, L, channels),
-                                              input_point(in, p + q * stride, L, channels));
-            quad_store(x + (c * plan->rows + j) * POINT, q * POINT, quad_turn(y, t));
+    size_t e = plan->rows / 8;
+    for (size_t c = 0; c < BATCH; c++) {
+        const float *w = plan->column_factors;
+        for (size_t j = 0; j < e; j++, w += 14) {
+            struct quad z = quad_load(stage + (j * BATCH + c) * POINT, e * BATCH * POINT);
+            oct_store(x + (c * plan->rows + j) * POINT, e * POINT, oct_turn(oct_forward_half(z), w));
+            ahead_step(ahead);
         }
+        passes_forward(x + c * plan->rows * POINT, plan->rows, plan->rows / 8, w, ahead);
     }
 }
 
@@ -86,59 +58,38 @@ VEC struct point kernel_point(const struct longconv_kernel k[2], size_t p, size_
     return z;
 }
 
+VEC struct quad kernel_points(const struct longconv_kernel k[2], size_t p, size_t N, size_t n,
+                              size_t channels)
+{
+    return (struct quad){kernel_point(k, p, N, n, channels), kernel_point(k, p + N / 8, N, n, channels),
+                         kernel_point(k, p + N / 4, N, n, channels),
+                         kernel_point(k, p + N / 8 * 3, N, n, channels)};
+}
+
 static void columns_from_kernels(float *x, const struct fft_plan *plan, size_t first,
                                  const struct longconv_kernel k[2], size_t n, size_t channels)
 {
-    size_t q = plan->rows / 4, N = plan->N;
+    size_t e = plan->rows / 8, N = plan->N;
     const float *w = plan->column_factors;
-    for (size_t j = 0; j < q; j++, w += 6) {
-        struct triple t = triple_load(w);
+    for (size_t j = 0; j < e; j++, w += 14)
         for (size_t c = 0; c < BATCH; c++) {
             size_t p = j * plan->columns + first + c;
-            struct quad y = {kernel_point(k, p, N, n, channels), kernel_point(k, p + N / 4, N, n, channels),
-                             kernel_point(k, p + N / 2, N, n, channels),
-                             kernel_point(k, p + N / 4 * 3, N, n, channels)};
-            quad_store(x + (c * plan->rows + j) * POINT, q * POINT, quad_turn(quad_forward(y), t));
+            struct oct z = {kernel_points(k, p, N, n, channels), kernel_points(k, p + N / 2, N, n, channels)};
+            oct_store(x + (c * plan->rows + j) * POINT, e * POINT, oct_turn(oct_forward(z), w));
         }
-    }
 }
 
-VEC void output_point(const struct longconv_output *y, size_t p, size_t L, size_t channels, struct point z)
+/* To the stage; the second half of the points is not wanted. */
+static void columns_to_output(float *stage, float *x, const struct fft_plan *plan, struct ahead *ahead)
 {
-    if (p >= L) return;
-    if (y->gate) {
-        lanes gate = load_channels(y->gate + p * y->ldgate, channels);
-        store_channels(y->a + p * y->lda, lanes_fma(z.re, gate, z.im), channels);
-        return;
-    }
-    store_channels(y->a + p * y->lda, z.re, channels);
-    store_channels(y->b + p * y->ldb, z.im, channels);
-}
-
-VEC void prefetch_output(const struct longconv_output *y, size_t p, size_t L)
-{
-    if (y->gate)
-        prefetch_position(y->a, y->lda, y->gate, y->ldgate, p, L);
-    else
-        prefetch_position(y->a, y->lda, y->b, y->ldb, p, L);
-}
-
-/* The second half of the points is not wanted, so the third and fourth of a quad are not computed. */
-static void columns_to_output(const struct longconv_output *y, const float *x, const struct fft_plan *plan,
-                              size_t first, size_t L, size_t channels)
-{
-    size_t q = plan->rows / 4, stride = plan->columns;
-    const float *w = plan->column_factors;
-    for (size_t j = 0; j < q; j++, w += 6) {
-        struct triple t = triple_load(w);
-        for (size_t c = 0; c < BATCH; c++) {
-            struct quad z = quad_turn_back(quad_load(x + (c * plan->rows + j) * POINT, q * POINT), t);
-            size_t p = j * stride + first + c;
-            prefetch_output(y, p + 2 * stride, L);
-            prefetch_output(y, p + (q + 2) * stride, L);
-            output_point(y, p, L, channels, point_add(point_add(z.a, z.b), point_add(z.c, z.d)));
-            output_point(y, p + q * stride, L, channels,
-                         point_add_i(point_sub(z.a, z.b), point_sub(z.c, z.d)));
+    size_t e = plan->rows / 8;
+    for (size_t c = 0; c < BATCH; c++) {
+        const float *w = plan->column_factors;
+        passes_inverse(x + c * plan->rows * POINT, plan->rows, plan->rows / 8, w + 14 * e, ahead);
+        for (size_t j = 0; j < e; j++, w += 14) {
+            struct oct z = oct_turn_back(oct_load(x + (c * plan->rows + j) * POINT, e * POINT), w);
+            quad_store(stage + (j * BATCH + c) * POINT, e * BATCH * POINT, oct_inverse_half(z));
+            ahead_step(ahead);
         }
     }
 }
@@ -152,43 +103,72 @@ VEC void gradient_point(const struct longconv_kernel_gradient d[2], size_t p, si
     store_channels((p < N / 2 ? d[1].fwd : d[1].rev) + lag * d[1].ld, z.im, channels);
 }
 
+VEC void gradient_points(const struct longconv_kernel_gradient d[2], size_t p, size_t N, size_t n,
+                         size_t channels, struct quad z)
+{
+    gradient_point(d, p, N, n, channels, z.a);
+    gradient_point(d, p + N / 8, N, n, channels, z.b);
+    gradient_point(d, p + N / 4, N, n, channels, z.c);
+    gradient_point(d, p + N / 8 * 3, N, n, channels, z.d);
+}
+
 static void columns_to_gradient(const struct longconv_kernel_gradient d[2], const float *x,
                                 const struct fft_plan *plan, size_t first, size_t n, size_t channels)
 {
-    size_t q = plan->rows / 4, N = plan->N;
+    size_t e = plan->rows / 8, N = plan->N;
     const float *w = plan->column_factors;
-    for (size_t j = 0; j < q; j++, w += 6) {
-        struct triple t = triple_load(w);
+    for (size_t j = 0; j < e; j++, w += 14)
         for (size_t c = 0; c < BATCH; c++) {
-            struct quad z = quad_load(x + (c * plan->rows + j) * POINT, q * POINT);
-            z = quad_inverse(quad_turn_back(z, t));
+            struct oct z = oct_turn_back(oct_load(x + (c * plan->rows + j) * POINT, e * POINT), w);
             size_t p = j * plan->columns + first + c;
-            gradient_point(d, p, N, n, channels, z.a);
-            gradient_point(d, p + N / 4, N, n, channels, z.b);
-            gradient_point(d, p + N / 2, N, n, channels, z.c);
-            gradient_point(d, p + N / 4 * 3, N, n, channels, z.d);
+            z = oct_inverse(z);
+            gradient_points(d, p, N, n, channels, z.lo);
+            gradient_points(d, p + N / 2, N, n, channels, z.hi);
         }
-    }
+}
+
+/* Two stages, behind the columns: one is in use while the other is carried. */
+VEC float *stage_of(float *columns, const struct fft_plan *plan, size_t first)
+{
+    return columns + (BATCH * plan->rows + first / BATCH % 2 * (BATCH * plan->rows / 2)) * POINT;
+}
+
+VEC void carry_batch(struct carry *c, float *columns, const struct fft_plan *plan, size_t first)
+{
+    c->stage = stage_of(columns, plan, first);
+    c->position = first;
+    c->left = first < plan->columns ? plan->rows / 2 * BATCH : 0;
 }
 
 static void transform_input(float *buffer, float *columns, const struct fft_plan *plan,
                             const struct longconv_input *in, size_t L, size_t channels)
 {
+    struct carry carry = {.in = in, .L = L, .channels = channels, .columns = plan->columns};
+    carry_batch(&carry, columns, plan, 0);
+    carry_all(&carry);
     for (size_t first = 0; first < plan->columns; first += BATCH) {
-        columns_from_input(columns, plan, first, in, L, channels);
-        columns_forward_inner(columns, plan->rows, plan->column_factors + plan->rows / 4 * 6);
-        columns_forward_last(buffer, pitch_of(plan), columns, plan, first);
+        struct ahead ahead = {.carry = carry};
+        carry_batch(&ahead.carry, columns, plan, first + BATCH);
+        ahead_add_rows(&ahead, buffer, plan, first + BATCH);
+        columns_from_input(columns, plan, stage_of(columns, plan, first), &ahead);
+        columns_forward_last(buffer, pitch_of(plan), columns, plan, first, &ahead);
+        carry_all(&ahead.carry);
     }
 }
 
 static void transform_output(const struct longconv_output *y, float *buffer, float *columns,
                              const struct fft_plan *plan, size_t L, size_t channels)
 {
+    struct carry carry = {.out = y, .L = L, .channels = channels, .columns = plan->columns};
     for (size_t first = 0; first < plan->columns; first += BATCH) {
-        columns_inverse_first(columns, buffer, pitch_of(plan), plan, first);
-        columns_inverse_inner(columns, plan->rows, plan->column_factors + plan->rows / 4 * 6);
-        columns_to_output(y, columns, plan, first, L, channels);
+        struct ahead ahead = {.carry = carry};
+        ahead_add_rows(&ahead, buffer, plan, first + BATCH);
+        columns_inverse_first(columns, buffer, pitch_of(plan), plan, first, &ahead);
+        columns_to_output(stage_of(columns, plan, first), columns, plan, &ahead);
+        carry_all(&ahead.carry);
+        carry_batch(&carry, columns, plan, first);
     }
+    carry_all(&carry);
 }
 
 static void make_spectrum(float *spectrum, const struct fft_plan *plan,
@@ -196,9 +176,11 @@ static void make_spectrum(float *spectrum, const struct fft_plan *plan,
 {
     float *columns = scratch + buffer_floats(plan);
     for (size_t first = 0; first < plan->columns; first += BATCH) {
+        struct ahead ahead = {.streams = 0};
+        ahead_add_rows(&ahead, scratch, plan, first + BATCH);
         columns_from_kernels(columns, plan, first, kernels, n, channels);
-        columns_forward_inner(columns, plan->rows, plan->column_factors + plan->rows / 4 * 6);
-        columns_forward_last(scratch, pitch_of(plan), columns, plan, first);
+        columns_forward_inner(columns, plan, &ahead);
+        columns_forward_last(scratch, pitch_of(plan), columns, plan, first, &ahead);
     }
     visit_rows(MAKE,
                &(struct visit){.z = scratch, .gradient = spectrum, .plan = plan, .pitch = pitch_of(plan)});
@@ -238,8 +220,10 @@ static void kernel_gradient(const struct longconv_kernel_gradient d[2], const fl
     visit_rows(RECALL,
                &(struct visit){.w = scratch, .spectrum = gradient, .plan = plan, .pitch = pitch_of(plan)});
     for (size_t first = 0; first < plan->columns; first += BATCH) {
-        columns_inverse_first(columns, scratch, pitch_of(plan), plan, first);
-        columns_inverse_inner(columns, plan->rows, plan->column_factors + plan->rows / 4 * 6);
+        struct ahead ahead = {.streams = 0};
+        ahead_add_rows(&ahead, scratch, plan, first + BATCH);
+        columns_inverse_first(columns, scratch, pitch_of(plan), plan, first, &ahead);
+        columns_inverse_inner(columns, plan, &ahead);
         columns_to_gradient(d, columns, plan, first, n, channels);
     }
 }

@@ -24,7 +24,7 @@ struct visit {
     size_t pitch;
 };
 
-enum { PAIR = 2 * POINT, QUAD_PAIRS = 4 /* of two quads */ };
+enum { PAIR = 2 * POINT };
 
 static size_t spectrum_floats(size_t N)
 {
@@ -177,43 +177,68 @@ VEC void visit_row1(enum task task, struct visit *v)
 VEC void visit_pair_of_rows(enum task task, struct visit *v, size_t r)
 {
     size_t quads = v->plan->columns / 4, a = r * v->pitch, b = partner_of(r) * v->pitch;
-    bool far = v->plan->columns >= 256; /* the buffer is in L3: bring the next two rows, too */
     for (size_t q = 0; q < quads; q++) {
-        if (task != MAKE) prefetch(v->spectrum + v->at + 4 * QUAD_PAIRS * PAIR, QUAD_PAIRS * PAIR);
-        if (far && HAS_W(task) && r + 1 < v->plan->rows) {
-            prefetch(v->w + a + v->pitch + 4 * q * POINT, 4 * POINT);
-            prefetch(v->w + b - v->pitch + 4 * q * POINT, 4 * POINT);
-        }
+        if (task != MAKE && v->plan->columns < FAR) /* else pair_ahead asks for it */
+            for (size_t i = 0; i < 4 * PAIR; i += LINE) prefetch(v->spectrum + v->at + 4 * 4 * PAIR + i);
         visit_quads(task, v, a + 4 * q * POINT, b + 4 * (quads - 1 - q) * POINT);
     }
 }
 
-VEC void rows_forward(enum task task, struct visit *v, size_t r)
+VEC void rows_forward(enum task task, struct visit *v, size_t r, struct ahead *ahead)
 {
     size_t n = v->plan->columns;
-    if (HAS_W(task)) row_forward(v->w + r * v->pitch, n, v->plan->row_factors);
-    if (HAS_Z(task)) row_forward(v->z + r * v->pitch, n, v->plan->row_factors);
+    if (HAS_W(task)) passes_forward(v->w + r * v->pitch, n, n, v->plan->row_factors, ahead);
+    if (HAS_Z(task)) passes_forward(v->z + r * v->pitch, n, n, v->plan->row_factors, ahead);
 }
-VEC void rows_inverse(enum task task, struct visit *v, size_t r)
+VEC void rows_inverse(enum task task, struct visit *v, size_t r, struct ahead *ahead)
 {
-    if (task != MAKE) row_inverse(v->w + r * v->pitch, v->plan->columns, v->plan->row_factors);
+    size_t n = v->plan->columns;
+    if (task != MAKE) passes_inverse(v->w + r * v->pitch, n, n, v->plan->row_factors, ahead);
+}
+
+/* The row, of those from r on, that comes first of a pair; plan->rows: there is none. */
+VEC size_t pair_from(const struct fft_plan *plan, size_t r)
+{
+    while (r < plan->rows && r > partner_of(r)) r++;
+    return r;
+}
+
+/* The pair of rows r and its spectrum, which comes behind that of the pair in hand. */
+VEC struct ahead pair_ahead(enum task task, const struct visit *v, size_t r)
+{
+    struct ahead a = {.streams = 0};
+    if (r >= v->plan->rows || v->plan->columns < FAR) return a;
+    size_t n = v->plan->columns * POINT, behind = v->at + v->plan->columns * PAIR;
+    if (HAS_W(task)) {
+        ahead_add_floats(&a, v->w + r * v->pitch, n);
+        ahead_add_floats(&a, v->w + partner_of(r) * v->pitch, n);
+    }
+    if (HAS_Z(task)) {
+        ahead_add_floats(&a, v->z + r * v->pitch, n);
+        ahead_add_floats(&a, v->z + partner_of(r) * v->pitch, n);
+    }
+    if (task != MAKE) ahead_add_floats(&a, v->spectrum + behind, 2 * n);
+    if (HAS_Z(task)) ahead_add_floats(&a, v->gradient + behind, 2 * n);
+    return a;
 }
 
 VEC void visit_all(enum task task, struct visit v)
 {
-    rows_forward(task, &v, 0);
+    struct ahead ahead = pair_ahead(task, &v, 2);
+    rows_forward(task, &v, 0, &ahead);
     visit_row0(task, &v);
-    rows_inverse(task, &v, 0);
-    rows_forward(task, &v, 1);
+    rows_inverse(task, &v, 0, &ahead);
+    rows_forward(task, &v, 1, &ahead);
     visit_row1(task, &v);
-    rows_inverse(task, &v, 1);
-    for (size_t r = 2; r < v.plan->rows; r++) {
-        if (r > partner_of(r)) continue;
-        rows_forward(task, &v, r);
-        rows_forward(task, &v, partner_of(r));
+    rows_inverse(task, &v, 1, &ahead);
+    for (size_t r = 2, next; r < v.plan->rows; r = next) {
+        next = pair_from(v.plan, r + 1);
+        ahead = pair_ahead(task, &v, next);
+        rows_forward(task, &v, r, &ahead);
+        rows_forward(task, &v, partner_of(r), &ahead);
         visit_pair_of_rows(task, &v, r);
-        rows_inverse(task, &v, r);
-        rows_inverse(task, &v, partner_of(r));
+        rows_inverse(task, &v, r, &ahead);
+        rows_inverse(task, &v, partner_of(r), &ahead);
     }
 }
 

@@ -345,6 +345,6 @@ Test(longconv, the_transform_is_a_power_of_two_that_holds_twice_the_length)
         size_t N = longconv_size(L), rows = fft_rows(N);
         cr_assert(N >= 2 * L && N >= FFT_MIN && (N & (N - 1)) == 0 && (N == FFT_MIN || N < 4 * L),
                   "L %zu N %zu", L, N);
-        cr_assert(rows >= 16 && N / rows >= 4, "N %zu rows %zu", N, rows);
+        cr_assert(rows >= 32 && N / rows >= 4, "N %zu rows %zu", N, rows);
     }
 }
