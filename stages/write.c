@@ -83,18 +83,6 @@ static thea_rc write_describe(struct stage *st, struct stage_describe *d, struct
     return rc == THEA_OK ? write_check(w, w->format, err) : rc;
 }
 
-static thea_rc take_sources(struct write *w, struct thea_err *err)
-{
-    for (size_t i = 0; i < w->sources.count; i++) {
-        struct value v;
-        struct value_limits limits = {0, 65535, NULL};
-        if (value_parse(&v, VALUE_INT, &limits, w->sources.items[i], err) != THEA_OK)
-            return thea_fail_prefix(err, "--sources");
-        turns_source(&w->turns, (unsigned)v.integer, UINT64_MAX);
-    }
-    return THEA_OK;
-}
-
 static thea_rc write_open(struct stage *st, struct thea_err *err)
 {
     struct write *w = stage_state(st);
@@ -108,7 +96,7 @@ static thea_rc write_open(struct stage *st, struct thea_err *err)
         connected++;
         port = i;
     }
-    thea_rc rc = take_sources(w, err);
+    thea_rc rc = turns_take_sources(&w->turns, &w->sources, err);
     if (rc != THEA_OK || connected != 1) return rc; /* on stdin, the first frame says which it is */
     return write_start(st, w, port, err);
 }
@@ -137,13 +125,9 @@ static thea_rc see_port(struct stage *st, struct write *w, int port, struct thea
 
 static void join_turns(struct write *w, struct stage_stream *s, const struct frame *in, struct document *d)
 {
-    char fallback[40];
-    uint64_t stream = stage_stream_id(s);
     if (d->turn != NULL) return;
-    snprintf(fallback, sizeof fallback, "stream-%llu", (unsigned long long)stream);
-    d->turn = turns_join(&w->turns, stream, stage_stream_text(s, "id", fallback));
-    d->turn->attempt = in != NULL ? in->attempt : 0;
-    if (stream == w->live_stream) d->turn->printed = d->turn->skip = w->live_bytes;
+    d->turn = turns_join(&w->turns, s, in);
+    if (d->turn->stream == w->live_stream) d->turn->printed = d->turn->skip = w->live_bytes;
 }
 
 static thea_rc write_begin(struct stage *st, struct stage_stream *s, const struct frame *in,

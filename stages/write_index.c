@@ -105,7 +105,7 @@ static thea_rc write_index_open(struct stage *st, struct thea_err *err)
     struct write_index *w = stage_state(st);
     w->kept = stage_run_dir(st) != NULL;
     w->turns.order = w->kept ? TURNS_INPUT : TURNS_ARRIVAL;
-    thea_rc rc = index_turns_sources(w, err);
+    thea_rc rc = turns_take_sources(&w->turns, &w->sources, err);
     if (rc == THEA_OK) rc = open_index(st, w, err);
     if (rc == THEA_OK) take_committed(st, w);
     return rc;
@@ -113,15 +113,10 @@ static thea_rc write_index_open(struct stage *st, struct thea_err *err)
 
 /* --- what comes in --- */
 
-static void join_turns(struct write_index *w, struct stage_stream *s, const struct frame *in,
+static void join_turns(struct write_index *w, const struct stage_stream *s, const struct frame *in,
                        struct document *d)
 {
-    char fallback[40];
-    uint64_t stream = stage_stream_id(s);
-    if (d->turn != NULL) return;
-    snprintf(fallback, sizeof fallback, "stream-%llu", (unsigned long long)stream);
-    d->turn = turns_join(&w->turns, stream, stage_stream_text(s, "id", fallback));
-    d->turn->attempt = in != NULL ? in->attempt : 0;
+    if (d->turn == NULL) d->turn = turns_join(&w->turns, s, in);
 }
 
 static thea_rc write_index_begin(struct stage *st, struct stage_stream *s, const struct frame *in,

@@ -24,18 +24,6 @@ struct footer {
     uint64_t has_text;
 };
 
-thea_rc index_turns_sources(struct write_index *w, struct thea_err *err)
-{
-    for (size_t i = 0; i < w->sources.count; i++) {
-        struct value v;
-        struct value_limits limits = {0, 65535, NULL};
-        if (value_parse(&v, VALUE_INT, &limits, w->sources.items[i], err) != THEA_OK)
-            return thea_fail_prefix(err, "--sources");
-        turns_source(&w->turns, (unsigned)v.integer, UINT64_MAX);
-    }
-    return THEA_OK;
-}
-
 /* --- the run's word --- */
 
 static thea_rc new_word(char *word, struct thea_err *err)
@@ -229,8 +217,7 @@ static thea_rc put_turn(struct stage *st, struct write_index *w, struct turn *tu
 thea_rc index_turns_flush(struct stage *st, struct write_index *w, bool all, struct thea_err *err)
 {
     struct turn *turn;
-    for (size_t i = 0; w->kept && i < w->turns.source_count; i++)
-        w->turns.sources[i].total = stage_total(st, w->turns.sources[i].number);
+    if (w->kept) turns_learn_totals(&w->turns, st);
     while ((turn = turns_next(&w->turns)) != NULL && turn->done) {
         thea_rc rc = put_turn(st, w, turn, err);
         if (rc == THEA_OK && is_due(w)) rc = commit(st, w, err);

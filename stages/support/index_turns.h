@@ -33,8 +33,6 @@ struct document { /* of a stream */
     bool has_text;
 };
 
-/* Tell the turns of the option's sources. Errors: THEA_EUSAGE. */
-THEA_CHECK thea_rc index_turns_sources(struct write_index *w, struct thea_err *err);
 /* A word of our own for this run: made once, in RUN_DIR/journal/NAME. free() it. Errors: THEA_EDATA,
  * THEA_ECREATE, THEA_EIO. */
 THEA_CHECK thea_rc run_word(char **out, const char *run_dir, const char *name, struct thea_err *err);

@@ -1,6 +1,7 @@
 /* Order of results: see turns.h. */
 #include "stages/support/turns.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,11 +35,32 @@ void turns_source(struct turns *t, unsigned number, uint64_t total)
     find_source(t, number)->total = total;
 }
 
-struct turn *turns_join(struct turns *t, uint64_t stream, const char *id)
+thea_rc turns_take_sources(struct turns *t, const struct value_list *sources, struct thea_err *err)
 {
+    for (size_t i = 0; i < sources->count; i++) {
+        struct value v;
+        struct value_limits limits = {0, 65535, NULL};
+        if (value_parse(&v, VALUE_INT, &limits, sources->items[i], err) != THEA_OK)
+            return thea_fail_prefix(err, "--sources");
+        turns_source(t, (unsigned)v.integer, UINT64_MAX);
+    }
+    return THEA_OK;
+}
+
+void turns_learn_totals(struct turns *t, const struct stage *st)
+{
+    for (size_t i = 0; i < t->source_count; i++) t->sources[i].total = stage_total(st, t->sources[i].number);
+}
+
+struct turn *turns_join(struct turns *t, const struct stage_stream *s, const struct frame *in)
+{
+    char fallback[40];
+    uint64_t stream = stage_stream_id(s);
     struct turn *turn = calloc(1, sizeof *turn), **at = &t->first;
-    if (turn == NULL || (turn->id = strdup(id)) == NULL) abort();
+    snprintf(fallback, sizeof fallback, "stream-%llu", (unsigned long long)stream);
+    if (turn == NULL || (turn->id = strdup(stage_stream_text(s, "id", fallback))) == NULL) abort();
     turn->stream = stream;
+    turn->attempt = in != NULL ? in->attempt : 0;
     (void)find_source(t, source_of(stream));
     while (*at != NULL && (t->order != TURNS_INPUT || before((*at)->stream, stream))) at = &(*at)->next;
     turn->next = *at;

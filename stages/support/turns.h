@@ -8,6 +8,8 @@
 #define STAGES_SUPPORT_TURNS_H
 
 #include "graph/ranges.h"
+#include "graph/value.h"
+#include "graph/wire/stage.h"
 #include "stages/support/gather.h"
 
 enum { TURNS_SOURCE_SHIFT = 40 };
@@ -41,8 +43,8 @@ struct turns {
     size_t source_count;
 };
 
-/* A document begins. */
-struct turn *turns_join(struct turns *t, uint64_t stream, const char *id);
+/* A document begins; in: its first frame, or NULL. */
+struct turn *turns_join(struct turns *t, const struct stage_stream *s, const struct frame *in);
 /* The one whose turn it is: done, or (order of arrival or input) still under way. NULL: none is here. */
 struct turn *turns_next(const struct turns *t);
 void turns_leave(struct turns *t, struct turn *turn); /* its turn is over; frees it */
@@ -50,6 +52,10 @@ void turns_drop(struct turns *t, struct turn *turn);  /* it will come again, or 
 void turns_drop_all(struct turns *t);
 /* There is a source, and so many streams come of it. (One that a stream came of is known.) */
 void turns_source(struct turns *t, unsigned number, uint64_t total);
+/* A sink's option --sources: there are these. Errors: THEA_EUSAGE. */
+THEA_CHECK thea_rc turns_take_sources(struct turns *t, const struct value_list *sources,
+                                      struct thea_err *err);
+void turns_learn_totals(struct turns *t, const struct stage *st); /* what the supervisor has said by now */
 void turns_fini(struct turns *t);
 
 #endif

@@ -126,8 +126,7 @@ static thea_rc put_turn(struct stage *st, struct write *w, struct turn *turn, st
 thea_rc write_flush(struct stage *st, struct write *w, struct thea_err *err)
 {
     struct turn *turn;
-    for (size_t i = 0; w->kept && i < w->turns.source_count; i++)
-        w->turns.sources[i].total = stage_total(st, w->turns.sources[i].number);
+    if (w->kept) turns_learn_totals(&w->turns, st);
     while ((turn = turns_next(&w->turns)) != NULL && (turn->done || write_is_live(w))) {
         thea_rc rc = put_turn(st, w, turn, err);
         if (rc != THEA_OK || !turn->done) return rc;
