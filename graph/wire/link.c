@@ -56,7 +56,7 @@ void link_count(_Atomic uint64_t *counter, uint64_t n)
 
 void link_tell(struct link *ln, const struct link_message *m)
 {
-    nng_msg *msg = NULL;
+    struct link_packet *msg = NULL;
     struct thea_err err;
     if (ln->state != LINK_OPEN || ln->lost) return;
     thea_rc rc = link_encode_message(&msg, m, &err);
@@ -217,7 +217,7 @@ static void destroy(struct link *ln)
     codec_arena_free(ln->arena);
     codec_arena_free(ln->probe);
     link_pool_fini(ln);
-    nng_msg_free(ln->orphan);
+    link_packet_free(ln->orphan);
     link_kept_fini(&ln->kept);
     link_cancels_fini(&ln->cancels);
     free(ln->held_eof);

@@ -102,6 +102,8 @@ void link_flush_credit(struct link *ln); /* send what credit is owed; call befor
  * thrown away). */
 bool link_ready(struct link *ln, uint64_t bytes);
 bool link_stopped(struct link *ln);
+/* Frames that were sent and are not consumed, as far as is known. */
+uint64_t link_waiting(const struct link *ln);
 /* Has the receiver cancelled this stream? Its frames are thrown away by link_send until the one that ends it.
  */
 bool link_cancelled(struct link *ln, uint64_t stream, uint32_t attempt);

@@ -48,13 +48,13 @@ int link_beat_start(struct link_pipe *p, int silence_ms)
     return 0;
 }
 
-bool link_beat_took(struct link_pipe *p, const nng_msg *m)
+bool link_beat_took(struct link_pipe *p, const struct link_packet *m)
 {
     struct link_message ping;
-    if (p->session == 0 || nng_msg_len(m) > PING_BYTES) return false;
-    const void *bytes = nng_msg_body((nng_msg *)(uintptr_t)m);
-    if (codec_identify(bytes, nng_msg_len(m)) != CODEC_LINK) return false;
-    if (codec_decode_link(&ping, bytes, nng_msg_len(m), NULL) != THEA_OK) return false;
+    if (p->session == 0 || m->size > PING_BYTES) return false;
+    const void *bytes = m->bytes;
+    if (codec_identify(bytes, m->size) != CODEC_LINK) return false;
+    if (codec_decode_link(&ping, bytes, m->size, NULL) != THEA_OK) return false;
     if (ping.kind != LINK_PING && ping.kind != LINK_PONG) return false;
     uint64_t now = status_now_ns();
     if (ping.kind == LINK_PING) {
@@ -66,9 +66,9 @@ bool link_beat_took(struct link_pipe *p, const nng_msg *m)
     return true;
 }
 
-nng_msg *link_beat_pong(struct link_pipe *p)
+struct link_packet *link_beat_pong(struct link_pipe *p)
 {
-    nng_msg *m;
+    struct link_packet *m;
     if (p->echo_ns == 0) return NULL;
     struct link_message pong = {.kind = LINK_PONG, .time_ns = status_now_ns(), .echo_ns = p->echo_ns};
     p->echo_ns = 0;

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { SMALL_BYTES = 4096 };
+
 static const unsigned char greeting[LINK_GREETING_BYTES] = {0, 'S', 'P', 0, 0, 16, 0, 0};
 
 /* --- reading --- */
@@ -20,67 +22,86 @@ static void set_iov(nng_aio *aio, nng_iov *iov, unsigned n)
     if (nng_aio_set_iov(aio, n, iov) != 0) abort(); /* more than its 8 */
 }
 
+/* Small packets come many at a time; behind a large one no more than a head is read, for what is read too
+ * early is copied. */
 void link_conn_read(struct link_conn *c)
 {
     nng_iov iov[2];
     unsigned n = 0;
     if (c->reading || !link_pipe_may_read(c)) return;
-    size_t head_size = c->state == CONN_GREETING ? LINK_GREETING_BYTES : c->pipe->head_size;
-    if (c->msg != NULL && nng_msg_len(c->msg) > c->msg_got)
-        iov[n++] = (nng_iov){(char *)nng_msg_body(c->msg) + c->msg_got, nng_msg_len(c->msg) - c->msg_got};
-    iov[n++] = (nng_iov){c->head + c->head_got, head_size - c->head_got};
+    size_t missing = c->packet != NULL ? c->packet->size - c->packet_got : 0;
+    size_t room = missing < LINK_READ_BYTES ? LINK_READ_BYTES - c->in_got : c->pipe->head_size;
+    if (missing > 0) iov[n++] = (nng_iov){c->packet->bytes + c->packet_got, missing};
+    iov[n++] = (nng_iov){c->in + c->in_got, room};
     set_iov(c->rx, iov, n);
     c->reading = true;
     nng_stream_recv(c->stream, c->rx);
 }
 
-/* The message whose head is complete. False: that is no head. */
-static bool begin_message(struct link_conn *c)
+static void end_packet(struct link_conn *c)
 {
-    uint64_t length;
-    memcpy(&length, c->head + c->pipe->head_size - sizeof length, sizeof length);
-    length = be64toh(length);
-    bool typed = c->pipe->head_size == LINK_HEAD_MAX;
-    c->head_got = c->msg_got = 0;
-    if ((typed && c->head[0] != 1) || length > FRAME_MAX_BYTES) return false;
-    return nng_msg_alloc(&c->msg, length) == 0;
+    struct link_packet *p = c->packet;
+    c->packet = NULL;
+    link_pipe_received(c, p);
 }
 
-/* The other side's first bytes are here. */
-static bool greeted(struct link_conn *c)
+/* The packet whose head this is. False: that is no head. */
+static bool begin_packet(struct link_conn *c, const unsigned char *head)
 {
-    c->head_got = 0;
-    if (memcmp(c->head, greeting, sizeof greeting) != 0) return false;
+    uint64_t length;
+    memcpy(&length, head + c->pipe->head_size - sizeof length, sizeof length);
+    length = be64toh(length);
+    bool typed = c->pipe->head_size == LINK_HEAD_MAX;
+    if ((typed && head[0] != 1) || length > FRAME_MAX_BYTES) return false;
+    c->packet_got = 0;
+    c->packet = link_packet_new(length);
+    return c->packet != NULL;
+}
+
+/* The bytes that the open packet still needs, of the n that are at `from`. Returns how many it took. */
+static size_t fill_packet(struct link_conn *c, const unsigned char *from, size_t n)
+{
+    size_t missing = c->packet->size - c->packet_got, taken = n < missing ? n : missing;
+    if (taken > 0 && from != NULL) memcpy(c->packet->bytes + c->packet_got, from, taken);
+    c->packet_got += taken;
+    if (taken == missing) end_packet(c);
+    return taken;
+}
+
+/* The other side's first bytes. */
+static bool greeted(struct link_conn *c, const unsigned char *bytes)
+{
+    if (memcmp(bytes, greeting, sizeof greeting) != 0) return false;
     c->state = CONN_UP;
     link_pipe_up(c->pipe, c);
     return true;
 }
 
-static void end_message(struct link_conn *c)
+/* What is in `in`, up to the beginning of a head at its end. False: not our protocol. */
+static bool take_in(struct link_conn *c)
 {
-    nng_msg *m = c->msg;
-    c->msg = NULL;
-    link_pipe_received(c, m);
+    size_t at = 0;
+    bool good = true;
+    if (c->state == CONN_GREETING && c->in_got >= LINK_GREETING_BYTES) {
+        good = greeted(c, c->in);
+        at = LINK_GREETING_BYTES;
+    }
+    while (good && c->state == CONN_UP && c->in_got - at >= c->pipe->head_size) {
+        good = begin_packet(c, c->in + at);
+        at += c->pipe->head_size;
+        if (good) at += fill_packet(c, c->in + at, c->in_got - at);
+    }
+    memmove(c->in, c->in + at, c->in_got - at);
+    c->in_got -= at;
+    return good;
 }
 
-/* n bytes more were read, in the order of link_conn_read. False: not our protocol. */
+/* n bytes more were read, in the order of link_conn_read. */
 static bool take_bytes(struct link_conn *c, size_t n)
 {
-    if (c->state == CONN_GREETING) {
-        c->head_got += n;
-        return c->head_got < LINK_GREETING_BYTES || greeted(c);
-    }
-    if (c->msg != NULL) {
-        size_t missing = nng_msg_len(c->msg) - c->msg_got, of_it = n < missing ? n : missing;
-        c->msg_got += of_it;
-        n -= of_it;
-        if (of_it == missing) end_message(c);
-    }
-    c->head_got += n;
-    if (c->head_got < c->pipe->head_size) return true;
-    if (!begin_message(c)) return false;
-    if (nng_msg_len(c->msg) == 0) end_message(c);
-    return true;
+    if (c->packet != NULL) n -= fill_packet(c, NULL, n);
+    c->in_got += n;
+    return take_in(c);
 }
 
 static void on_read(void *context)
@@ -98,53 +119,79 @@ static void on_read(void *context)
 
 /* --- writing --- */
 
-static size_t batch_bytes(const struct link_conn *c)
+static void end_batch(struct link_conn *c)
 {
-    size_t n = c->batch_count * c->pipe->head_size;
-    for (size_t i = 0; i < c->batch_count; i++) n += nng_msg_len(c->batch[i]);
-    return n;
+    for (unsigned i = 0; i < c->large_count; i++) link_packet_free(c->large[i]);
+    c->large_count = c->part_count = c->first_part = 0;
+    c->out_used = 0;
 }
 
-static void free_batch(struct link_conn *c)
+static void add_part(struct link_conn *c, unsigned char *bytes, size_t size)
 {
-    for (size_t i = 0; i < c->batch_count; i++) nng_msg_free(c->batch[i]);
-    c->batch_count = c->written = 0;
+    nng_iov *last = c->part_count > 0 ? &c->parts[c->part_count - 1] : NULL;
+    if (last != NULL && (unsigned char *)last->iov_buf + last->iov_len == bytes)
+        last->iov_len += size;
+    else
+        c->parts[c->part_count++] = (nng_iov){bytes, size};
+}
+
+static void add_copy(struct link_conn *c, const void *bytes, size_t size)
+{
+    unsigned char *to = c->out + c->out_used;
+    memcpy(to, bytes, size);
+    c->out_used += size;
+    add_part(c, to, size);
+}
+
+/* Takes over p. A small one is copied: one system call, and one wake-up of the other side, for many. */
+static void add_packet(struct link_conn *c, struct link_packet *p)
+{
+    unsigned char head[LINK_HEAD_MAX] = {1};
+    size_t head_size = c->pipe->head_size;
+    uint64_t length = htobe64(p->size);
+    memcpy(head + head_size - sizeof length, &length, sizeof length);
+    add_copy(c, head, head_size);
+    if (p->size <= SMALL_BYTES) {
+        add_copy(c, p->bytes, p->size);
+        link_packet_free(p);
+    } else {
+        add_part(c, p->bytes, p->size);
+        c->large[c->large_count++] = p;
+    }
 }
 
 static void take_batch(struct link_conn *c)
 {
-    size_t head_size = c->pipe->head_size;
-    for (nng_msg *m; c->batch_count < LINK_BATCH && (m = link_pipe_next(c)) != NULL; c->batch_count++) {
-        uint64_t length = htobe64(nng_msg_len(m));
-        c->batch[c->batch_count] = m;
-        c->heads[c->batch_count][0] = 1;
-        memcpy(c->heads[c->batch_count] + head_size - sizeof length, &length, sizeof length);
+    while (c->large_count < LINK_WRITE_LARGE && c->part_count + 2 <= LINK_WRITE_PARTS &&
+           c->out_used + LINK_HEAD_MAX + SMALL_BYTES <= LINK_WRITE_BYTES) {
+        struct link_packet *p = link_pipe_next(c);
+        if (p == NULL) return;
+        add_packet(c, p);
     }
-}
-
-/* What is left of `bytes` behind the first *skip of all. */
-static void add_rest(nng_iov *iov, unsigned *n, const void *bytes, size_t size, size_t *skip)
-{
-    size_t skipped = *skip < size ? *skip : size;
-    *skip -= skipped;
-    if (size > skipped) iov[(*n)++] = (nng_iov){(char *)(uintptr_t)bytes + skipped, size - skipped};
 }
 
 void link_conn_write(struct link_conn *c)
 {
-    nng_iov iov[2 * LINK_BATCH];
-    unsigned n = 0;
     if (c->writing || c->state != CONN_UP || c->failed_ns != 0) return;
-    if (c->batch_count == 0) take_batch(c);
-    if (c->batch_count == 0) return;
-    size_t skip = c->written;
-    for (size_t i = 0; i < c->batch_count; i++) {
-        add_rest(iov, &n, c->heads[i], c->pipe->head_size, &skip);
-        add_rest(iov, &n, nng_msg_body(c->batch[i]), nng_msg_len(c->batch[i]), &skip);
-    }
-    set_iov(c->tx, iov, n);
+    if (c->part_count == 0) take_batch(c);
+    if (c->part_count == 0) return;
+    set_iov(c->tx, c->parts + c->first_part, c->part_count - c->first_part);
     c->writing = true;
     nng_stream_send(c->stream, c->tx);
+}
+
+/* n bytes more of the batch are written. */
+static void advance(struct link_conn *c, size_t n)
+{
+    while (c->first_part < c->part_count && n >= c->parts[c->first_part].iov_len)
+        n -= c->parts[c->first_part++].iov_len;
+    if (c->first_part == c->part_count) {
+        end_batch(c);
+        return;
+    }
+    nng_iov *p = &c->parts[c->first_part];
+    p->iov_buf = (unsigned char *)p->iov_buf + n;
+    p->iov_len -= n;
 }
 
 /* What is greeted is written in one piece: 8 bytes always fit. */
@@ -164,8 +211,10 @@ static void on_written(void *context)
     pthread_mutex_lock(&p->lock);
     c->writing = false;
     if (failed && c->failed_ns == 0) c->failed_ns = status_now_ns();
-    if (!failed && c->batch_count > 0) c->written += nng_aio_count(c->tx);
-    if (failed || c->written == batch_bytes(c)) free_batch(c);
+    if (failed)
+        end_batch(c);
+    else if (c->part_count > 0)
+        advance(c, nng_aio_count(c->tx));
     if (failed && p->conn == c) link_queue_clear(&p->out);
     link_conn_write(c);
     pthread_mutex_unlock(&p->lock);
@@ -224,7 +273,7 @@ void link_conn_free(struct link_conn *c)
     nng_aio_free(c->rx);
     nng_aio_free(c->tx);
     nng_stream_free(c->stream);
-    nng_msg_free(c->msg);
-    free_batch(c);
+    link_packet_free(c->packet);
+    end_batch(c);
     free(c);
 }

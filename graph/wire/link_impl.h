@@ -6,7 +6,7 @@
  *   - link_door.c: listening, dialling and dialling again
  *   - link_tls.c: certificates and the token, for links between machines
  *   - link_beat.c: keep a connection alive, cut off one that says nothing
- *   - link_queue.c: queues of messages, encoding into messages
+ *   - link_packet.c: encoded messages; link_queue.c: queues of them
  *
  * The session, on the stage's thread:
  *   - link.c: life, options, errors, time
@@ -33,15 +33,34 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* --- messages in order, between threads --- */
+/* --- packets: messages as they go over the wire --- */
+
+/* Encoded in place, once. A frame's packet is shared by the connection that writes it and the list of those
+ * that are not acknowledged; nobody changes one that is shared. */
+struct link_packet {
+    unsigned char *bytes; /* in the same block */
+    size_t size, room;    /* of the message, of the block */
+    uint32_t conn;        /* that it came by */
+    _Atomic uint32_t holders;
+};
+struct link_packet *link_packet_new(size_t size); /* its bytes at a 64-byte border; NULL: out of memory */
+struct link_packet *link_packet_share(struct link_packet *p); /* p, for one holder more */
+bool link_packet_is_shared(struct link_packet *p);
+void link_packet_free(struct link_packet *p); /* by one of its holders; NULL is fine */
+/* *out at a 64-byte border. Errors: as codec_encode_*. */
+THEA_CHECK thea_rc link_encode_frame(struct link_packet **out, const struct frame *f, struct thea_err *err);
+THEA_CHECK thea_rc link_encode_message(struct link_packet **out, const struct link_message *m,
+                                       struct thea_err *err);
+
+/* in order, between threads */
 struct link_queue {
-    nng_msg **items;
+    struct link_packet **items;
     size_t count, first, cap;
 };
-void link_queue_push(struct link_queue *q, nng_msg *m); /* running out of memory aborts */
-nng_msg *link_queue_pop(struct link_queue *q);          /* NULL: empty */
-nng_msg *link_queue_at(const struct link_queue *q, size_t i);
-void link_queue_clear(struct link_queue *q); /* frees the messages, keeps the memory */
+void link_queue_push(struct link_queue *q, struct link_packet *m); /* running out of memory aborts */
+struct link_packet *link_queue_pop(struct link_queue *q);          /* NULL: empty */
+struct link_packet *link_queue_at(const struct link_queue *q, size_t i);
+void link_queue_clear(struct link_queue *q); /* frees the packets, keeps the memory */
 void link_queue_fini(struct link_queue *q);
 
 /* --- the nng side --- */
@@ -52,7 +71,14 @@ struct link_said {
     int32_t peer_pid;
 };
 
-enum { LINK_BATCH = 4, LINK_GREETING_BYTES = 8, LINK_HEAD_MAX = 9 };
+enum {
+    LINK_GREETING_BYTES = 8,
+    LINK_HEAD_MAX = 9,
+    LINK_READ_BYTES = 16 << 10,
+    LINK_WRITE_BYTES = 16 << 10,
+    LINK_WRITE_PARTS = 8, /* as many as an nng operation takes */
+    LINK_WRITE_LARGE = LINK_WRITE_PARTS / 2
+};
 typedef enum { CONN_GREETING, CONN_UP, CONN_CLOSED } link_conn_state;
 
 /* One connection. Its operations run on nng's threads; it is freed by the stage's thread. */
@@ -67,15 +93,18 @@ struct link_conn {
     bool reading, writing; /* an operation of rx, tx is under way */
     uint64_t began_ns;
     uint64_t failed_ns; /* it could not be written to then; what it still brings is read; 0: it can */
-    /* what is being read: a head, then the body with the next head behind it */
-    unsigned char head[LINK_HEAD_MAX];
-    size_t head_got;
-    nng_msg *msg; /* NULL: the head is not complete */
-    size_t msg_got;
-    /* what is being written */
-    unsigned char heads[LINK_BATCH][LINK_HEAD_MAX];
-    nng_msg *batch[LINK_BATCH];
-    size_t batch_count, written; /* bytes of the batch */
+    /* what is being read: what is missing of a packet, then whatever is there */
+    struct link_packet *packet; /* that is not complete, or NULL */
+    size_t packet_got;
+    unsigned char in[LINK_READ_BYTES];
+    size_t in_got; /* less than a head between two reads */
+    /* what is being written: heads and small packets in one piece, large ones where they are */
+    unsigned char out[LINK_WRITE_BYTES];
+    size_t out_used;
+    nng_iov parts[LINK_WRITE_PARTS]; /* what is left of it, from first_part on */
+    unsigned part_count, first_part;
+    struct link_packet *large[LINK_WRITE_LARGE];
+    unsigned large_count;
 };
 
 struct link_pipe {
@@ -130,7 +159,7 @@ void link_pipe_shut(
     struct link_pipe *p); /* take no connection any more, receive no more, forget what is unsent */
 void link_pipe_end(struct link_pipe *p); /* shut, and close: the session has ended in order */
 /* Takes over m. It is dropped if that connection has gone meanwhile. */
-void link_pipe_send(struct link_pipe *p, uint32_t id, nng_msg *m);
+void link_pipe_send(struct link_pipe *p, uint32_t id, struct link_packet *m);
 /* A session begins on this connection, with that process: later HELLOs say so. */
 void link_pipe_session(struct link_pipe *p, uint32_t id, const struct link_said *peer);
 void link_pipe_epoch(struct link_pipe *p, uint64_t epoch);
@@ -139,9 +168,9 @@ void link_pipe_drop(struct link_pipe *p, uint32_t id); /* close that connection 
 /* Between the parts of the pipe; the lock is held. nng calls back later, from threads of its own. */
 void link_pipe_queue(struct link_pipe *p, const struct link_message *m);
 void link_pipe_up(struct link_pipe *p, struct link_conn *c); /* it is greeted, and may take the seat */
-void link_pipe_received(struct link_conn *c, nng_msg *m);    /* takes over m */
+void link_pipe_received(struct link_conn *c, struct link_packet *m); /* takes over m */
 bool link_pipe_may_read(const struct link_conn *c);
-nng_msg *link_pipe_next(struct link_conn *c);                  /* to be written on it; NULL: nothing */
+struct link_packet *link_pipe_next(struct link_conn *c);       /* to be written on it; NULL: nothing */
 void link_pipe_lost(struct link_pipe *p, struct link_conn *c); /* close it, and let another have the seat */
 void link_pipe_tell(struct link_pipe *p); /* the stage's thread has something to look at */
 /* link_conn.c */
@@ -164,14 +193,9 @@ void link_token_free(const char *token);                     /* and overwrite it
 THEA_CHECK thea_rc link_tls_config(nng_tls_config **out, const struct link_options *o, bool dial,
                                    struct thea_err *err);
 /* link_beat.c */
-int link_beat_start(struct link_pipe *p, int silence_ms);   /* an nng error */
-bool link_beat_took(struct link_pipe *p, const nng_msg *m); /* lock held: was it a PING or PONG? */
-nng_msg *link_beat_pong(struct link_pipe *p);               /* lock held: the PONG that is owed, or NULL */
-
-/* Messages as nng bodies, encoded in place. NULL out of memory. */
-nng_msg *link_message_new(size_t size); /* to be filled; its body begins at a 64-byte border */
-thea_rc link_encode_frame(nng_msg **out, const struct frame *f, struct thea_err *err);
-thea_rc link_encode_message(nng_msg **out, const struct link_message *m, struct thea_err *err);
+int link_beat_start(struct link_pipe *p, int silence_ms);              /* an nng error */
+bool link_beat_took(struct link_pipe *p, const struct link_packet *m); /* lock held: was it a PING or PONG? */
+struct link_packet *link_beat_pong(struct link_pipe *p); /* lock held: the PONG that is owed, or NULL */
 
 /* --- who is at the other end --- */
 
@@ -201,18 +225,18 @@ bool link_process_lives(int32_t pid); /* and is not a zombie */
 
 /* --- frames that are kept until they are acknowledged --- */
 struct link_kept_frame {
-    nng_msg *msg; /* a copy: nng has the other, and may lose it with a pipe */
+    struct link_packet *packet;
     uint64_t seq, bytes, epoch;
 };
 struct link_kept {
     struct link_kept_frame *items;
     size_t count, first, cap;
 };
-void link_kept_push(struct link_kept *k, struct link_kept_frame frame); /* takes over the message */
+void link_kept_push(struct link_kept *k, struct link_kept_frame frame); /* takes over the packet */
 void link_kept_acknowledge(struct link_kept *k, uint64_t ack_seq);
 /* The other end is new: drop what is older than epoch, number the rest from 0. Returns how many went. */
 size_t link_kept_restart(struct link_kept *k, uint64_t epoch);
-void link_kept_replace(struct link_kept *k, size_t i, nng_msg *m); /* takes over m */
+void link_kept_replace(struct link_kept *k, size_t i, struct link_packet *p); /* takes over p */
 const struct link_kept_frame *link_kept_at(const struct link_kept *k, size_t i);
 void link_kept_fini(struct link_kept *k);
 
@@ -288,7 +312,7 @@ struct link {
     uint64_t arrived;        /* frames so far */
     struct frame head;       /* the decoded first frame of queue, over arena */
     bool head_decoded;
-    nng_msg
+    struct link_packet
         *orphan; /* the frame that was peeked when its session ended: head is over it, until it is consumed */
     struct region_maps *maps, *orphan_maps; /* the sender's pools; those that the orphan lies in */
     struct codec_arena *arena, *probe;
@@ -322,10 +346,10 @@ bool link_may_come_back(const struct link *ln); /* the process that was there */
 void link_drop_greeting(struct link *ln);
 void link_begin_greeting(struct link *ln, uint32_t pipe);
 /* link_recv.c */
-void link_arrive(struct link *ln, nng_msg *m); /* a frame came; takes over m */
-void link_open_receiver(struct link *ln);      /* a session begins: say what is wanted */
-void link_reset_receiver(struct link *ln);     /* ... with a new sender */
-bool link_ends_with_eof(struct link *ln);      /* eof is here, consumed or not */
+void link_arrive(struct link *ln, struct link_packet *m); /* a frame came; takes over m */
+void link_open_receiver(struct link *ln);                 /* a session begins: say what is wanted */
+void link_reset_receiver(struct link *ln);                /* ... with a new sender */
+bool link_ends_with_eof(struct link *ln);                 /* eof is here, consumed or not */
 void link_tell_credit(struct link *ln);
 void link_tell_bye(struct link *ln);
 /* link_send.c */

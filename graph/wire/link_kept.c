@@ -3,6 +3,7 @@
 #include "graph/wire/link_impl.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static struct link_kept_frame *item(const struct link_kept *k, size_t i)
 {
@@ -27,15 +28,15 @@ void link_kept_push(struct link_kept *k, struct link_kept_frame frame)
     *item(k, k->count++) = frame;
 }
 
-void link_kept_replace(struct link_kept *k, size_t i, nng_msg *m)
+void link_kept_replace(struct link_kept *k, size_t i, struct link_packet *packet)
 {
-    nng_msg_free(item(k, i)->msg);
-    item(k, i)->msg = m;
+    link_packet_free(item(k, i)->packet);
+    item(k, i)->packet = packet;
 }
 
 static void drop_first(struct link_kept *k)
 {
-    nng_msg_free(item(k, 0)->msg);
+    link_packet_free(item(k, 0)->packet);
     k->first = (k->first + 1) & (k->cap - 1);
     k->count--;
 }
@@ -45,17 +46,31 @@ void link_kept_acknowledge(struct link_kept *k, uint64_t ack_seq)
     while (k->count > 0 && item(k, 0)->seq < ack_seq) drop_first(k);
 }
 
+/* The connection that is gone may still write the packet: then another gets the number. */
+static struct link_packet *renumbered(struct link_packet *p, uint64_t seq)
+{
+    if (link_packet_is_shared(p)) {
+        struct link_packet *copy = link_packet_new(p->size);
+        if (copy == NULL) abort();
+        memcpy(copy->bytes, p->bytes, p->size);
+        link_packet_free(p);
+        p = copy;
+    }
+    codec_renumber_frame(p->bytes, seq);
+    return p;
+}
+
 size_t link_kept_restart(struct link_kept *k, uint64_t epoch)
 {
     size_t before = k->count, kept = 0;
     for (size_t i = 0; i < before; i++) {
         struct link_kept_frame f = *item(k, i);
         if (f.epoch < epoch) {
-            nng_msg_free(f.msg);
+            link_packet_free(f.packet);
             continue;
         }
         f.seq = kept;
-        codec_renumber_frame(nng_msg_body(f.msg), f.seq);
+        f.packet = renumbered(f.packet, f.seq);
         *item(k, kept++) = f;
     }
     k->count = kept;

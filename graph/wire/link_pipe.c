@@ -72,28 +72,28 @@ bool link_pipe_may_read(const struct link_conn *c)
     return c->state != CONN_CLOSED && !p->shut && (c != p->conn || p->in.count < p->in_max);
 }
 
-void link_pipe_received(struct link_conn *c, nng_msg *m)
+void link_pipe_received(struct link_conn *c, struct link_packet *m)
 {
     struct link_pipe *p = c->pipe;
     if (c != p->conn || p->shut) {
-        nng_msg_free(m);
+        link_packet_free(m);
         return;
     }
     if (!p->greeted) say_hello(p);
     if (link_beat_took(p, m)) {
-        nng_msg_free(m);
+        link_packet_free(m);
         return;
     }
-    nng_msg_set_pipe(m, (nng_pipe){.id = c->id});
+    m->conn = c->id;
     link_queue_push(&p->in, m);
     link_pipe_tell(p);
 }
 
-nng_msg *link_pipe_next(struct link_conn *c)
+struct link_packet *link_pipe_next(struct link_conn *c)
 {
     struct link_pipe *p = c->pipe;
     if (c != p->conn || p->shut) return NULL;
-    nng_msg *m = p->greeted ? link_beat_pong(p) : NULL;
+    struct link_packet *m = p->greeted ? link_beat_pong(p) : NULL;
     if (m == NULL) m = link_queue_pop(&p->out);
     if (m != NULL) p->spoke_ns = status_now_ns();
     return m;
@@ -101,7 +101,7 @@ nng_msg *link_pipe_next(struct link_conn *c)
 
 void link_pipe_queue(struct link_pipe *p, const struct link_message *m)
 {
-    nng_msg *msg;
+    struct link_packet *msg;
     if (link_encode_message(&msg, m, NULL) != THEA_OK) abort(); /* out of memory */
     link_queue_push(&p->out, msg);
     link_conn_write(p->conn);
@@ -140,7 +140,7 @@ void link_pipe_take(struct link_pipe *p, struct link_queue *in, struct link_news
     free_closed(p);
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->news, false);
-    for (nng_msg *m; (m = link_queue_pop(&p->in)) != NULL;) link_queue_push(in, m);
+    for (struct link_packet *m; (m = link_queue_pop(&p->in)) != NULL;) link_queue_push(in, m);
     *news = (struct link_news){.current = p->current,
                                .lost = p->lost,
                                .strangers = p->strangers,
@@ -167,11 +167,11 @@ void link_pipe_end(struct link_pipe *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-void link_pipe_send(struct link_pipe *p, uint32_t id, nng_msg *m)
+void link_pipe_send(struct link_pipe *p, uint32_t id, struct link_packet *m)
 {
     pthread_mutex_lock(&p->lock);
     if (p->shut || p->current != id || p->conn->failed_ns != 0) {
-        nng_msg_free(m);
+        link_packet_free(m);
     } else {
         link_queue_push(&p->out, m);
         link_conn_write(p->conn);

@@ -95,14 +95,13 @@ void link_pool_release(struct link *ln)
 }
 
 /* The message of a kept frame with its bytes in it, or NULL if they are there already. */
-static nng_msg *inlined(struct link *ln, const nng_msg *m, struct codec_arena *arena)
+static struct link_packet *inlined(struct link *ln, const struct link_packet *p, struct codec_arena *arena)
 {
     struct frame f;
     struct thea_err err;
-    nng_msg *whole = NULL;
+    struct link_packet *whole = NULL;
     bool any = false;
-    thea_rc rc =
-        codec_decode_frame_on_link(&f, nng_msg_body((nng_msg *)(uintptr_t)m), nng_msg_len(m), arena, &err);
+    thea_rc rc = codec_decode_frame_on_link(&f, p->bytes, p->size, arena, &err);
     for (size_t i = 0; rc == THEA_OK && i < f.tensor_count; i++) {
         if (!f.tensors[i].in_region) continue;
         f.tensors[i].data = region_link_data(ln->regions, &f.tensors[i].region);
@@ -121,7 +120,7 @@ void link_pool_reset_sender(struct link *ln)
     struct codec_arena *arena = codec_arena_new();
     if (arena == NULL) abort();
     for (size_t i = 0; i < ln->kept.count; i++) {
-        nng_msg *whole = inlined(ln, link_kept_at(&ln->kept, i)->msg, arena);
+        struct link_packet *whole = inlined(ln, link_kept_at(&ln->kept, i)->packet, arena);
         if (whole != NULL) link_kept_replace(&ln->kept, i, whole);
     }
     codec_arena_free(arena);

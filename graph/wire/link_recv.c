@@ -29,7 +29,7 @@ static bool too_much(const struct link *ln)
     if (ln->queued_bytes <= allowed) return false;
     uint64_t largest = 0;
     for (size_t i = 0; i < ln->queue.count; i++) {
-        uint64_t n = nng_msg_len(link_queue_at(&ln->queue, i));
+        uint64_t n = link_queue_at(&ln->queue, i)->size;
         if (n > largest) largest = n;
     }
     return ln->queued_bytes - largest > allowed;
@@ -48,9 +48,9 @@ static void set_queue_gauge(struct link *ln)
         atomic_store_explicit(&ln->o.status->queue, (uint32_t)ln->queue.count, memory_order_relaxed);
 }
 
-void link_arrive(struct link *ln, nng_msg *m)
+void link_arrive(struct link *ln, struct link_packet *m)
 {
-    ln->queued_bytes += nng_msg_len(m);
+    ln->queued_bytes += m->size;
     link_queue_push(&ln->queue, m);
     ln->arrived++;
     set_queue_gauge(ln);
@@ -88,9 +88,9 @@ static bool decode_head(struct link *ln)
 {
     if (ln->head_decoded) return true;
     if (ln->queue.count == 0) return false;
-    nng_msg *m = link_queue_at(&ln->queue, 0);
+    struct link_packet *m = link_queue_at(&ln->queue, 0);
     struct thea_err err;
-    thea_rc rc = codec_decode_frame_on_link(&ln->head, nng_msg_body(m), nng_msg_len(m), ln->arena, &err);
+    thea_rc rc = codec_decode_frame_on_link(&ln->head, m->bytes, m->size, ln->arena, &err);
     if (rc == THEA_OK) rc = region_maps_resolve(ln->maps, &ln->head, &err);
     if (rc != THEA_OK) link_fail(ln, rc, "frame %llu: %s", (unsigned long long)ln->seq, err.message);
     ln->head_decoded = rc == THEA_OK && head_is_due(ln);
@@ -178,7 +178,7 @@ static void finish(struct link *ln)
 /* The frame of a session that ended: no credit goes back for it. */
 static void consume_orphan(struct link *ln)
 {
-    nng_msg_free(ln->orphan);
+    link_packet_free(ln->orphan);
     ln->orphan = NULL;
     ln->head_decoded = false;
     link_pool_orphan_gone(ln);
@@ -208,9 +208,9 @@ void link_consume(struct link *ln)
         consume_orphan(ln);
         return;
     }
-    nng_msg *m = link_queue_pop(&ln->queue);
-    ln->queued_bytes -= nng_msg_len(m);
-    nng_msg_free(m);
+    struct link_packet *m = link_queue_pop(&ln->queue);
+    ln->queued_bytes -= m->size;
+    link_packet_free(m);
     ln->head_decoded = false;
     ln->seq++;
     ln->bytes += bytes;
@@ -249,12 +249,12 @@ bool link_ends_with_eof(struct link *ln)
     if (ln->probed == ln->arrived) return ln->probe_eof;
     ln->probed = ln->arrived;
     ln->probe_eof = false;
-    nng_msg *m = link_queue_at(&ln->queue, ln->queue.count - 1);
-    if (nng_msg_len(m) > PROBE_BYTES) return false;
+    struct link_packet *m = link_queue_at(&ln->queue, ln->queue.count - 1);
+    if (m->size > PROBE_BYTES) return false;
     if (ln->probe == NULL) ln->probe = codec_arena_new();
     struct frame f;
     ln->probe_eof = ln->probe != NULL &&
-                    codec_decode_frame(&f, nng_msg_body(m), nng_msg_len(m), ln->probe, NULL) == THEA_OK &&
+                    codec_decode_frame(&f, m->bytes, m->size, ln->probe, NULL) == THEA_OK &&
                     f.kind == FRAME_EOF;
     return ln->probe_eof;
 }

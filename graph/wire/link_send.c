@@ -35,31 +35,29 @@ static void check_credit(struct link *ln, const struct link_message *m)
         link_fail(ln, THEA_EFRAME, "it gave credit for frames that it does not acknowledge");
 }
 
-static void put(struct link *ln, nng_msg *m)
+static void put(struct link *ln, struct link_packet *m)
 {
     link_pipe_send(ln->pipe, ln->session, m);
-}
-
-static nng_msg *copy_of(const nng_msg *m)
-{
-    nng_msg *copy;
-    if (nng_msg_dup(&copy, m) != 0) abort();
-    return copy;
 }
 
 /* The session's first credit says what the other end has: send it the rest again. */
 static void resume(struct link *ln)
 {
     ln->resuming = false;
-    for (size_t i = 0; i < ln->kept.count; i++) put(ln, copy_of(link_kept_at(&ln->kept, i)->msg));
+    for (size_t i = 0; i < ln->kept.count; i++)
+        put(ln, link_packet_share(link_kept_at(&ln->kept, i)->packet));
+}
+
+uint64_t link_waiting(const struct link *ln)
+{
+    return ln->window == 0 ? ln->kept.count : ln->seq + ln->window - ln->limit_seq;
 }
 
 /* How much of the window is taken, for people. */
 static void show_in_flight(struct link *ln)
 {
-    uint64_t taken = ln->window == 0 ? ln->kept.count : ln->seq + ln->window - ln->limit_seq;
     if (ln->o.status != NULL)
-        atomic_store_explicit(&ln->o.status->queue, (uint32_t)taken, memory_order_relaxed);
+        atomic_store_explicit(&ln->o.status->queue, (uint32_t)link_waiting(ln), memory_order_relaxed);
 }
 
 void link_open_sender(struct link *ln)
@@ -128,14 +126,14 @@ static thea_rc send_now(struct link *ln, const struct frame *f, uint64_t bytes, 
     numbered.link_seq = ln->seq;
     numbered.sent_ns = status_now_ns();
     numbered.tensors = link_pool_take(ln, f);
-    nng_msg *m = NULL;
+    struct link_packet *m = NULL;
     thea_rc rc = link_encode_frame(&m, &numbered, err);
     if (rc != THEA_OK) return thea_fail_prefix(err, "link %u, port '%s'", ln->o.address.number, ln->o.port);
-    link_kept_push(&ln->kept, (struct link_kept_frame){copy_of(m), ln->seq, bytes, f->epoch});
+    link_kept_push(&ln->kept, (struct link_kept_frame){link_packet_share(m), ln->seq, bytes, f->epoch});
     if (ln->state == LINK_OPEN && !ln->resuming)
         put(ln, m);
     else
-        nng_msg_free(m); /* the pipe went just now: it is sent when the next is there */
+        link_packet_free(m); /* the pipe went just now: it is sent when the next is there */
     ln->seq++;
     ln->bytes += bytes;
     ln->eof = f->kind == FRAME_EOF && !ln->o.lasting;

@@ -37,7 +37,7 @@ static const char not_permitted[] = "not permitted"; /* of a REFUSE: that it lea
 static void refuse(struct link *ln, hello_verdict verdict, const struct hello_difference *d)
 {
     char why[600];
-    nng_msg *msg;
+    struct link_packet *msg;
     struct link_message m = {.kind = LINK_REFUSE,
                              .reason = verdict == HELLO_FORBIDDEN ? not_permitted : "the ends do not fit",
                              .expected = d->expected,
@@ -136,14 +136,14 @@ static void refused_by_peer(struct link *ln, const struct link_message *m)
 }
 
 /* A message while nobody sits there in order: HELLO, or its pipe is closed. */
-static void greet(struct link *ln, nng_msg *m, const struct link_news *news)
+static void greet(struct link *ln, struct link_packet *m, const struct link_news *news)
 {
-    uint32_t pipe = (uint32_t)nng_msg_get_pipe(m).id;
+    uint32_t pipe = m->conn;
     if (pipe != news->current || (pipe == ln->greeting && ln->refused)) return;
     if (ln->greeting != pipe) link_begin_greeting(ln, pipe);
     struct link_message hello;
     struct thea_err err = {0};
-    thea_rc rc = codec_decode_link(&hello, nng_msg_body(m), nng_msg_len(m), &err);
+    thea_rc rc = codec_decode_link(&hello, m->bytes, m->size, &err);
     if (rc == THEA_OK && hello.kind == LINK_HELLO) {
         judge_hello(ln, &hello, news);
         return;
@@ -214,9 +214,9 @@ static void handle_link_message(struct link *ln, const struct link_message *m)
 }
 
 /* A message of the session. Takes over m. */
-static void handle(struct link *ln, nng_msg *m)
+static void handle(struct link *ln, struct link_packet *m)
 {
-    codec_kind kind = codec_identify(nng_msg_body(m), nng_msg_len(m));
+    codec_kind kind = codec_identify(m->bytes, m->size);
     if (kind == CODEC_FRAME && ln->role == LINK_RECEIVER) {
         link_arrive(ln, m);
         return;
@@ -225,17 +225,17 @@ static void handle(struct link *ln, nng_msg *m)
     struct thea_err err;
     if (kind == CODEC_FRAME)
         link_fail(ln, THEA_EFRAME, "a receiver sent a frame");
-    else if (codec_decode_link(&message, nng_msg_body(m), nng_msg_len(m), &err) != THEA_OK)
+    else if (codec_decode_link(&message, m->bytes, m->size, &err) != THEA_OK)
         link_fail(ln, THEA_EFRAME, "%s", err.message);
     else
         handle_link_message(ln, &message);
-    nng_msg_free(m);
+    link_packet_free(m);
 }
 
 void link_handle_all(struct link *ln, const struct link_news *news)
 {
-    for (nng_msg *m; (m = link_queue_pop(&ln->news)) != NULL;) {
-        uint32_t pipe = (uint32_t)nng_msg_get_pipe(m).id;
+    for (struct link_packet *m; (m = link_queue_pop(&ln->news)) != NULL;) {
+        uint32_t pipe = m->conn;
         if (ln->state == LINK_OPEN && !ln->lost && pipe == ln->session) {
             handle(ln, m);
             continue;
@@ -243,7 +243,7 @@ void link_handle_all(struct link *ln, const struct link_news *news)
         /* The next pipe speaks: the session's is gone, and brings nothing any more. */
         if (ln->state == LINK_OPEN && !ln->lost && pipe == news->current) link_lose(ln, news);
         if (ln->state == LINK_DOWN) greet(ln, m, news);
-        nng_msg_free(m);
+        link_packet_free(m);
     }
 }
 

@@ -99,11 +99,11 @@ static bool has_room(struct link_spill *sp, uint64_t bytes)
     return room;
 }
 
-static void push_ready(struct link_spill *sp, nng_msg *m)
+static void push_ready(struct link_spill *sp, struct link_packet *m)
 {
     pthread_mutex_lock(&sp->lock);
     link_queue_push(&sp->ready, m);
-    sp->ready_bytes += nng_msg_len(m);
+    sp->ready_bytes += m->size;
     sp->on_disk = spill_count(sp->file);
     show(sp, spill_bytes(sp->file));
     pthread_mutex_unlock(&sp->lock);
@@ -111,19 +111,19 @@ static void push_ready(struct link_spill *sp, nng_msg *m)
 }
 
 /* A full disk is no error: frames wait where they would without a spill. */
-static bool write_down(struct link_spill *sp, nng_msg *m, uint64_t epoch)
+static bool write_down(struct link_spill *sp, struct link_packet *m, uint64_t epoch)
 {
     struct thea_err err = {0};
-    thea_rc rc = spill_put(sp->file, nng_msg_body(m), nng_msg_len(m), epoch, &err);
+    thea_rc rc = spill_put(sp->file, m->bytes, m->size, epoch, &err);
     if (rc == THEA_OK) {
         pthread_mutex_lock(&sp->lock);
         sp->on_disk = spill_count(sp->file);
         show(sp, spill_bytes(sp->file));
         pthread_mutex_unlock(&sp->lock);
-        nng_msg_free(m);
+        link_packet_free(m);
         return true;
     }
-    nng_msg_free(m);
+    link_packet_free(m);
     if (rc == THEA_AGAIN) return false;
     sp->disk_failed = true;
     thea_warning("port '%s': no more input is put on disk for now: %s", sp->inner->o.port,
@@ -143,7 +143,7 @@ static uint64_t large_bytes(const struct frame *f)
 static bool put(struct link_spill *sp, const struct frame *f)
 {
     struct thea_err err;
-    nng_msg *m = NULL;
+    struct link_packet *m = NULL;
     uint64_t bytes = frame_tensor_bytes(f);
     bool direct = spill_count(sp->file) == 0 && has_room(sp, bytes);
     if (!direct && (sp->disk_failed || !spill_fits(sp->file, bytes))) return false;
@@ -186,13 +186,13 @@ static thea_rc read_back(struct link_spill *sp, struct thea_err *err)
     thea_rc rc = spill_next(sp->file, &size, err);
     if (rc != THEA_OK) return rc;
     if (!has_room(sp, size)) return THEA_AGAIN;
-    nng_msg *m = link_message_new(size);
+    struct link_packet *m = link_packet_new(size);
     if (m == NULL) return thea_fail(err, THEA_EOS, "out of memory");
-    rc = spill_take(sp->file, nng_msg_body(m), size, err);
+    rc = spill_take(sp->file, m->bytes, size, err);
     if (rc == THEA_OK)
         push_ready(sp, m);
     else
-        nng_msg_free(m);
+        link_packet_free(m);
     return rc;
 }
 
@@ -348,11 +348,11 @@ static bool decode_head(struct link_spill *sp)
 {
     if (sp->head_decoded) return true;
     pthread_mutex_lock(&sp->lock);
-    nng_msg *m = sp->ready.count > 0 ? link_queue_at(&sp->ready, 0) : NULL;
+    struct link_packet *m = sp->ready.count > 0 ? link_queue_at(&sp->ready, 0) : NULL;
     pthread_mutex_unlock(&sp->lock);
     if (m == NULL) return false;
     struct thea_err err;
-    thea_rc rc = codec_decode_frame(&sp->head, nng_msg_body(m), nng_msg_len(m), sp->arena, &err);
+    thea_rc rc = codec_decode_frame(&sp->head, m->bytes, m->size, sp->arena, &err);
     if (rc != THEA_OK) fail(sp, true, &err); /* the disk gave back something else */
     sp->head_decoded = rc == THEA_OK;
     return sp->head_decoded;
@@ -398,15 +398,15 @@ void link_spill_consume(struct link_spill *sp)
 {
     assert(sp->head_decoded);
     pthread_mutex_lock(&sp->lock);
-    nng_msg *m = link_queue_pop(&sp->ready);
-    sp->ready_bytes -= nng_msg_len(m);
+    struct link_packet *m = link_queue_pop(&sp->ready);
+    sp->ready_bytes -= m->size;
     bool behind = sp->on_disk > 0 || sp->waits;
     if (sp->status != NULL)
         atomic_store_explicit(&sp->status->spilled_frames, (uint32_t)(sp->ready.count + sp->on_disk),
                               memory_order_relaxed);
     pthread_mutex_unlock(&sp->lock);
     sp->head_decoded = false;
-    nng_msg_free(m);
+    link_packet_free(m);
     if (behind) link_set_wake(sp->set);
 }
 

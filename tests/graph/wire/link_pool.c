@@ -98,7 +98,7 @@ Test(link_pool, tensors_are_read_where_they_were_written)
         const struct tensor *t = receive(&s, SIZE);
         cr_assert_eq((uintptr_t)t->data % REGION_ALIGNMENT, 0);
         cr_assert_not(is_senders(&s, t->data), "mapped a second time, read-only");
-        cr_assert_lt(nng_msg_len(link_queue_at(&s.e.rx->queue, 0)), 1024, "the message has no tensor bytes");
+        cr_assert_lt(link_queue_at(&s.e.rx->queue, 0)->size, 1024, "the message has no tensor bytes");
         cr_assert_geq(region_port_in_use(s.port), 1);
         consume(&s);
     }
@@ -260,7 +260,7 @@ Test(link_pool, a_region_that_was_not_offered_ends_the_link)
     struct tensor t = {.name = "x", .dtype = TENSOR_U8, .rank = 1, .shape = {64}, .size_bytes = 64};
     t.in_region = true;
     t.region = (struct tensor_region){.pool = 3, .generation = 1};
-    nng_msg *m;
+    struct link_packet *m;
     cr_assert_eq(link_encode_frame(&m, &(struct frame){.tensors = &t, .tensor_count = 1}, &err), THEA_OK);
     link_pipe_send(s.e.tx->pipe, s.e.tx->session, m);
     thea_rc rc;
