@@ -4,7 +4,8 @@
 
 static int run(const struct command_args *args)
 {
-    return ask_run(args->operands[0], ask_question("pause"), false);
+    struct json_node *question = ask_question("pause");
+    return ask_run(args->operands[0], &question, 1);
 }
 
 static const struct command_option options[] = {{0}};

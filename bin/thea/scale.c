@@ -41,12 +41,10 @@ static int run(const struct command_args *args)
         questions[i] = question_of(args->operands[first + i]);
         if (questions[i] == NULL) status = THEA_EUSAGE;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (status == 0)
-            status = ask_run(first == 1 ? args->operands[0] : NULL, questions[i], false);
-        else
-            json_free(questions[i]);
-    }
+    if (status == 0)
+        status = ask_run(first == 1 ? args->operands[0] : NULL, questions, count);
+    else
+        for (size_t i = 0; i < count; i++) json_free(questions[i]);
     free(questions);
     return status;
 }

@@ -24,6 +24,7 @@ void runs_entry_fini(struct runs_entry *e)
 {
     free(e->name);
     free(e->path);
+    free(e->from);
     channel_free(e->channel);
     *e = (struct runs_entry){0};
 }
@@ -80,10 +81,11 @@ static thea_rc open_live(struct runs_entry *out, const char *socket, const char 
     struct json_node *who = NULL;
     if (run_socket_connect(&e.channel, socket, NULL) != THEA_OK) return THEA_AGAIN;
     thea_rc rc = ask_within(&who, &e, "who", WHO_MS, NULL);
-    const char *theirs = json_text_or(who, "runs", "");
+    const char *theirs = json_text_or(who, "runs", ""), *from = json_text_or(who, "from", NULL);
     if (rc == THEA_OK && (base == NULL || strcmp(theirs, base) == 0)) {
         e.name = copy_text(json_text_or(who, "name", "?"));
         e.path = copy_text(json_text_or(who, "directory", "?"));
+        e.from = from != NULL ? copy_text(from) : NULL;
         e.pid = (pid_t)json_int_or(who, "pid", 0);
         *out = e;
         e = (struct runs_entry){0};

@@ -10,6 +10,7 @@ enum { RUNS_ANSWER_MS = 5000 }; /* for a supervisor that is there to answer */
 
 struct runs_entry {
     char *name, *path;       /* path: its directory, absolute */
+    char *from;              /* where it was started, if live; NULL: it does not say */
     pid_t pid;               /* of its supervisor, if live */
     struct channel *channel; /* connected; NULL: not live */
     bool

@@ -56,6 +56,7 @@ static struct json_node *who(const struct supervise_socket *k)
     json_put(out, "name", json_new_string(k->s->o->run->name));
     put_path(out, "directory", k->s->o->run->path);
     put_path(out, "runs", base);
+    put_path(out, "from", "."); /* where it was started: a resume goes there, too */
     json_put(out, "pid", json_new_int(getpid()));
     json_put(out, "version", json_new_string(THEA_VERSION));
     free(base);

@@ -507,3 +507,33 @@ Test(observe, a_run_that_is_looked_at_all_the_time_gives_the_same_bytes)
     run_result_fini(&r);
     free(dir);
 }
+
+Test(observe, a_run_of_another_directory_is_named_when_it_is_taken_and_must_be_to_be_ended)
+{
+    struct scene s;
+    setup(&s, "--run-dir runs/this-one");
+    static const char *const changes[] = {"pause", "resume"};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        char command[64];
+        struct run_result r = thea(&s, 0, changes[i]);
+        cr_expect_eq(r.err.len, 0, "%s", buf_text(&r.err));
+        run_result_fini(&r);
+        snprintf(command, sizeof command, "ps -q; cd runs; thea %s", changes[i]);
+        r = thea(&s, 0, command);
+        expect_in(&r.err, "taken is the only live run, this-one, which was started in ");
+        expect_in(&r.err, s.dir);
+        run_result_fini(&r);
+    }
+    struct run_result r = thea(&s, 64, "ps -q; cd runs; thea stop --now");
+    expect_in(&r.err, "the only live one was not started here, but in ");
+    expect_in(&r.err, "thea stop this-one");
+    run_result_fini(&r);
+    r = thea(&s, 0, "ps");
+    expect_in(&r.out, "running");
+    run_result_fini(&r);
+    r = thea(&s, 0, "stop --now");
+    run_result_fini(&r);
+    cr_expect_gt(run_wait(&s.thea, 30, &s.result), 128);
+    run_result_fini(&s.result);
+    free(s.dir);
+}
