@@ -29,6 +29,7 @@ typedef enum {
     COMMON_RUN_DIR,
     COMMON_IN_FLIGHT,
     COMMON_REPLICA,
+    COMMON_RECONNECT,
     COMMON_COUNT,
 } common_id;
 
@@ -57,6 +58,7 @@ static const struct stage_common commons[] = {
     [COMMON_RUN_DIR] = {"run-dir", 0, "DIR", NULL},
     [COMMON_IN_FLIGHT] = {"in-flight", 0, "N", NULL},
     [COMMON_REPLICA] = {"replica", 0, "N", NULL},
+    [COMMON_RECONNECT] = {"reconnect", 0, "MS", NULL},
 };
 
 static size_t count_outputs(const struct stage_ops *ops)
@@ -256,6 +258,10 @@ static thea_rc take_number(struct stage_command *c, common_id id, const char *te
     case COMMON_REPLICA:
         rc = take_int(&n, "--replica", text, 0, 65535, err);
         c->replica = (int)n;
+        break;
+    case COMMON_RECONNECT:
+        rc = take_int(&n, "--reconnect", text, 1, INT32_MAX, err);
+        c->reconnect_ms = (int)n;
         break;
     case COMMON_INCARNATION:
         rc = take_int(&n, "--incarnation", text, 0, UINT32_MAX, err);

@@ -56,7 +56,8 @@ struct stage_command {
     thea_color color;
     const char *name;
     int threads, window, source, in_flight, replica;
-    uint64_t spill_bytes;              /* of each incoming link; 0: nothing waits on disk */
+    int reconnect_ms;     /* how long a link may be down before that is told; 0: as long as link.h says */
+    uint64_t spill_bytes; /* of each incoming link; 0: nothing waits on disk */
     int parent, status_fd, control_fd; /* 0, -1, -1: nobody's child */
     const char *run_dir;               /* NULL: by hand */
     uint64_t epoch;

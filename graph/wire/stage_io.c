@@ -71,7 +71,7 @@ static thea_rc link_options_of(struct link_options *o, struct stage *st, const s
     o->epoch = st->epoch;
     o->incarnation = c->incarnation;
     o->lasting = stage_supervised(st);
-    o->reconnect_ms = c->parent > 0 ? 0 : WAIT_FOR_PEER_BY_HAND_MS;
+    o->reconnect_ms = c->reconnect_ms > 0 ? c->reconnect_ms : c->parent > 0 ? 0 : WAIT_FOR_PEER_BY_HAND_MS;
     o->status = stage_status_row(st, port->name, o->address.number, outgoing);
     return THEA_OK;
 }

@@ -28,7 +28,9 @@ static bool member_is_ready(struct stage_io *io, size_t group, size_t member, ui
 static size_t waiting_at(const void *context, size_t member)
 {
     const struct offer *o = context;
-    return member_is_ready(o->io, o->group, member, o->bytes) ? 0 : STAGE_ROUTE_NONE;
+    const struct stage_outlet *out = find_outlet(o->io, o->group, member);
+    bool ready = out != NULL && link_ready(out->ln, o->bytes);
+    return ready ? (size_t)link_waiting(out->ln) : STAGE_ROUTE_NONE;
 }
 
 /* The member that a stream's frame goes to. `origin` as in frames: the replica of the loop's head + 1, or 0.

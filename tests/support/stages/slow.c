@@ -5,9 +5,11 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,7 +20,18 @@ static const char *const faults[] = {"none",  "exit",   "kill", "abort", "edoc",
 struct slow {
     int64_t delay, at, seen, poison;
     int fault;
+    const char *hold;
 };
+
+/* Of all processes that share the directory the first waits until `go` is there. */
+static void wait_for_go(const char *directory)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/held", directory);
+    if (mkdir(path, 0700) != 0) return;
+    snprintf(path, sizeof path, "%s/go", directory);
+    while (access(path, F_OK) != 0) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
 
 /* Read a mapped file that was cut short, as a model can be. */
 static void bus_error(void)
@@ -55,6 +68,7 @@ static thea_rc slow_frame(struct stage *st, struct stage_stream *s, int port, co
     (void)port;
     thea_fault("slow.frame");
     if (slow->delay > 0) nanosleep(&delay, NULL);
+    if (slow->hold != NULL && slow->hold[0] != '\0') wait_for_go(slow->hold);
     if ((int64_t)(stage_stream_id(s) & 0xffffffff) == slow->poison)
         return thea_fail(err, THEA_EDOC, "document %lld is poison", (long long)slow->poison);
     if (slow->seen++ == slow->at) {
@@ -87,6 +101,10 @@ static const struct stage_option options[] = {{.name = "delay",
                                                .meaning = "how to misbehave",
                                                .choices = faults,
                                                .offset = offsetof(struct slow, fault)},
+                                              {.name = "hold",
+                                               .type = VALUE_PATH,
+                                               .meaning = "the first process to come waits in it",
+                                               .offset = offsetof(struct slow, hold)},
                                               {0}};
 static const struct stage_port inputs[] = {
     {.name = "values", .dtype = TENSOR_F32, .shape = "*", .meaning = "numbers"}, {0}};
