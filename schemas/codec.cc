@@ -418,6 +418,7 @@ thea_rc codec_decode_link(struct link_message *out, const void *bytes, size_t si
     out->echo_ns = m->echo_ns();
     out->pool = m->pool();
     out->oldest_pool = m->oldest_pool();
+    out->large = m->large();
     out->slots = m->slots();
     out->slot_bytes = m->slot_bytes();
     out->fd = m->fd();
@@ -611,12 +612,12 @@ void put_link(fb::FlatBufferBuilder &b, const struct link_message *m)
     auto port = put_text(b, m->port), pattern = put_text(b, m->pattern), host = put_text(b, m->host),
          token = put_text(b, m->token);
     auto reason = put_text(b, m->reason), expected = put_text(b, m->expected), found = put_text(b, m->found);
-    b.Finish(wire::CreateLinkMessage(b, static_cast<wire::LinkKind>(m->kind), m->version, m->run, m->link,
-                                     port, pattern, static_cast<wire::Role>(m->role), m->epoch,
-                                     m->incarnation, m->peer_incarnation, m->next_seq, host, m->pid,
-                                     m->clock_ns, token, m->ack_seq, m->limit_seq, m->limit_bytes, m->stream,
-                                     m->time_ns, m->echo_ns, reason, expected, found, m->peer_pid, m->attempt,
-                                     m->pool, m->oldest_pool, m->slots, m->slot_bytes, m->fd, m->inode),
+    b.Finish(wire::CreateLinkMessage(
+                 b, static_cast<wire::LinkKind>(m->kind), m->version, m->run, m->link, port, pattern,
+                 static_cast<wire::Role>(m->role), m->epoch, m->incarnation, m->peer_incarnation, m->next_seq,
+                 host, m->pid, m->clock_ns, token, m->ack_seq, m->limit_seq, m->limit_bytes, m->stream,
+                 m->time_ns, m->echo_ns, reason, expected, found, m->peer_pid, m->attempt, m->pool,
+                 m->oldest_pool, m->slots, m->slot_bytes, m->fd, m->inode, m->large),
              wire::LinkMessageIdentifier());
 }
 

@@ -122,7 +122,7 @@ struct link_message {
     int32_t pid, peer_pid;
     uint32_t attempt;
     uint64_t clock_ns, ack_seq, limit_seq, limit_bytes, stream, time_ns, echo_ns;
-    uint32_t pool, oldest_pool, slots;
+    uint32_t pool, oldest_pool, slots, large;
     int32_t fd;
     uint64_t slot_bytes, inode;
     const char *reason, *expected, *found; /* never NULL when decoded */

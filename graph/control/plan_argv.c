@@ -152,12 +152,15 @@ static void add_common(const struct plan *p, size_t index, struct words *w)
     const struct plan_process *process = &p->processes[index];
     const struct spec_stage *st = &p->spec->stages[process->stage];
     if (st->threads != 1 || getenv("THEA_THREADS") != NULL) add_number(w, "--threads", (size_t)st->threads);
-    if (st->window > 0) add_number(w, "--window", (size_t)st->window);
+    if (st->window > 0)
+        add_number(w, "--window", (size_t)st->window);
+    else if (st->replicas > 1) /* what waits at one of them is no other's any more */
+        add_number(w, "--window", SPEC_REPLICAS_WINDOW);
     if (st->spill_bytes > 0) add_size(w, "--spill", st->spill_bytes);
     if (st->source && source_number(p->spec, p->spec->stage_count) > 1)
         add_number(w, "--source", source_number(p->spec, process->stage));
     if (st->sink && source_number(p->spec, p->spec->stage_count) > 1) add_sources(p->spec, process->stage, w);
-    if (st->source && st->in_flight != SPEC_IN_FLIGHT) add_number(w, "--in-flight", (size_t)st->in_flight);
+    if (st->source && st->in_flight > 0) add_number(w, "--in-flight", (size_t)st->in_flight);
     if (process->replica > 0 && heads_loop(p, index)) add_number(w, "--replica", process->replica);
 }
 

@@ -25,7 +25,7 @@ typedef enum { SPEC_RESTART_ON_FAILURE, SPEC_RESTART_NEVER, SPEC_RESTART_ALWAYS 
 typedef enum { SPEC_ON_ERROR_RETRY, SPEC_ON_ERROR_SKIP, SPEC_ON_ERROR_STOP } spec_on_error;
 
 #define SPEC_DEADLINE_NS INT64_C(60000000000)
-enum { SPEC_TRIES = 3, SPEC_IN_FLIGHT = 16 }; /* defaults */
+enum { SPEC_TRIES = 3, SPEC_REPLICAS_WINDOW = 8 /* of a stage that has several */ }; /* defaults */
 
 struct spec_stage {
     char *name, *kind, *program; /* program: absolute path */
@@ -41,7 +41,7 @@ struct spec_stage {
     int tries;            /* of a stream, before it is set aside */
     int64_t memory_bytes; /* of each process: its own, mapped weights not counted; 0: no limit */
     int64_t deadline_ns;  /* without progress though there is input and credit: then it hangs */
-    int in_flight;        /* a source's: streams that are not committed, at most */
+    int in_flight;        /* a source's: streams that are not committed, at most; 0: as the stage has it */
     int64_t spill_bytes;  /* of each incoming link: what may wait on disk; 0: nothing */
     char **env;           /* "KEY=value", NULL-terminated */
     bool source, sink;

@@ -208,6 +208,12 @@ static void read_value(struct spec_reader *r, size_t stage, size_t common, const
     }
 }
 
+/* Has the stage itself the default of this one? */
+static bool is_the_stages(size_t offset)
+{
+    return offset == offsetof(struct spec_stage, window) || offset == offsetof(struct spec_stage, in_flight);
+}
+
 void spec_read_common(struct spec_reader *r, size_t stage)
 {
     struct spec_stage *st = &r->spec->stages[stage];
@@ -215,7 +221,7 @@ void spec_read_common(struct spec_reader *r, size_t stage)
     const char *threads = getenv("THEA_THREADS");
     struct buf where = {0};
     for (size_t i = 0; i < COMMON_COUNT; i++)
-        if (commons[i].def != NULL && commons[i].offset != offsetof(struct spec_stage, window))
+        if (commons[i].def != NULL && !is_the_stages(commons[i].offset))
             store(st, &commons[i], commons[i].def);
     if (threads != NULL) store(st, &commons[0], threads);
     buf_printf(&where, "stage '%s'", st->name);

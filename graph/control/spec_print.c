@@ -92,7 +92,7 @@ static void add_common(struct buf *out, const struct spec_stage *st)
     if (st->window > 0) buf_printf(out, "    window: %d\n", st->window);
     if (st->spill_bytes > 0)
         buf_printf(out, "    spill: %s\n", value_format_exact(text, VALUE_SIZE, st->spill_bytes));
-    if (st->source && st->in_flight != SPEC_IN_FLIGHT) buf_printf(out, "    in_flight: %d\n", st->in_flight);
+    if (st->source && st->in_flight > 0) buf_printf(out, "    in_flight: %d\n", st->in_flight);
 }
 
 void spec_print(const struct spec *s, struct buf *out)

@@ -135,6 +135,17 @@ static uint64_t queued_frames(const struct status_link *received)
     return (uint64_t)atomic_load(&received->queue) + atomic_load(&received->spilled_frames);
 }
 
+/* Of the window that counts for what is under way now (the sender knows). It may change between two looks. */
+static void put_window(struct json_node *out, const struct status_link *sent,
+                       const struct status_link *received)
+{
+    uint32_t window = received != NULL ? atomic_load(&received->window) : 0, taken = 0;
+    if (sent != NULL && atomic_load(&sent->window) > 0) window = atomic_load(&sent->window);
+    if (sent != NULL) taken = atomic_load(&sent->queue);
+    put_count(out, "in_flight", taken < window ? taken : window);
+    put_count(out, "window", window);
+}
+
 static struct json_node *link_node(const struct supervisor *s, const struct plan_link *ln)
 {
     const struct child *from = &s->children[ln->from], *to = &s->children[ln->to];
@@ -149,12 +160,11 @@ static struct json_node *link_node(const struct supervisor *s, const struct plan
     json_put(out, "feedback", json_new_bool(ln->feedback));
     put_count(out, "frames", sent != NULL ? get(&sent->frames) : 0);
     put_count(out, "bytes", sent != NULL ? get(&sent->bytes) : 0);
-    put_count(out, "in_flight", sent != NULL ? atomic_load(&sent->queue) : 0);
     put_count(out, "queue", received != NULL ? queued_frames(received) : 0);
     put_count(out, "spilled_bytes", received != NULL ? get(&received->spilled_bytes) : 0);
     put_count(out, "spill", received != NULL ? get(&received->spill_limit) : 0);
     put_count(out, "inlined_bytes", sent != NULL ? get(&sent->inlined_bytes) : 0);
-    put_count(out, "window", received != NULL ? atomic_load(&received->window) : 0);
+    put_window(out, sent, received);
     put_count(out, "unwanted", received != NULL ? get(&received->unwanted) : 0);
     put_count(out, "stale", received != NULL ? get(&received->stale) : 0);
     put_count(out, "copied_bytes",

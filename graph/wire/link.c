@@ -127,14 +127,18 @@ static void check_down(struct link *ln, const struct link_news *news, uint64_t n
     ln->wake_ns = ln->state == LINK_DOWN ? down_wake(ln, now) : 0;
 }
 
-/* Open: only a goodbye has a deadline. */
+/* Open: only a goodbye has a deadline, and credit that is owed. */
 static void check_open(struct link *ln, uint64_t now)
 {
     ln->wake_ns = 0;
     if (ln->role == LINK_SENDER) link_try_finish(ln);
-    if (ln->state != LINK_OPEN || ln->bye_ns == 0) return;
-    ln->wake_ns = ln->bye_ns + LINK_BYE_MS * LINK_MS;
-    if (now < ln->wake_ns) return;
+    if (ln->state != LINK_OPEN) return;
+    if (ln->credit_ns != 0 && now >= ln->credit_ns) link_tell_credit(ln);
+    ln->wake_ns = ln->credit_ns;
+    if (ln->bye_ns == 0) return;
+    uint64_t end_ns = ln->bye_ns + LINK_BYE_MS * LINK_MS;
+    if (ln->wake_ns == 0 || end_ns < ln->wake_ns) ln->wake_ns = end_ns;
+    if (now < end_ns) return;
     ln->wake_ns = 0;
     ln->state = LINK_ENDED; /* all is acknowledged; it was only slow to say so */
     link_pipe_end(ln->pipe);
@@ -219,6 +223,7 @@ static void destroy(struct link *ln)
     link_pool_fini(ln);
     link_packet_free(ln->orphan);
     link_kept_fini(&ln->kept);
+    link_seqs_fini(&ln->large);
     link_cancels_fini(&ln->cancels);
     free(ln->held_eof);
     free((char *)(uintptr_t)ln->o.port);
@@ -247,9 +252,20 @@ static void take_options(struct link *ln, const struct link_options *o)
     if (o->reconnect_ms == 0) ln->o.reconnect_ms = LINK_RECONNECT_MS;
     if (o->silence_ms == 0) ln->o.silence_ms = LINK_SILENCE_MS;
     if (ln->o.window_bytes > WINDOW_BYTES_MAX) ln->o.window_bytes = WINDOW_BYTES_MAX;
-    if (ln->role == LINK_RECEIVER) ln->window = ln->o.window_frames;
+    if (ln->role == LINK_RECEIVER) {
+        ln->large_window = ln->o.window_frames;
+        ln->window = o->window_frames == 0 ? LINK_WINDOW_SMALL : ln->o.window_frames;
+    }
     ln->give_up_ns = status_now_ns() + (uint64_t)ln->o.reconnect_ms * LINK_MS;
     ln->wake_ns = ln->give_up_ns;
+}
+
+/* How many of the frames that come just now may be under way: for people. */
+void link_show_window(const struct link *ln, bool large)
+{
+    uint64_t frames = large ? ln->large_window : ln->window;
+    if (ln->o.status != NULL)
+        atomic_store_explicit(&ln->o.status->window, (uint32_t)frames, memory_order_relaxed);
 }
 
 static void init_status(struct link *ln)
@@ -259,7 +275,7 @@ static void init_status(struct link *ln)
     s->number = ln->o.address.number;
     s->outgoing = ln->role == LINK_SENDER;
     snprintf(s->port, sizeof s->port, "%.*s", (int)sizeof s->port - 1, ln->o.port);
-    atomic_store(&s->window, (uint32_t)ln->window);
+    link_show_window(ln, true);
 }
 
 static thea_rc link_open(struct link **out, struct link_set *set, const struct link_options *o,
@@ -282,7 +298,7 @@ static thea_rc link_open(struct link **out, struct link_set *set, const struct l
     link_pool_init(ln);
     init_status(ln);
     link_set_add(set, ln);
-    size_t in_max = (role == LINK_RECEIVER ? ln->o.window_frames : 0) + QUEUE_SLACK;
+    size_t in_max = (role == LINK_RECEIVER ? ln->window : 0) + QUEUE_SLACK;
     char *token;
     thea_rc rc = link_token_read(&token, &ln->o, err);
     ln->token = token;

@@ -2,9 +2,10 @@
  * docs/architecture.md, "Links".
  *
  * One connection at a time. The receiver listens, the sender dials. HELLO first on every
- * pipe; windows by credit; STOP and BYE. Invariant: unconsumed frames <= window_frames, and bytes <=
- * window_bytes or a single frame. All calls are made by the stage's one thread; nng's callbacks only queue
- * messages, keep the pipe alive (PING) and wake that thread through the set's eventfd.
+ * pipe; windows by credit; STOP and BYE. Invariant: unconsumed frames <= the window, large ones among them <=
+ * window_frames, and bytes <= window_bytes or a single frame. All calls are made by the stage's one thread;
+ * nng's callbacks only queue messages, keep the pipe alive (PING) and wake that thread through the set's
+ * eventfd.
  *
  * A pipe that is lost while both ends live is made again, and nothing is lost or repeated: the sender keeps
  * each frame until it is acknowledged. If the other end is another process than before, a lasting link starts
@@ -23,6 +24,8 @@
 
 enum {
     LINK_WINDOW_FRAMES = 8,
+    LINK_WINDOW_SMALL = 64, /* where nobody says how many: with frames below LINK_LARGE_BYTES */
+    LINK_LARGE_BYTES = REGION_INLINE_MAX,
     LINK_WINDOW_FRAMES_MAX = 4096,
     LINK_RECONNECT_MS = 30000,
     LINK_BYE_MS = 2000,
@@ -48,7 +51,7 @@ struct link_options {
     const char *port;       /* port name (of this end), for messages */
     const char *pattern;    /* "f32 [n, 128]"; compared when both sides fix it; "" accepts all */
     const char *stage;      /* own name, for messages: "layers/1" */
-    uint64_t window_frames; /* receiver; 0: LINK_WINDOW_FRAMES */
+    uint64_t window_frames; /* receiver; 0: LINK_WINDOW_SMALL, LINK_WINDOW_FRAMES of them large */
     uint64_t window_bytes;  /* receiver; 0: LINK_WINDOW_BYTES */
     uint64_t
         spill_bytes; /* receiver: what its owner is not ready for waits on disk, at most so much; 0: none */

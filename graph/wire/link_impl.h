@@ -240,6 +240,15 @@ void link_kept_replace(struct link_kept *k, size_t i, struct link_packet *p); /*
 const struct link_kept_frame *link_kept_at(const struct link_kept *k, size_t i);
 void link_kept_fini(struct link_kept *k);
 
+/* Numbers in ascending order. */
+struct link_seqs {
+    uint64_t *items;
+    size_t count, first, cap;
+};
+void link_seqs_push(struct link_seqs *s, uint64_t seq);
+void link_seqs_drop(struct link_seqs *s, uint64_t below);
+void link_seqs_fini(struct link_seqs *s);
+
 /* --- streams that are not wanted --- */
 enum { LINK_CANCELLED_MAX = 1024 }; /* with more, the oldest is forgotten: its frames come, and do no harm */
 struct link_cancelled {
@@ -300,6 +309,7 @@ struct link {
     uint64_t bytes;   /* tensor bytes sent; consumed */
     uint64_t limit_seq, limit_bytes, ack_seq; /* sender: as told; receiver: as last told */
     uint64_t window;                          /* frames; sender: from the first CREDIT, 0 before */
+    uint64_t large_window;                    /* of those, large ones */
     bool stopped;
     bool eof;                        /* sender: handed over; receiver: consumed. Never on a lasting link */
     bool bye_sent, bye_got, closing; /* closing: link_close of a lasting link */
@@ -310,6 +320,8 @@ struct link {
     struct link_queue queue; /* frames that are here and not consumed */
     uint64_t queued_bytes;   /* of their messages */
     uint64_t arrived;        /* frames so far */
+    uint64_t large_owed;     /* large frames consumed since the last credit */
+    uint64_t credit_ns;      /* a little credit is owed: it goes then at the latest; 0: none, or all of it */
     struct frame head;       /* the decoded first frame of queue, over arena */
     bool head_decoded;
     struct link_packet
@@ -321,6 +333,7 @@ struct link {
     /* sender */
     struct region_link *regions; /* NULL: all bytes go in messages */
     struct link_kept kept;
+    struct link_seqs large; /* numbers of large frames that are not consumed */
     bool resuming;          /* kept frames wait for the session's first CREDIT to be sent again */
     uint64_t stopped_epoch; /* the epoch that STOP was for */
     struct frame *held_eof; /* eof of a stopped link that waits for credit */
@@ -336,7 +349,8 @@ thea_rc link_fail(struct link *ln, thea_rc rc, const char *fmt, ...)
     THEA_PRINTF(3, 4);                                         /* the first trouble stays */
 void link_tell(struct link *ln, const struct link_message *m); /* send a link message, in a session */
 const char *link_other_end(const struct link *ln);             /* "receiver" or "sender" */
-void link_count(_Atomic uint64_t *counter, uint64_t n);        /* of the status row */
+void link_show_window(const struct link *ln, bool large);
+void link_count(_Atomic uint64_t *counter, uint64_t n); /* of the status row */
 /* link_session.c */
 void link_handle_all(struct link *ln, const struct link_news *news);
 void link_lose(struct link *ln,

@@ -1,5 +1,6 @@
 /* A sender's frames that are not acknowledged yet: what is sent again when a pipe was lost. Invariant: their
- * numbers follow each other without a gap, and no more are there than credit allowed. */
+ * numbers follow each other without a gap, and no more are there than credit allowed. And the numbers of
+ * those that are large and not consumed. */
 #include "graph/wire/link_impl.h"
 
 #include <stdlib.h>
@@ -82,4 +83,33 @@ void link_kept_fini(struct link_kept *k)
     while (k->count > 0) drop_first(k);
     free(k->items);
     *k = (struct link_kept){0};
+}
+
+/* --- numbers --- */
+
+void link_seqs_push(struct link_seqs *s, uint64_t seq)
+{
+    if (s->count == s->cap) {
+        size_t cap = s->cap == 0 ? 16 : s->cap * 2;
+        uint64_t *items = reallocarray(NULL, cap, sizeof *items);
+        if (items == NULL) abort();
+        for (size_t i = 0; i < s->count; i++) items[i] = s->items[(s->first + i) & (s->cap - 1)];
+        free(s->items);
+        *s = (struct link_seqs){.items = items, .count = s->count, .cap = cap};
+    }
+    s->items[(s->first + s->count++) & (s->cap - 1)] = seq;
+}
+
+void link_seqs_drop(struct link_seqs *s, uint64_t below)
+{
+    while (s->count > 0 && s->items[s->first] < below) {
+        s->first = (s->first + 1) & (s->cap - 1);
+        s->count--;
+    }
+}
+
+void link_seqs_fini(struct link_seqs *s)
+{
+    free(s->items);
+    *s = (struct link_seqs){0};
 }

@@ -31,7 +31,8 @@ void link_pool_fini(struct link *ln)
 
 void link_pool_window(struct link *ln)
 {
-    if (ln->regions != NULL && ln->same_host) region_link_open(ln->regions, ln->window, ln->limit_bytes);
+    if (ln->regions != NULL && ln->same_host)
+        region_link_open(ln->regions, ln->large_window, ln->limit_bytes);
 }
 
 void link_pool_resume(struct link *ln)

@@ -6,18 +6,21 @@
 
 /* What a frame's message may have beside the tensor bytes that its sender pays for: names, attributes,
  * padding. */
-enum { PROBE_BYTES = 4096 };
+enum { PROBE_BYTES = 4096, CREDIT_LATE_MS = 2 };
 #define OVERHEAD_MAX ((uint64_t)FRAME_ATTRS_MAX * ATTR_TEXT_MAX + ((uint64_t)1 << 20))
 
 void link_tell_credit(struct link *ln)
 {
+    ln->credit_ns = 0;
+    ln->large_owed = 0;
     ln->ack_seq = ln->arrived;
     ln->limit_seq = ln->seq + ln->window;
     ln->limit_bytes = ln->bytes + ln->o.window_bytes;
     link_tell(ln, &(struct link_message){.kind = LINK_CREDIT,
                                          .ack_seq = ln->ack_seq,
                                          .limit_seq = ln->limit_seq,
-                                         .limit_bytes = ln->limit_bytes});
+                                         .limit_bytes = ln->limit_bytes,
+                                         .large = (uint32_t)ln->large_window});
 }
 
 /* Is this much in memory what an honest sender may have sent? A first check, before anything is decoded:
@@ -188,7 +191,9 @@ static void give_back(struct link *ln)
 {
     uint64_t frames_owed = ln->seq + ln->window - ln->limit_seq,
              bytes_owed = ln->bytes + ln->o.window_bytes - ln->limit_bytes;
-    if (frames_owed * 4 >= ln->window || bytes_owed >= ln->o.window_bytes / 4) link_tell_credit(ln);
+    if (frames_owed * 4 >= ln->window || ln->large_owed * 4 >= ln->large_window ||
+        bytes_owed >= ln->o.window_bytes / 4)
+        link_tell_credit(ln);
 }
 
 void link_consume(struct link *ln)
@@ -214,6 +219,8 @@ void link_consume(struct link *ln)
     ln->head_decoded = false;
     ln->seq++;
     ln->bytes += bytes;
+    ln->large_owed += bytes >= LINK_LARGE_BYTES;
+    link_show_window(ln, bytes >= LINK_LARGE_BYTES);
     set_queue_gauge(ln);
     if (eof)
         finish(ln);
@@ -259,11 +266,25 @@ bool link_ends_with_eof(struct link *ln)
     return ln->probe_eof;
 }
 
+/* Less than a quarter of the window is owed, and none of it is large: its sender can go on. Only before a
+ * frame as large as the window it may wait until all is consumed, and then for this. So a small frame that
+ * comes alone costs no message back. */
+static void tell_credit_later(struct link *ln)
+{
+    ln->credit_ns = status_now_ns() + CREDIT_LATE_MS * LINK_MS;
+    if (ln->wake_ns != 0 && ln->wake_ns <= ln->credit_ns) return;
+    ln->wake_ns = ln->credit_ns;
+    link_set_timer(ln->set);
+}
+
 void link_flush_credit(struct link *ln)
 {
     if (ln->spill != NULL || ln->role != LINK_RECEIVER || ln->state != LINK_OPEN || ln->lost || ln->eof)
         return;
     bool owed = ln->seq + ln->window != ln->limit_seq;
     /* Only a sender that is at its end waits for an acknowledgement alone. */
-    if (owed || (ln->ack_seq != ln->arrived && link_ends_with_eof(ln))) link_tell_credit(ln);
+    if (ln->large_owed > 0 || (ln->ack_seq != ln->arrived && link_ends_with_eof(ln)))
+        link_tell_credit(ln);
+    else if (owed && ln->credit_ns == 0)
+        tell_credit_later(ln);
 }

@@ -13,6 +13,7 @@ static bool all_consumed(const struct link *ln)
 static bool has_credit(const struct link *ln, uint64_t bytes)
 {
     if (ln->window == 0 || ln->resuming || ln->seq >= ln->limit_seq) return false;
+    if (bytes >= LINK_LARGE_BYTES && ln->large.count >= ln->large_window) return false;
     if (bytes == 0 || all_consumed(ln)) return true; /* a frame larger than the window passes alone */
     return ln->bytes <= ln->limit_bytes && bytes <= ln->limit_bytes - ln->bytes;
 }
@@ -53,11 +54,14 @@ uint64_t link_waiting(const struct link *ln)
     return ln->window == 0 ? ln->kept.count : ln->seq + ln->window - ln->limit_seq;
 }
 
-/* How much of the window is taken, for people. */
+/* How much of the window is taken, for people: of that for large frames, if there are any. */
 static void show_in_flight(struct link *ln)
 {
-    if (ln->o.status != NULL)
-        atomic_store_explicit(&ln->o.status->queue, (uint32_t)link_waiting(ln), memory_order_relaxed);
+    bool large = ln->large.count > 0;
+    uint64_t taken = large ? ln->large.count : link_waiting(ln);
+    if (ln->o.status == NULL) return;
+    atomic_store_explicit(&ln->o.status->queue, (uint32_t)taken, memory_order_relaxed);
+    link_show_window(ln, large);
 }
 
 void link_open_sender(struct link *ln)
@@ -71,7 +75,12 @@ void link_reset_sender(struct link *ln, uint64_t epoch)
     if (ln->o.status != NULL) link_count(&ln->o.status->stale, stale);
     ln->seq = ln->kept.count;
     ln->bytes = ln->limit_seq = ln->limit_bytes = ln->ack_seq = ln->window = 0;
-    for (size_t i = 0; i < ln->kept.count; i++) ln->bytes += link_kept_at(&ln->kept, i)->bytes;
+    ln->large.count = 0;
+    for (size_t i = 0; i < ln->kept.count; i++) {
+        const struct link_kept_frame *k = link_kept_at(&ln->kept, i);
+        ln->bytes += k->bytes;
+        if (k->bytes >= LINK_LARGE_BYTES) link_seqs_push(&ln->large, k->seq);
+    }
     ln->stopped = false;
     ln->eof = false;
     link_pool_reset_sender(ln);
@@ -94,11 +103,12 @@ void link_credit(struct link *ln, const struct link_message *m)
     bool is_first = ln->window == 0;
     if (is_first) {
         ln->window = m->limit_seq;
-        if (ln->o.status != NULL) atomic_store(&ln->o.status->window, (uint32_t)ln->window);
+        ln->large_window = m->large != 0 && m->large < ln->window ? m->large : ln->window;
     }
     ln->limit_seq = m->limit_seq;
     ln->limit_bytes = m->limit_bytes;
     ln->ack_seq = m->ack_seq;
+    link_seqs_drop(&ln->large, ln->limit_seq - ln->window);
     show_in_flight(ln);
     if (is_first) link_pool_window(ln);
     link_pool_release(ln);
@@ -134,6 +144,7 @@ static thea_rc send_now(struct link *ln, const struct frame *f, uint64_t bytes, 
         put(ln, m);
     else
         link_packet_free(m); /* the pipe went just now: it is sent when the next is there */
+    if (bytes >= LINK_LARGE_BYTES) link_seqs_push(&ln->large, ln->seq);
     ln->seq++;
     ln->bytes += bytes;
     ln->eof = f->kind == FRAME_EOF && !ln->o.lasting;

@@ -155,7 +155,6 @@ thea_rc stage_command_parse(struct stage *st, int argc, char *const *argv, struc
     bool options = true;
     st->command.status_fd = st->command.control_fd = -1;
     st->command.color = THEA_COLOR_AUTO;
-    st->command.in_flight = STAGE_IN_FLIGHT;
     for (; w.at < argc; w.at++) {
         const char *arg = argv[w.at];
         thea_rc rc = THEA_OK;

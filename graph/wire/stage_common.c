@@ -41,7 +41,7 @@ static const struct stage_common commons[] = {
     [COMMON_OUT] = {"out", 0, "PORT=ADDRESS",
                     "write an output to a link, not to stdout; repeatable; by comma: replicas of one reader"},
     [COMMON_EMIT] = {"emit", 0, "PORT[,PORT]", "outputs that leave on stdout"},
-    [COMMON_WINDOW] = {"window", 0, "N", "frames an incoming link may hold (8)"},
+    [COMMON_WINDOW] = {"window", 0, "N", "frames an incoming link may hold (8, or 64 small ones)"},
     [COMMON_SPILL] = {"spill", 0, "SIZE", "disk space where more may wait, for each incoming link (none)"},
     [COMMON_SOURCE] = {"source", 0, "N", "number of this source, where a pipeline has several (0)"},
     [COMMON_COLOR] = {"color", 0, "WHEN", "auto, always or never"},

@@ -8,6 +8,7 @@
  *   stage_core.c     from table to open, and close    stage_source.c  a source's op
  *   stage_control.c  what a supervisor says           stage_outlets.c to which links a frame goes
  *   stage_tell.c     what it is told                  stage_route.c   which of several replicas gets a stream
+ *   stage_flight.c   how many streams a supervised source may have under way
  *   stage_replay.c   which stream a source sends next stage_loop.c    the loop
  *   stage_epoch.c    forgetting, when a process died stage_relink.c  links that come and go
  *   stage_gather.c   documents computed together
@@ -165,6 +166,7 @@ struct stage_known_total {
 struct stage_control {
     struct channel *channel; /* NULL: nobody supervises */
     uint64_t heard_ns;       /* when we last listened */
+    uint64_t told_ns;        /* when commits were last told in passing */
     uint64_t epoch;          /* the highest heard of, from the supervisor or a link */
     bool draining, finishing;
     bool news;  /* for tick() */
@@ -188,6 +190,17 @@ struct stage_try {
     int64_t tries;
 };
 
+/* How much of a source is under way. */
+struct stage_sent {
+    uint64_t stream, bytes;
+};
+struct stage_flight {
+    struct stage_sent *sent; /* of each stream that is open */
+    size_t count, cap;
+    uint64_t bytes;                 /* of all those */
+    uint64_t turn_ns, done, before; /* commits since then, and in the turn before */
+};
+
 /* A source's streams: what is in flight, what is next. */
 struct stage_replay {
     struct ranges open; /* sent in this epoch, not committed */
@@ -198,6 +211,7 @@ struct stage_replay {
     uint64_t told;      /* how many the supervisor was told of */
     uint64_t only;      /* this stream alone; STAGE_NONE: any */
     bool paused, abandon;
+    struct stage_flight flight;
     struct stage_try *tries;
     size_t try_count;
 };
@@ -331,6 +345,8 @@ THEA_CHECK thea_rc stage_control_hear(struct stage *st, bool now, struct thea_er
 /* stage_tell.c: what a supervisor is told; without one all of this does nothing */
 void stage_tell_ready(struct stage *st);
 void stage_tell_commits(struct stage *st); /* those owed */
+/* The same, once a millisecond: between ops. Who is about to sleep tells them all. */
+void stage_tell_commits_now_and_then(struct stage *st);
 void stage_tell_failed(struct stage *st, const struct stage_stream *s);
 void stage_tell_held(struct stage *st, uint64_t stream); /* whole, but it waits for its turn */
 void stage_tell_total(struct stage *st, uint64_t streams);
@@ -345,6 +361,15 @@ bool stage_epoch_due(const struct stage *st);
 void stage_epoch_heard(struct stage *st, uint64_t epoch); /* a peer is that far */
 void stage_epoch_take(struct stage *st); /* streams, what is to be sent, the kind's own: all go */
 void stage_stream_again(struct stage *st, struct stage_stream *s); /* forget it: it comes again */
+
+/* stage_flight.c: how many streams may be under way */
+void stage_flight_fini(struct stage_flight *f);
+void stage_flight_clear(struct stage_flight *f); /* nothing is open */
+void stage_flight_start(struct stage_flight *f, uint64_t stream);
+void stage_flight_send(struct stage_flight *f, uint64_t stream, uint64_t bytes);
+void stage_flight_commit(struct stage_flight *f, const struct ranges *committed, uint64_t now_ns);
+/* May another be started, where so many are open? limit: as somebody said; 0: nobody did. */
+bool stage_flight_has_room(struct stage_flight *f, int limit, uint64_t open, uint64_t now_ns);
 
 /* stage_replay.c: which stream a supervised source sends next */
 void stage_replay_init(struct stage *st);

@@ -209,7 +209,7 @@ static thea_rc obey(struct loop *l, struct thea_err *err)
     if (rc == THEA_OK && st->control.order_count > 0) rc = stage_io_obey(l->io, st, err);
     if (rc == THEA_OK) rc = stage_io_let_go(l->io, st, err);
     if (rc == THEA_OK && !l->picked.active) rc = tick(l, err);
-    stage_tell_commits(st);
+    stage_tell_commits_now_and_then(st);
     return rc;
 }
 

@@ -182,6 +182,7 @@ static thea_rc send_all(struct stage *st, struct frame *const *frames, struct th
         uint64_t bytes = frame_tensor_bytes(frames[i]);
         if (bytes > st->out[i].largest) st->out[i].largest = bytes;
         atomic_fetch_add_explicit(&st->page->frames_out, 1, memory_order_relaxed);
+        if (st->ops->inputs == NULL) stage_flight_send(&st->replay.flight, frames[i]->stream, bytes);
     }
     st->sent = true;
     return st->transport.send(st, frames, err);

@@ -5,8 +5,8 @@
  * comes again in order; a retry takes one stream out of the open ones. When the source does not stand where
  * the next stream begins, it seeks.
  *
- * Invariant: at most in_flight streams are open. So everything behind a source is bounded, too: what sinks
- * hold back for the order, the replay, the set of what is committed. */
+ * Invariant: at most in_flight streams are open (stage_flight.c). So everything behind a source is bounded,
+ * too: what sinks hold back for the order, the replay, the set of what is committed. */
 #include "graph/wire/stage_core.h"
 
 #include <inttypes.h>
@@ -40,12 +40,14 @@ void stage_replay_fini(struct stage *st)
     while (r->try_count > 0) forget_try(r, r->try_count - 1);
     free(r->tries);
     ranges_fini(&r->open);
+    stage_flight_fini(&r->flight);
     stage_replay_init(st);
 }
 
 void stage_replay_epoch(struct stage *st)
 {
     ranges_clear(&st->replay.open);
+    stage_flight_clear(&st->replay.flight);
     st->replay.at = STAGE_NONE;
     st->replay.abandon = false;
 }
@@ -68,6 +70,7 @@ void stage_replay_committed(struct stage *st)
     }
     for (size_t i = r->try_count; i-- > 0;)
         if (ranges_has(committed, r->tries[i].stream)) forget_try(r, i);
+    stage_flight_commit(&r->flight, committed, status_now_ns());
 }
 
 static struct stage_try *find_try(const struct stage_replay *r, uint64_t stream)
@@ -165,7 +168,8 @@ thea_rc stage_replay_next(struct stage *st, struct thea_err *err)
     if (limit != r->told) stage_tell_total(st, r->told = limit);
     if (next >= limit && r->open.count == 0) return THEA_DONE;
     if (r->only != STAGE_NONE) next = only_index(st);
-    if (next >= limit || r->paused || ranges_total(&r->open) >= (uint64_t)st->command.in_flight)
+    if (next >= limit || r->paused) return THEA_AGAIN;
+    if (!stage_flight_has_room(&r->flight, st->command.in_flight, ranges_total(&r->open), status_now_ns()))
         return THEA_AGAIN;
     r->aim = next;
     return stage_replay_unread(st) ? THEA_OK : seek(st, next, err);
@@ -190,6 +194,7 @@ void stage_replay_start(struct stage *st, struct stage_stream *s)
     const struct stage_try *t = find_try(r, s->id);
     uint64_t index = s->id - base_of(st);
     ranges_add(&r->open, s->id, s->id);
+    stage_flight_start(&r->flight, s->id);
     r->at = index + 1;
     if (r->started < r->at) r->started = r->at;
     if (t == NULL) return;

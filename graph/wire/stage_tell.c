@@ -1,7 +1,7 @@
 /* What a supervisor is told by this process: docs/architecture.md, "Control". */
 #include "graph/wire/stage_core.h"
 
-enum { RANGES_PER_MESSAGE = 8192 }; /* well below the longest line */
+enum { RANGES_PER_MESSAGE = 8192 /* well below the longest line */, TELL_EVERY_NS = 1000000 };
 
 static void tell(struct stage *st, struct json_node *m)
 {
@@ -72,6 +72,16 @@ void stage_tell_commits(struct stage *st)
         tell(st, m);
     }
     ranges_clear(owed);
+}
+
+void stage_tell_commits_now_and_then(struct stage *st)
+{
+    struct stage_control *c = &st->control;
+    if (c->owed.count == 0) return;
+    uint64_t now_ns = status_now_ns();
+    if (now_ns - c->told_ns < TELL_EVERY_NS) return;
+    c->told_ns = now_ns;
+    stage_tell_commits(st);
 }
 
 void stage_tell_held(struct stage *st, uint64_t stream)

@@ -501,6 +501,7 @@ Test(codec, every_field_of_a_link_message_survives)
                              .echo_ns = 16,
                              .pool = 17,
                              .oldest_pool = 18,
+                             .large = 20,
                              .slots = 19,
                              .slot_bytes = 1ull << 40,
                              .fd = -20,
@@ -518,8 +519,8 @@ Test(codec, every_field_of_a_link_message_survives)
               g.clock_ns == 10 && g.ack_seq == 11);
     cr_assert(g.limit_seq == 12 && g.limit_bytes == 13 && g.stream == 14 && g.time_ns == 15 &&
               g.echo_ns == 16);
-    cr_assert(g.pool == 17 && g.oldest_pool == 18 && g.slots == 19 && g.slot_bytes == 1ull << 40 &&
-              g.fd == -20 && g.inode == 1ull << 41);
+    cr_assert(g.pool == 17 && g.oldest_pool == 18 && g.large == 20 && g.slots == 19 &&
+              g.slot_bytes == 1ull << 40 && g.fd == -20 && g.inode == 1ull << 41);
     cr_assert(strcmp(g.port, "p") == 0 && strcmp(g.pattern, "f32 [n]") == 0 && strcmp(g.host, "h") == 0 &&
               strcmp(g.token, "t") == 0);
     cr_assert(strcmp(g.reason, "r") == 0 && strcmp(g.expected, "e") == 0 && strcmp(g.found, "f") == 0);

@@ -153,9 +153,9 @@ Test(plan, feedback_leads_from_the_sampler_to_the_first_part)
     drop(&m);
 }
 
-Test(plan, a_source_is_told_how_many_documents_may_be_under_way_if_it_is_not_the_usual)
+Test(plan, a_source_is_told_how_many_documents_may_be_under_way_if_somebody_said_it)
 {
-    struct made m = make("stages:\n  a: {kind: load, in_flight: 3}\n  b: {kind: load, in_flight: 16}\n");
+    struct made m = make("stages:\n  a: {kind: load, in_flight: 3}\n  b: {kind: load}\n");
     expect_line(m.plan, "a", "--name a --source 0 --in-flight 3");
     expect_line(m.plan, "b", "--name b --source 1");
     drop(&m);
@@ -184,12 +184,14 @@ Test(plan, each_replica_is_a_process_and_every_pair_of_neighbours_has_a_link)
     cr_expect_eq(m.plan->link_count, 2 + 2 * 3 + 3 * 3 + 3 + 1);
     expect_line(m.plan, "load", "--name load --out docs=@1,@2");
     expect_line(m.plan, "tokenize:1",
-                "--name tokenize:1 --model /models/mini --in docs=@2 --out tokens=@6,@7,@8");
-    expect_line(m.plan, "layers/0:2",
-                "--name layers/0:2 --model /models/mini --blocks 0-6 --in tokens=@5 --in tokens=@8 --out "
-                "residual=@15,@16,@17");
+                "--name tokenize:1 --model /models/mini --window 8 --in docs=@2 --out tokens=@6,@7,@8");
+    expect_line(
+        m.plan, "layers/0:2",
+        "--name layers/0:2 --model /models/mini --blocks 0-6 --window 8 --in tokens=@5 --in tokens=@8 --out "
+        "residual=@15,@16,@17");
     expect_line(m.plan, "layers/1:0",
-                "--name layers/1:0 --model /models/mini --blocks 7-9 --in residual=@9 --in residual=@12 --in "
+                "--name layers/1:0 --model /models/mini --blocks 7-9 --window 8 --in residual=@9 --in "
+                "residual=@12 --in "
                 "residual=@15 --out nll=@18");
     expect_line(m.plan, "score", "--name score --in nll=@18 --in nll=@19 --in nll=@20 --out record=@21");
     drop(&m);
@@ -214,9 +216,9 @@ Test(plan, all_who_send_to_a_join_choose_its_replica_by_hash)
     expect_line(m.plan, "layers",
                 "--name layers --model /models/mini --in tokens=@2 --out final=@3,@4 --out final=hash:@5,@6");
     expect_line(m.plan, "pool:1",
-                "--name pool:1 --model /models/mini --in final=@4 --out vector=hash:@9,@10");
+                "--name pool:1 --model /models/mini --window 8 --in final=@4 --out vector=hash:@9,@10");
     expect_line(m.plan, "join:0",
-                "--name join:0 --in states=@5 --in vector=@7 --in vector=@9 --out final=@11");
+                "--name join:0 --window 8 --in states=@5 --in vector=@7 --in vector=@9 --out final=@11");
     cr_expect_eq(plan_link_choice(m.plan, &m.plan->links[2]), PLAN_BY_LOAD);
     cr_expect_eq(plan_link_choice(m.plan, &m.plan->links[4]), PLAN_BY_HASH);
     drop(&m);
@@ -228,15 +230,17 @@ Test(plan, tokens_go_back_to_the_replica_that_they_came_from)
         make("model: mini\nstages:\n  load: {kind: load, format: tokens}\n  layers: {kind: layers, from: "
              "load, split: 2, replicas: 2, feedback: sample}\n  sample: {kind: sample, from: layers}\n"
              "  write: {kind: write, from: sample}\n");
-    expect_line(m.plan, "layers/0:0",
-                "--name layers/0:0 --model /models/mini --blocks 0-6 --in tokens=@1 --in token=@10 --out "
-                "residual=@3,@4");
     expect_line(
-        m.plan, "layers/0:1",
-        "--name layers/0:1 --model /models/mini --blocks 0-6 --replica 1 --in tokens=@2 --in token=@11 "
-        "--out residual=@5,@6");
+        m.plan, "layers/0:0",
+        "--name layers/0:0 --model /models/mini --blocks 0-6 --window 8 --in tokens=@1 --in token=@10 --out "
+        "residual=@3,@4");
+    expect_line(m.plan, "layers/0:1",
+                "--name layers/0:1 --model /models/mini --blocks 0-6 --window 8 --replica 1 --in tokens=@2 "
+                "--in token=@11 "
+                "--out residual=@5,@6");
     expect_line(m.plan, "layers/1:1",
-                "--name layers/1:1 --model /models/mini --blocks 7-9 --in residual=@4 --in residual=@6 --out "
+                "--name layers/1:1 --model /models/mini --blocks 7-9 --window 8 --in residual=@4 --in "
+                "residual=@6 --out "
                 "next=@8");
     expect_line(m.plan, "sample",
                 "--name sample --in next=@7 --in next=@8 --out token=@9 --out feedback=@10,@11");

@@ -174,7 +174,7 @@ Test(spec, a_stage_has_defaults_for_replicas_restarts_and_limits)
     cr_expect_eq(st->deadline_ns, INT64_C(60000000000));
     cr_expect_eq(st->window, 0, "as the stage has it");
     cr_expect_eq(st->spill_bytes, 0);
-    cr_expect_eq(s->stages[0].in_flight, 16);
+    cr_expect_eq(s->stages[0].in_flight, 0, "as the stage has it");
     spec_free(s);
 }
 
