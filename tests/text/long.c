@@ -27,8 +27,8 @@ static const char *const units[] = {
     "a ",
     "  x",
     "\xE2\x96\x81",
-    "\xE2\x96\x81"
-    "a",
+    ("\xE2\x96\x81"
+     "a"),
     "<",
     "<|",
     "<ls> ",
