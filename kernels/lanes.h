@@ -22,6 +22,18 @@ typedef vec lanes;
 #define lanes_fma         vec_fma
 #define lanes_fnma        vec_fnma
 
+/* Stores past the caches, a line each: p is 64-byte aligned. They are in order for other threads only after
+ * lanes_stream_end. */
+enum { LANES_STREAM = 1 };
+VEC void lanes_stream(float *p, lanes a)
+{
+    _mm512_stream_ps(p, a);
+}
+VEC void lanes_stream_end(void)
+{
+    _mm_sfence();
+}
+
 #elif defined(KERNELS_VEC_AVX2_H)
 
 enum { LANES = 8 };
@@ -124,6 +136,15 @@ VEC lanes lanes_fnma(lanes a, lanes b, lanes c) /* c - a * b */
     return c - a * b;
 }
 
+#endif
+
+#if !defined(KERNELS_VEC_AVX512_H) /* a register is not a line */
+enum { LANES_STREAM = 0 };
+VEC void lanes_stream(float *p, lanes a)
+{
+    lanes_store(p, a);
+}
+VEC void lanes_stream_end(void) {}
 #endif
 
 #endif

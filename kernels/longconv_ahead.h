@@ -10,6 +10,8 @@
 
 #include "kernels/fft_points.h"
 #include "kernels/longconv.h"
+#include <stdbool.h>
+#include <stdint.h>
 
 enum {
     LINE = 16 /* floats */,
@@ -29,6 +31,7 @@ struct stream {
 struct carry {
     const struct longconv_input *in;
     const struct longconv_output *out;
+    bool past; /* whole lines of output, stored past the caches: nothing reads them soon */
     size_t L, channels, columns;
     float *stage;          /* [rows / 2][BATCH] points */
     size_t position, left; /* the next one */
@@ -58,15 +61,33 @@ VEC struct point input_point(const struct longconv_input *x, size_t p, size_t ch
     return (struct point){load_channels(x->a + p * x->lda, channels),
                           load_channels(x->b + p * x->ldb, channels)};
 }
-VEC void output_point(const struct longconv_output *y, size_t p, size_t channels, struct point z)
+
+/* Whether one channel group of x is whole lines. */
+VEC bool is_lines(const float *x, size_t ld, size_t channels)
 {
+    return channels == LANES && ((uintptr_t)x | ld * sizeof(float)) % (LINE * sizeof(float)) == 0;
+}
+VEC bool may_pass(const struct longconv_output *y, size_t channels)
+{
+    return LANES_STREAM && is_lines(y->a, y->lda, channels) && (y->gate || is_lines(y->b, y->ldb, channels));
+}
+VEC void output_channels(float *p, lanes x, const struct carry *c)
+{
+    if (c->past)
+        lanes_stream(p, x);
+    else
+        store_channels(p, x, c->channels);
+}
+VEC void output_point(const struct carry *c, size_t p, struct point z)
+{
+    const struct longconv_output *y = c->out;
     if (y->gate) {
-        lanes gate = load_channels(y->gate + p * y->ldgate, channels);
-        store_channels(y->a + p * y->lda, lanes_fma(z.re, gate, z.im), channels);
+        lanes gate = load_channels(y->gate + p * y->ldgate, c->channels);
+        output_channels(y->a + p * y->lda, lanes_fma(z.re, gate, z.im), c);
         return;
     }
-    store_channels(y->a + p * y->lda, z.re, channels);
-    store_channels(y->b + p * y->ldb, z.im, channels);
+    output_channels(y->a + p * y->lda, z.re, c);
+    output_channels(y->b + p * y->ldb, z.im, c);
 }
 
 VEC void prefetch(const float *p)
@@ -83,8 +104,10 @@ VEC void carry_prefetch(const struct carry *c, size_t p)
         return;
     }
     const struct longconv_output *y = c->out;
+    if (y->gate) prefetch(y->gate + p * y->ldgate);
+    if (c->past) return;
     prefetch(y->a + p * y->lda);
-    prefetch(y->gate ? y->gate + p * y->ldgate : y->b + p * y->ldb);
+    if (!y->gate) prefetch(y->b + p * y->ldb);
 }
 
 VEC void carry_step(struct carry *c)
@@ -93,7 +116,7 @@ VEC void carry_step(struct carry *c)
     size_t p = c->position;
     carry_prefetch(c, p + NEAR * c->columns);
     if (c->out) {
-        if (p < c->L) output_point(c->out, p, c->channels, point_load(c->stage));
+        if (p < c->L) output_point(c, p, point_load(c->stage));
     } else {
         struct point none = {lanes_set(0), lanes_set(0)};
         point_store(c->stage, p < c->L ? input_point(c->in, p, c->channels) : none);

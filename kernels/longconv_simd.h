@@ -160,6 +160,7 @@ static void transform_output(const struct longconv_output *y, float *buffer, flo
                              const struct fft_plan *plan, size_t L, size_t channels)
 {
     struct carry carry = {.out = y, .L = L, .channels = channels, .columns = plan->columns};
+    carry.past = plan->columns >= FAR && may_pass(y, channels);
     for (size_t first = 0; first < plan->columns; first += BATCH) {
         struct ahead ahead = {.carry = carry};
         ahead_add_rows(&ahead, buffer, plan, first + BATCH);
@@ -169,6 +170,7 @@ static void transform_output(const struct longconv_output *y, float *buffer, flo
         carry_batch(&carry, columns, plan, first);
     }
     carry_all(&carry);
+    if (carry.past) lanes_stream_end();
 }
 
 static void make_spectrum(float *spectrum, const struct fft_plan *plan,

@@ -242,6 +242,38 @@ Test(longconv, is_exact_at_lengths_of_every_transform_up_to_the_largest, .timeou
         }
 }
 
+/* Rows that are whole cache lines may be stored otherwise than rows that are not. */
+Test(longconv, the_same_bits_are_stored_wherever_the_rows_lie, .timeout = 120)
+{
+    FOR_EACH_TABLE (k) {
+        enum { L = 20000 };
+        size_t C = k->longconv->lanes, ld = (C + 15) / 16 * 16, bytes = L * ld * sizeof(float);
+        struct problem p;
+        struct room r;
+        problem_init(&p, L, C, 100);
+        room_init(&r, k, &p);
+        float *y = aligned_alloc(64, bytes), *yu = aligned_alloc(64, bytes),
+              *gated = aligned_alloc(64, bytes);
+        float *z = malloc(L * (C + 1) * 4 + 4), *zu = malloc(L * (C + 1) * 4 + 4);
+        struct longconv_output out = {gated, NULL, ld, 0, p.dy, C};
+        r.k->forward(&out, &p.x, r.spectrum.data, &p.plan, L, C, r.scratch.data);
+        run_forward(y, yu, ld, &r, &p);
+        run_forward(z + 1, zu + 1, C + 1, &r, &p);
+        for (size_t i = 0; i < L; i++) {
+            const float *a = z + 1 + i * (C + 1), *b = zu + 1 + i * (C + 1);
+            cr_assert(memcmp(y + i * ld, a, C * 4) == 0 && memcmp(yu + i * ld, b, C * 4) == 0,
+                      "%s: position %zu", k->name, i);
+            for (size_t c = 0; c < C; c++)
+                cr_assert(check_close((double)gated[i * ld + c],
+                                      (double)a[c] * (double)p.dy[i * C + c] + (double)b[c], 1e-5, 1e-5),
+                          "%s: gated, position %zu", k->name, i);
+        }
+        free(y), free(yu), free(gated), free(z), free(zu);
+        room_fini(&r);
+        problem_fini(&p);
+    }
+}
+
 Test(longconv, lags_that_a_kernel_does_not_have_are_zero)
 {
     FOR_EACH_TABLE (k) {
