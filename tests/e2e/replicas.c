@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PROMPTS = 20 };
 enum { LIMIT_S = 120, DOCUMENTS = 40, FEW_LINES = 4, MANY_LINES = RUN_SLOWER > 1 ? FEW_LINES : 9 };
 
 static char *dir;
@@ -27,7 +28,7 @@ static void enter(void)
 }
 
 /* Documents of different lengths, from one line to ten times `lines`: more than a thousand tokens. Of so many
- * that a run takes longer than what is done while it goes on. */
+ * that a run works while its replicas change; it follows its inputs, so that it does not end before. */
 static void write_documents(int lines)
 {
     SHELL("mkdir in && i=0; while [ $i -lt %d ]; do n=$((i * 37 %% 11 * %d + 1)); "
@@ -55,13 +56,18 @@ static void leave(void)
 
 TestSuite(replicas, .init = enter, .fini = leave, .timeout = 300);
 
-static void expect_same_file(void)
+static void expect_same(size_t documents)
 {
     struct run_result same;
     run_shell(&same, dir, 20, "wc -l < want.jsonl; cmp want.jsonl got.jsonl");
     cr_expect_eq(same.status, 0, "%s%s%s", buf_text(&same.out), buf_text(&same.err), buf_text(&r.err));
-    cr_expect_eq(strtol(buf_text(&same.out), NULL, 10), DOCUMENTS);
+    cr_expect_eq(strtoul(buf_text(&same.out), NULL, 10), documents);
     run_result_fini(&same);
+}
+
+static void expect_same_file(void)
+{
+    expect_same(DOCUMENTS);
 }
 
 Test(replicas, of_every_inner_stage_give_the_same_file)
@@ -143,15 +149,48 @@ static void start(struct run_child *child)
 {
     put_documents(MANY_LINES);
     run_start(child, dir,
-              "thea run score in -o got.jsonl --run-dir run --set layers.split=2 --set load.in_flight=4");
+              "thea run score in -o got.jsonl --run-dir run --set layers.split=2 --set load.in_flight=4 "
+              "--set load.follow=true");
     wait_lines(1);
+}
+
+struct saying {
+    const struct run_child *child;
+    const char *part;
+};
+
+static bool is_said(void *context)
+{
+    const struct saying *w = context;
+    char path[128], line[4096];
+    bool said = false;
+    snprintf(path, sizeof path, "%s/err", w->child->dir);
+    FILE *f = fopen(path, "r");
+    while (f != NULL && !said && fgets(line, sizeof line, f) != NULL) said = strstr(line, w->part) != NULL;
+    if (f != NULL) fclose(f);
+    return said;
+}
+
+/* `thea scale` returns when a change has begun: the run says when it is done. */
+static void wait_told(const struct run_child *child, const char *part)
+{
+    struct saying w = {child, part};
+    cr_assert(run_until(is_said, &w, LIMIT_S), "the run does not say '%s'", part);
+}
+
+/* Until all documents are done; it waits for more. */
+static void finish_after(struct run_child *child, size_t documents)
+{
+    run_result_fini(&r);
+    wait_lines(documents);
+    kill(child->pid, SIGTERM);
+    cr_expect_eq(run_wait(child, LIMIT_S, &r), 128 + SIGTERM, "%s", buf_text(&r.err));
+    expect_same(documents);
 }
 
 static void finish(struct run_child *child)
 {
-    run_result_fini(&r);
-    cr_expect_eq(run_wait(child, LIMIT_S, &r), 0, "%s", buf_text(&r.err));
-    expect_same_file();
+    finish_after(child, DOCUMENTS);
 }
 
 static void expect_told_in(const char *text, const char *part)
@@ -178,23 +217,24 @@ Test(replicas, can_come_and_go_while_the_run_goes_on)
     run_result_fini(&r);
     SHELL("thea scale run tokenize=1 score=2 layers=2");
     expect_status(0);
+    wait_told(&child, "stage layers has 3 replicas now\n");
+    wait_told(&child, "stage tokenize has 2 replicas now\n");
+    wait_told(&child, "stage layers has 1 replica now\n");
+    wait_told(&child, "stage score has 2 replicas now\n");
     finish(&child);
-    expect_told("stage layers has 3 replicas now\n");
-    expect_told("stage tokenize has 2 replicas now\n");
-    expect_told("stage layers has 1 replica now\n");
-    expect_told("stage score has 2 replicas now\n");
 }
 
 Test(replicas, of_a_loop_can_come_and_go_while_it_generates)
 {
     struct run_child child;
-    const char *run =
-        "thea run generate --set load.text='[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t]' "
-        "--set sample.greedy=true --set sample.max_tokens=80 --set load.in_flight=4 --set "
-        "write.format=jsonl";
-    SHELL("%s -q -o want.jsonl", run);
+    const char *run = "thea run generate prompts --set sample.greedy=true --set sample.max_tokens=80 --set "
+                      "load.in_flight=4 --set write.format=jsonl";
+    SHELL("mkdir prompts && for c in a b c d e f g h i j k l m n o p q r s t; do printf $c > prompts/$c.txt; "
+          "done; %s -q -o want.jsonl && wc -l < want.jsonl",
+          run);
     expect_status(0);
-    run_start(&child, dir, "%s -o got.jsonl --run-dir run", run);
+    cr_assert_eq(strtol(buf_text(&r.out), NULL, 10), PROMPTS);
+    run_start(&child, dir, "%s -o got.jsonl --run-dir run --set load.follow=true", run);
     wait_lines(1);
     run_result_fini(&r);
     SHELL("thea scale run layers=3 sample=2");
@@ -203,13 +243,8 @@ Test(replicas, of_a_loop_can_come_and_go_while_it_generates)
     run_result_fini(&r);
     SHELL("thea scale run layers=1 sample=1");
     expect_status(0);
-    run_result_fini(&r);
-    cr_expect_eq(run_wait(&child, LIMIT_S, &r), 0, "%s", buf_text(&r.err));
-    expect_told_in(buf_text(&r.err), "stage layers has 1 replica now\n");
-    run_result_fini(&r);
-    SHELL("cmp want.jsonl got.jsonl && wc -l < got.jsonl");
-    expect_status(0);
-    cr_expect_eq(strtol(buf_text(&r.out), NULL, 10), 20);
+    wait_told(&child, "stage layers has 1 replica now\n");
+    finish_after(&child, PROMPTS);
 }
 
 Test(replicas, of_a_join_get_all_that_belongs_to_a_document_also_when_their_number_changes)
@@ -231,7 +266,7 @@ Test(replicas, of_a_join_get_all_that_belongs_to_a_document_also_when_their_numb
     expect_same_file();
     run_result_fini(&r);
     SHELL("rm got.jsonl");
-    run_start(&child, dir, "thea run join.yaml --run-dir run");
+    run_start(&child, dir, "thea run join.yaml --run-dir run --set load.follow=true");
     wait_lines(1);
     run_result_fini(&r);
     SHELL("thea scale run center=3");
@@ -240,8 +275,8 @@ Test(replicas, of_a_join_get_all_that_belongs_to_a_document_also_when_their_numb
     run_result_fini(&r);
     SHELL("thea scale run pool=2 center=1");
     expect_status(0);
+    wait_told(&child, "stage center has 1 replica now\n");
     finish(&child);
-    expect_told("stage center has 1 replica now\n");
 }
 
 Test(replicas, that_cannot_be_are_refused_and_the_run_goes_on)
@@ -274,19 +309,20 @@ Test(replicas, one_that_does_not_get_ready_takes_the_change_back_and_the_run_goe
     expect_status(0);
     run_start(&child, dir,
               "thea run score in -o got.jsonl --run-dir run -m ./model --set layers.split=2 --set "
-              "load.in_flight=4");
+              "load.in_flight=4 --set load.follow=true");
     wait_lines(1);
     run_result_fini(&r);
     SHELL("thea pause run; mv model moved; thea scale run layers=3; until cat run/logs/layers.p?.r[12].log | "
           "grep -q .; do sleep "
           "0.05; done; "
-          "until thea top run --once --json | grep -vq 'layers/0:1'; do sleep 0.05; done; mv moved model; "
+          "until thea top run --once --json --interval 20ms | grep -vq 'layers/0:1'; do sleep 0.05; done; mv "
+          "moved model; "
           "thea scale run layers=2; thea resume run");
     expect_status(0);
+    wait_told(&child, "warning: stage layers keeps 1 replica: layers/");
+    wait_told(&child, "failed with status 66 before it was ready\n");
+    wait_told(&child, "stage layers has 2 replicas now\n");
     finish(&child);
-    expect_told("warning: stage layers keeps 1 replica: layers/");
-    expect_told("failed with status 66 before it was ready\n");
-    expect_told("stage layers has 2 replicas now\n");
 }
 
 Test(replicas, are_as_many_after_a_resume_as_they_were_last)
@@ -304,9 +340,10 @@ Test(replicas, are_as_many_after_a_resume_as_they_were_last)
     for (int again = 0; again < 2; again++) {
         run_start(&child, dir, "thea run --resume run");
         run_result_fini(&r);
-        SHELL("until thea top run --once --json > top; do sleep 0.05; done; grep -o '\"name\": "
-              "*\"layers/1:2\"' top && "
-              "grep -o '\"name\": *\"tokenize:1\"' top");
+        SHELL(
+            "until thea top run --once --json --interval 20ms > top; do sleep 0.05; done; grep -o '\"name\": "
+            "*\"layers/1:2\"' top && "
+            "grep -o '\"name\": *\"tokenize:1\"' top");
         expect_status(0);
         if (again > 0) break;
         run_result_fini(&r);
@@ -324,7 +361,8 @@ Test(replicas, one_that_is_killed_comes_again_and_the_file_is_the_same)
     expect_status(0);
     wait_lines(4);
     run_result_fini(&r);
-    SHELL("p=$(thea top run --once --json | grep -o '\"name\": *\"layers/0:1\"[^}]*' | grep -o '\"pid\": "
+    SHELL("p=$(thea top run --once --json --interval 20ms | grep -o '\"name\": *\"layers/0:1\"[^}]*' | grep "
+          "-o '\"pid\": "
           "*[0-9]*' | "
           "grep -o '[0-9]*$') && kill -9 $p");
     expect_status(0);
@@ -332,7 +370,7 @@ Test(replicas, one_that_is_killed_comes_again_and_the_file_is_the_same)
     run_result_fini(&r);
     SHELL("thea scale run layers=1");
     expect_status(0);
+    wait_told(&child, "stage layers/0:1");
+    wait_told(&child, "killed by SIGKILL");
     finish(&child);
-    expect_told("stage layers/0:1");
-    expect_told("killed by SIGKILL");
 }
