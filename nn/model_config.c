@@ -69,9 +69,9 @@ static void check_shapes(const struct model_info *info, struct config *c)
         config_fail(c, "num_key_value_heads", "%zu does not divide num_attention_heads %zu", info->kv_heads,
                     info->heads);
     }
-    if (config_get(c, "head_dim") == NULL && info->hidden % info->heads != 0) {
-        config_fail(c, "num_attention_heads", "%zu does not divide hidden_size %zu, and there is no head_dim",
-                    info->heads, info->hidden);
+    if (info->hidden % info->heads != 0 && (!info->causal || config_get(c, "head_dim") == NULL)) {
+        config_fail(c, "num_attention_heads", "%zu does not divide hidden_size %zu%s", info->heads,
+                    info->hidden, info->causal ? ", and there is no head_dim" : "");
     }
     if (info->causal && (info->head_size == 0 || info->head_size % 2 != 0))
         config_fail(c, "head_dim", "%zu must be even, for rotary positions", info->head_size);

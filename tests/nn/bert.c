@@ -92,6 +92,8 @@ Test(bert, refuses_what_it_would_compute_wrongly)
     refuse(HEADS "\"pad_token_id\": 800, ", "pad_token_id: token 800 is not in the vocabulary of 800");
     refuse(HEADS "\"layer_norm_eps\": -1, ", "layer_norm_eps");
     refuse("\"num_attention_heads\": 5, ", "num_attention_heads: 5 does not divide hidden_size 48");
+    refuse("\"num_attention_heads\": 5, \"head_dim\": 8, ",
+           "num_attention_heads: 5 does not divide hidden_size 48");
     refuse("\"num_attention_heads\": 0, ", "num_attention_heads");
     refuse("\"num_attention_heads\": 100, ", "num_attention_heads: 100 does not divide hidden_size 48");
 }
