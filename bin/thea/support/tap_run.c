@@ -17,7 +17,7 @@
 enum {
     PACKET_BYTES = 256 << 10,
     FIXED_POLLS = 2, /* the run, new processes; then each process */
-    REST_MS = 20,    /* after a look: a wake-up a frame would take more from the run than the frames do */
+    REST_MS = 100,   /* after a look: a wake-up a frame would take more from the run than the frames do */
     NICENESS = 10
 };
 
