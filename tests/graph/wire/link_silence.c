@@ -139,7 +139,8 @@ static uint64_t rtt_of(struct link *ln)
     return rtt;
 }
 
-/* Neither end's thread does anything meanwhile: nng's threads answer for it. */
+/* Neither end's thread does anything meanwhile: nng's threads answer for it. An answer is speech too, so one
+ * end alone may be the one that asks. */
 Test(link_silence, an_idle_pair_of_busy_stages_stays_connected)
 {
     struct ends e = ends_open((struct ends_options){.silence_ms = 100});
@@ -148,8 +149,7 @@ Test(link_silence, an_idle_pair_of_busy_stages_stays_connected)
     uint32_t tx = e.tx->session, rx = e.rx->session;
     struct pollfd p = {.fd = link_set_fd(e.set), .events = POLLIN};
     cr_assert_eq(poll(&p, 1, 600), 0, "no news in six silences");
-    cr_assert_gt(rtt_of(e.tx), 0, "it was answered");
-    cr_assert_gt(rtt_of(e.rx), 0);
+    cr_assert(rtt_of(e.tx) > 0 || rtt_of(e.rx) > 0, "somebody asked and was answered");
     ends_send(&e, 0, 10);
     cr_assert_eq(ends_receive(&e)->seq, 0);
     link_consume(e.rx);
