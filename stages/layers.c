@@ -18,7 +18,7 @@
 enum { CHUNK_MAX = 65536, FRAME_GOAL = 64 << 20, COST_CONTEXT = 2048 };
 
 static const char *const dtypes[] = {"f32", NULL};
-static const char *const row_choices[] = {[LAYERS_ROWS_ALL] = "all", [LAYERS_ROWS_POOLED] = "pooled", NULL};
+static const char *const row_choices[] = {[LAYERS_GIVE_ALL] = "all", [LAYERS_GIVE_FIRST] = "first", NULL};
 static const struct stage_option layers_options[] = {
     {.name = "model",
      .type = VALUE_MODEL,
@@ -65,8 +65,8 @@ static const struct stage_option layers_options[] = {
      .type = VALUE_CHOICE,
      .def = "all",
      .meaning =
-         "pooled: encoders whose own pooling reads the first position alone (cls, pooler) give that one "
-         "alone, which costs less",
+         "of an encoder's final: all positions, or the first alone, which is all that pooling cls and pooler "
+         "read, and costs less; in a pipeline, unless it is set, the stages that read it decide",
      .choices = row_choices,
      .offset = offsetof(struct layers, rows)},
     {.name = "filter_memory",
@@ -157,11 +157,15 @@ static thea_rc check_blocks(const struct layers *l, const struct model_info *inf
                      info->blocks - 1);
 }
 
-static void describe_outputs(struct stage_describe *d, const struct model_info *info, bool head)
+static void describe_outputs(const struct layers *l, struct stage_describe *d, const struct model_info *info,
+                             bool head)
 {
     stage_describe_default(d, !head ? "residual" : info->causal ? "nll" : "final");
     for (size_t i = 0; !info->causal && i < LAYERS_OF_CAUSAL; i++)
         stage_describe_without(d, layers_of_causal[i]);
+    if (info->causal || !head) return;
+    stage_describe_first_by(d, LAYERS_OUT_FINAL, "rows");
+    if (l->rows == LAYERS_GIVE_FIRST) stage_describe_without(d, LAYERS_OUT_HIDDEN);
 }
 
 static thea_rc describe_model(struct layers *l, struct stage_describe *d, const char *dir,
@@ -179,7 +183,7 @@ static thea_rc describe_model(struct layers *l, struct stage_describe *d, const 
     stage_describe_dim(d, "vocab", info.vocab);
     stage_describe_blocks(d, info.blocks, costs, 0, head);
     stage_describe_resolved(d, "model", dir);
-    describe_outputs(d, &info, last == SIZE_MAX || last + 1 == info.blocks);
+    describe_outputs(l, d, &info, last == SIZE_MAX || last + 1 == info.blocks);
     free(costs);
     size_t pad;
     return layers_read_pad(&pad, l->pad, &info, err);

@@ -90,18 +90,21 @@ static thea_rc choose(struct pooling *out, const struct stage *st, const struct 
     return pooler_check(dir, err);
 }
 
-static thea_rc describe_model(const struct stage *st, const struct pool *p, struct stage_describe *d,
-                              const char *dir, struct thea_err *err)
+static bool takes_first(model_pooling how)
+{
+    return how == MODEL_POOL_CLS || how == MODEL_POOL_POOLER;
+}
+
+static thea_rc describe_model(struct stage_describe *d, const struct pooling *as, const char *dir,
+                              struct thea_err *err)
 {
     struct model_info info;
-    struct pooling as;
     thea_rc rc = model_read_info(&info, dir, err);
-    if (rc == THEA_OK) rc = choose(&as, st, p, dir, err);
     if (rc != THEA_OK) return rc;
     stage_describe_dim(d, "hidden", info.hidden);
     stage_describe_resolved(d, "model", dir);
-    stage_describe_note(d, "pooling", json_new_string(pooling_name(as.how)));
-    stage_describe_note(d, "normalize", json_new_bool(as.normalize));
+    stage_describe_note(d, "pooling", json_new_string(pooling_name(as->how)));
+    stage_describe_note(d, "normalize", json_new_bool(as->normalize));
     return THEA_OK;
 }
 
@@ -109,10 +112,11 @@ static thea_rc pool_describe(struct stage *st, struct stage_describe *d, struct 
 {
     const struct pool *p = stage_state(st);
     struct pooling as;
-    if (p->model == NULL) return choose(&as, st, p, NULL, err);
     char *dir = NULL;
-    thea_rc rc = model_find(&dir, p->model, FIND_CONFIG, err);
-    if (rc == THEA_OK) rc = describe_model(st, p, d, dir, err);
+    thea_rc rc = p->model != NULL ? model_find(&dir, p->model, FIND_CONFIG, err) : THEA_OK;
+    if (rc == THEA_OK) rc = choose(&as, st, p, dir, err);
+    if (rc == THEA_OK && dir != NULL) rc = describe_model(d, &as, dir, err);
+    if (rc == THEA_OK) stage_describe_reads(d, PORT_FINAL, takes_first(as.how));
     free(dir);
     return rc;
 }
@@ -147,18 +151,18 @@ static void pool_close(struct stage *st)
 static void take_row(struct document *d, const float *row, model_pooling how)
 {
     bool first = d->rows++ == 0;
-    if ((how == MODEL_POOL_CLS || how == MODEL_POOL_POOLER) && !first) return;
+    if (takes_first(how) && !first) return;
     for (size_t i = 0; i < d->hidden; i++)
         d->sum[i] = how == MODEL_POOL_MEAN ? d->sum[i] + (double)row[i] : (double)row[i];
 }
 
-/* `layers --rows pooled` gives what the model's own pooling reads: another one would read too little. */
+/* Of `layers --rows first` a mean would be one of too little. `check` knows it of a pipeline. */
 static thea_rc check_rows(const struct pool *p, const struct stage_stream *s, struct thea_err *err)
 {
     bool first = strcmp(stage_stream_text(s, LAYERS_ROWS, ""), LAYERS_ROWS_FIRST) == 0;
-    if (!first || p->as.how == MODEL_POOL_CLS || p->as.how == MODEL_POOL_POOLER) return THEA_OK;
+    if (!first || takes_first(p->as.how)) return THEA_OK;
     return thea_fail(err, THEA_EUSAGE,
-                     "pooling '%s' needs every position, and `layers --rows pooled` gives the first alone\n"
+                     "pooling '%s' needs every position, and `layers --rows first` gives the first alone\n"
                      "  accepted   layers --rows all, or pooling cls or pooler",
                      pooling_name(p->as.how));
 }

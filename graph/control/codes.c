@@ -199,6 +199,13 @@ static const struct page {
      "most.",
      "tokenize: {kind: tokenize, from: load, replicas: 40}",
      "tokenize: {kind: tokenize, from: load, replicas: 8}"},
+    {"E087", "every row is needed where one is given",
+     "A stage that is told to give the first row of each stream alone is read by one that needs all of them, "
+     "as a mean does.\n"
+     "Left out, the option is what the stages that read it need.",
+     "layers: {kind: layers, from: tokenize, rows: first}\npool: {kind: pool, from: layers.final, pooling: "
+     "mean}",
+     "layers: {kind: layers, from: tokenize}\npool: {kind: pool, from: layers.final, pooling: mean}"},
 };
 enum { PAGE_COUNT = sizeof pages / sizeof *pages };
 

@@ -214,6 +214,7 @@ static thea_rc read_spec(struct spec_reader *r, struct thea_err *err)
     for (size_t i = 0; i < r->spec->stage_count; i++) spec_describe(r, i);
     spec_check_common(r);
     spec_read_edges(r);
+    spec_decide_rows(r);
     spec_check_split(r);
     spec_check_links(r);
     return THEA_OK;

@@ -65,6 +65,7 @@ void spec_read_options(struct spec_reader *r, size_t stage);
 void spec_describe(struct spec_reader *r,
                    size_t stage); /* the full table, with its messages at the right place */
 const struct json_node *spec_table_option(const struct json_node *table, const char *name);
+void spec_add_option(struct spec_stage *stage, struct spec_option option); /* which the stage then owns */
 bool spec_option_flag(const struct json_node *option, const char *flag);
 value_type spec_option_type(const struct json_node *option);
 /* One option's value as texts, checked and with absolute paths. false: reported; `where` begins the messages:
@@ -123,6 +124,7 @@ void spec_read_loops(struct spec_reader *r); /* cycles, feedback (spec_loops.c) 
 void spec_check_split(struct spec_reader *r);
 void spec_check_links(struct spec_reader *r); /* spec_links.c: are there too many of one process? */
 size_t spec_find_stage(const struct spec *s, const char *name, size_t len); /* SIZE_MAX: none */
-bool spec_reaches(const struct spec *s, size_t from, size_t to);            /* along forward edges */
+void spec_decide_rows(struct spec_reader *r); /* spec_rows.c: who gives the first row of a stream alone? */
+bool spec_reaches(const struct spec *s, size_t from, size_t to); /* along forward edges */
 
 #endif

@@ -145,7 +145,7 @@ static void unknown_key(struct spec_reader *r, size_t stage, const struct yaml_n
 
 /* --- the kind's own --- */
 
-static void add_option(struct spec_stage *st, struct spec_option option)
+void spec_add_option(struct spec_stage *st, struct spec_option option)
 {
     st->options = spec_must(realloc(st->options, (st->option_count + 1) * sizeof *st->options));
     st->options[st->option_count++] = option;
@@ -220,7 +220,7 @@ static void read_own(struct spec_reader *r, size_t stage, const struct yaml_node
         struct buf where = {0};
         buf_printf(&where, "stage '%s'", r->spec->stages[stage].name);
         if (spec_value(r, buf_text(&where), option, key, value, &parsed))
-            add_option(&r->spec->stages[stage], parsed);
+            spec_add_option(&r->spec->stages[stage], parsed);
         buf_fini(&where);
     }
 }

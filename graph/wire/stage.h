@@ -258,6 +258,13 @@ void stage_describe_default(struct stage_describe *d, const char *out_port);
 void stage_describe_only(struct stage_describe *d, const char *out_port);
 /* With these options the stage does not have this output. */
 void stage_describe_without(struct stage_describe *d, int out_port);
+/* Of each stream this input reads the first row alone, or (only_first false) it reads every row; an input of
+ * which neither is said takes what comes. */
+void stage_describe_reads(struct stage_describe *d, int in_port, bool only_first);
+/* With its option of this name set to `first` the stage gives the first row of each stream alone on this
+ * output. In a pipeline that does not set the option, `first` it is where all that reads the stage reads that
+ * alone. */
+void stage_describe_first_by(struct stage_describe *d, int out_port, const char *option);
 /* For kinds that split: cost of each block in FLOP a token (at 2,048 tokens), and what the first and last
  * part carry besides. */
 void stage_describe_blocks(struct stage_describe *d, size_t count, const double *costs, double first_extra,

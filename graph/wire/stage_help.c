@@ -16,6 +16,8 @@ struct stage_describe {
     char *default_port;
     bool alone;                                  /* with these options it is the only output */
     uint32_t without;                            /* outputs that it does not have with these options */
+    uint32_t reads_first, reads_all;             /* inputs: see stage_describe_reads */
+    const char *first_by[STAGE_PORTS_MAX];       /* outputs: an option's name, NULL: none */
     struct json_node *blocks, *resolved, *notes; /* owned; NULL: none */
 };
 
@@ -70,6 +72,16 @@ void stage_describe_only(struct stage_describe *d, const char *out_port)
 void stage_describe_without(struct stage_describe *d, int out_port)
 {
     d->without |= UINT32_C(1) << out_port;
+}
+
+void stage_describe_reads(struct stage_describe *d, int in_port, bool only_first)
+{
+    *(only_first ? &d->reads_first : &d->reads_all) |= UINT32_C(1) << in_port;
+}
+
+void stage_describe_first_by(struct stage_describe *d, int out_port, const char *option)
+{
+    d->first_by[out_port] = option;
 }
 
 const char *stage_describe_find_default(const struct stage_describe *d)
@@ -180,6 +192,21 @@ static struct json_node *port_json(const struct stage_port *p, const char *shape
     return map;
 }
 
+static struct json_node *input_json(const struct stage_in *in, int i, const struct stage_describe *d)
+{
+    struct json_node *map = port_json(in->port, in->shape, NULL);
+    bool first = (d->reads_first >> i & 1) != 0, all = (d->reads_all >> i & 1) != 0;
+    if (first || all) json_put(map, "reads", json_new_string(all ? "all" : "first"));
+    return map;
+}
+
+static struct json_node *output_json(const struct stage_out *out, int i, const struct stage_describe *d)
+{
+    struct json_node *map = port_json(out->port, out->shape, d->default_port);
+    if (d->first_by[i] != NULL) json_put(map, "first_by", json_new_string(d->first_by[i]));
+    return map;
+}
+
 static struct json_node *take(struct json_node **node)
 {
     struct json_node *taken = *node != NULL ? *node : json_new_null();
@@ -195,11 +222,10 @@ char *stage_describe_print(const struct stage *st)
     struct json_node *dims = json_new_map();
     for (size_t i = 0; i < st->setting_count; i++)
         json_append(options, option_json(&st->ops->options[i], &st->settings[i]));
-    for (int i = 0; i < st->in_count; i++)
-        json_append(inputs, port_json(st->in[i].port, st->in[i].shape, NULL));
+    for (int i = 0; i < st->in_count; i++) json_append(inputs, input_json(&st->in[i], i, d));
     for (int i = 0; i < st->out_count; i++)
         if ((d->without >> i & 1) == 0 && (!d->alone || strcmp(st->out[i].port->name, d->default_port) == 0))
-            json_append(outputs, port_json(st->out[i].port, st->out[i].shape, d->default_port));
+            json_append(outputs, output_json(&st->out[i], i, d));
     for (size_t i = 0; i < d->dim_count; i++)
         json_put(dims, d->dims[i].symbol, json_new_int((int64_t)d->dims[i].n));
     json_put(map, "kind", json_new_string(st->ops->kind));

@@ -44,20 +44,14 @@ thea_rc layers_read_pad(size_t *out, const char *pad, const struct model_info *i
     return THEA_OK;
 }
 
-/* Does all that reads the last block's output, `pool`, want its first row alone? */
+/* `--rows first` is about what the last block gives; the parts before it give every row on. */
 static thea_rc read_rows(const struct stage *st, struct layers *l, struct thea_err *err)
 {
-    struct pooling as;
-    if (l->rows == LAYERS_ROWS_ALL || !model_has_head(l->model)) return THEA_OK;
-    thea_rc rc = pooling_read(&as, l->dir, err);
-    if (rc != THEA_OK) return rc;
-    l->batched.first_only = as.how == MODEL_POOL_CLS || as.how == MODEL_POOL_POOLER;
+    l->batched.first_only = l->rows == LAYERS_GIVE_FIRST && model_has_head(l->model);
     if (!l->batched.first_only || !stage_connected(st, LAYERS_OUT_HIDDEN)) return THEA_OK;
-    return thea_fail(
-        err, THEA_EUSAGE,
-        "--rows pooled: hidden has every position, and this model's pooling (%s) reads the first "
-        "alone\n  accepted  --rows all",
-        pooling_name(as.how));
+    return thea_fail(err, THEA_EUSAGE,
+                     "--rows first: hidden has every position, and no block is done for some of them\n  "
+                     "accepted  --rows all");
 }
 
 thea_rc layers_encode_open(struct stage *st, struct thea_err *err)

@@ -16,7 +16,7 @@ enum {
     LAYERS_OUT_RESIDUAL,
     LAYERS_OUT_COUNT
 };
-enum { LAYERS_ROWS_ALL, LAYERS_ROWS_POOLED }; /* option `rows` */
+enum { LAYERS_GIVE_ALL, LAYERS_GIVE_FIRST }; /* option `rows` */
 enum { LAYERS_NAME_BYTES = 32, LAYERS_OF_CAUSAL = 3 };
 extern const int layers_of_causal[LAYERS_OF_CAUSAL]; /* outputs that an encoder does not have */
 
@@ -51,7 +51,7 @@ struct layers {
     const char *model_name, *pad;
     struct value_range blocks;
     int64_t chunk, split, batch, filter_memory; /* split is for whoever plans the processes */
-    int dtype, rows;                            /* rows: LAYERS_ROWS_… */
+    int dtype, rows;                            /* rows: LAYERS_GIVE_… */
     /* open */
     char *dir;
     struct workers *workers;

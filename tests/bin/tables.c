@@ -95,7 +95,7 @@ Test(tables, stages_lists_kinds_and_shows_one)
     expect_in(&r.out, "layers: blocks of a model, with the embedding, final norm and head that belong to "
                       "them\nin   tokens    i32 [n] ");
     expect_in(&r.out,
-              "\nchunk          integer     512       positions in one frame (1 to 65536 positions)\n");
+              "\nchunk          integer    512       positions in one frame (1 to 65536 positions)\n");
     run_result_fini(&r);
     r = thea(64, "thea stages layrs");
     expect_in(&r.err, "unknown kind 'layrs' (did you mean 'layers'?)");

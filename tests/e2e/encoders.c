@@ -14,7 +14,7 @@
 
 #define TINY "tests/goldens/bert-tiny"
 
-enum { DOCUMENTS = 60, TEXTS = 40, WIDTH = 384, DEADLINE_S = 120 };
+enum { TINY_WORDS = 800, M2_WORDS = 64, DOCUMENTS = 60, TEXTS = 40, WIDTH = 384, DEADLINE_S = 120 };
 
 static char *scratch;
 
@@ -42,20 +42,20 @@ static FILE *create(const char *name)
     return f;
 }
 
-/* Document i: some tokens of bert-tiny, of 1 to 100 (cut to 64). */
-static void write_document(FILE *f, size_t i)
+/* Document i: 1 to 100 tokens (cut to 64). */
+static void write_document(FILE *f, size_t i, size_t vocabulary)
 {
     size_t n = 1 + i * i * 7 % 100;
     fprintf(f, "{\"id\": \"doc-%02zu\", \"tokens\": [2", i);
-    for (size_t t = 1; t < n; t++) fprintf(f, ", %zu", (i * 131 + t * t * 17 + t) % 800);
+    for (size_t t = 1; t < n; t++) fprintf(f, ", %zu", (i * 131 + t * t * 17 + t) % vocabulary);
     fputs("]}\n", f);
 }
 
 /* The same documents, in an order that `step` makes (it divides nothing of 60). */
-static void write_documents(const char *name, size_t step)
+static void write_documents(const char *name, size_t step, size_t vocabulary)
 {
     FILE *f = create(name);
-    for (size_t i = 0; i < DOCUMENTS; i++) write_document(f, i * step % DOCUMENTS);
+    for (size_t i = 0; i < DOCUMENTS; i++) write_document(f, i * step % DOCUMENTS, vocabulary);
     fclose(f);
 }
 
@@ -97,9 +97,9 @@ static struct buf one_by_one(void)
 Test(encoders, a_vector_has_the_same_bits_whatever_its_batch_mates, .timeout = 200)
 {
     static const char *const orders[] = {"a", "b", "c"}, *const batches[] = {"16", "100", "700", "4096"};
-    write_documents("a.jsonl", 1);
-    write_documents("b.jsonl", 59);
-    write_documents("c.jsonl", 7);
+    write_documents("a.jsonl", 1, TINY_WORDS);
+    write_documents("b.jsonl", 59, TINY_WORDS);
+    write_documents("c.jsonl", 7, TINY_WORDS);
     struct buf want = one_by_one();
     for (size_t o = 0; o < 3; o++) {
         for (size_t b = 0; b < 4; b++) {
@@ -116,7 +116,7 @@ Test(encoders, a_vector_has_the_same_bits_whatever_its_batch_mates, .timeout = 2
 
 Test(encoders, a_vector_has_the_same_bits_however_the_model_is_cut, .timeout = 200)
 {
-    write_documents("a.jsonl", 1);
+    write_documents("a.jsonl", 1, TINY_WORDS);
     struct buf want = one_by_one();
     expect_same("thea load --format tokens $SCRATCH/a.jsonl | thea layers -m " TINY
                 " --blocks 0 --batch 300 --chunk 7 | thea layers -m " TINY
@@ -144,7 +144,7 @@ Test(encoders, a_run_gives_the_same_bits_with_parts_replicas_and_deaths, .timeou
     static const char *const ways[] = {"", ", split: 3", ", replicas: 3, batch: 200",
                                        ", split: 2, replicas: 2"};
     static const char *const faults[] = {"", "THEA_FAULT=stage.batch:2:$SCRATCH/once "};
-    write_documents("a.jsonl", 1);
+    write_documents("a.jsonl", 1, TINY_WORDS);
     struct buf want = one_by_one();
     for (size_t w = 0; w < 4; w++) {
         write_pipeline(ways[w]);
@@ -347,4 +347,59 @@ Test(encoders, check_knows_what_an_encoder_gives, .timeout = 100)
     expect_check("", "  last: {kind: pool, from: layers.nll}\n", "stage 'layers' has no output 'nll'");
     expect_check(", pad: max", "  last: {kind: pool, from: layers}\n", "passes padding over");
     expect_check(", batch: 0", "  last: {kind: pool, from: layers}\n", "batch");
+}
+
+Test(encoders, check_knows_that_a_mean_needs_more_than_first_rows, .timeout = 100)
+{
+    expect_check(", rows: first", "  last: {kind: pool, from: layers.final}\n",
+                 "stage 'last' needs every row of 'layers.final', and 'rows: first' gives the first");
+    expect_check(", rows: first", "  last: {kind: write, from: layers.hidden}\n", "no output 'hidden'");
+}
+
+/* --- what is pooled --- */
+
+static void write_pooled(const char *model)
+{
+    FILE *f = create("pooled.yaml");
+    fprintf(f,
+            "name: pooled\nmodel: %s/%s\nstages:\n"
+            "  load:   {kind: load, paths: [a.jsonl], format: tokens}\n"
+            "  layers: {kind: layers, from: load}\n"
+            "  pool:   {kind: pool, from: layers.final}\n"
+            "  write:  {kind: write, from: pool}\n",
+            run_source_dir(), model);
+    fclose(f);
+}
+
+/* A run with this pooling and nothing said of rows gives what commands by hand give that keep all rows; and
+ * does it have first rows alone leave the model? */
+static void expect_pooling(const char *model, const char *pooling, bool first)
+{
+    char command[600];
+    struct run_result r;
+    write_pooled(model);
+    snprintf(command, sizeof command,
+             "thea load --format tokens $SCRATCH/a.jsonl | thea layers -m %s --rows all | thea pool -m %s "
+             "--pooling %s | thea write --format jsonl",
+             model, model, pooling);
+    struct buf want = sorted(command);
+    cr_assert_eq(count_lines(&want), DOCUMENTS);
+    snprintf(command, sizeof command, "thea run $SCRATCH/pooled.yaml --set pool.pooling=%s", pooling);
+    expect_same(command, &want);
+    run_shell(&r, NULL, DEADLINE_S, "thea plan $SCRATCH/pooled.yaml --set pool.pooling=%s", pooling);
+    cr_expect_eq(strstr(buf_text(&r.out), "--rows first") != NULL, first, "%s of %s:\n%s", pooling, model,
+                 buf_text(&r.out));
+    run_result_fini(&r);
+    buf_fini(&want);
+}
+
+Test(encoders, the_pooling_that_is_asked_for_decides_which_rows_leave_the_model, .timeout = 200)
+{
+    write_documents("a.jsonl", 1, TINY_WORDS);
+    expect_pooling(TINY, "mean", false);
+    expect_pooling(TINY, "cls", true);
+    write_documents("a.jsonl", 1, M2_WORDS);
+    expect_pooling(M2, "mean", false);
+    expect_pooling(M2, "last", false);
+    expect_pooling(M2, "pooler", true);
 }

@@ -535,10 +535,10 @@ static const struct tensor *first_final(const struct harness *h, uint64_t stream
     return NULL;
 }
 
-/* With `pooled` the first row leaves alone, with the bits that it has among the others. */
+/* With `first` the first row leaves alone, with the bits that it has among the others. */
 static void expect_first_rows(const char *model)
 {
-    struct harness *all = run_documents(model, "all", 3), *first = run_documents(model, "pooled", 3);
+    struct harness *all = run_documents(model, "all", 3), *first = run_documents(model, "first", 3);
     cr_expect_eq(harness_count(first, "final"), 6, "a row and the end of each");
     for (uint64_t s = 1; s <= 3; s++) {
         const struct tensor *want = first_final(all, s), *got = first_final(first, s);
@@ -554,31 +554,25 @@ static void expect_first_rows(const char *model)
     harness_close(first);
 }
 
-Test(layers_encode, gives_the_first_row_alone_where_the_model_pools_that)
+Test(layers_encode, gives_the_first_row_alone_if_told_so)
 {
     expect_first_rows(M2);
+    expect_first_rows(TINY);
 }
 
-Test(layers_encode, gives_the_first_row_alone_of_a_sentence_encoder_that_says_cls, .init = scratch_make,
-     .fini = scratch_remove)
+Test(layers_encode, gives_no_hidden_beside_first_rows)
 {
-    link_model("{}");
-    cr_assert_eq(mkdir("1_Pooling", 0755), 0);
-    put_text_file("1_Pooling/config.json", "{\"pooling_mode_cls_token\": true}");
-    expect_first_rows(scratch);
-    cr_expect(refused(ARGS("--model", scratch, "--rows", "pooled"), ARGS("tokens"),
-                      ARGS("final", "hidden")) == THEA_EUSAGE);
-    cr_expect(strstr(err.message, "(cls)") != NULL && strstr(err.message, "--rows all") != NULL, "%s",
-              err.message);
+    cr_expect(refused(ARGS("--model", TINY, "--rows", "first"), ARGS("tokens"), ARGS("final", "hidden")) ==
+              THEA_EUSAGE);
+    cr_expect(strstr(err.message, "hidden has every position") != NULL &&
+                  strstr(err.message, "--rows all") != NULL,
+              "%s", err.message);
 }
 
-Test(layers_encode, gives_all_rows_to_a_mean_and_of_a_part_that_does_not_end_the_model)
+Test(layers_encode, gives_all_rows_of_a_part_that_does_not_end_the_model)
 {
-    struct harness *h = run_documents(TINY, "pooled", 1);
-    cr_expect_eq(first_final(h, 1)->shape[0], 16);
-    cr_expect_str_eq(rows_of(h, 1), "");
-    harness_close(h);
-    h = open_ports(ARGS("--model", M2, "--rows", "pooled", "--blocks", "0"), "tokens", ARGS("residual"));
+    struct harness *h =
+        open_ports(ARGS("--model", M2, "--rows", "first", "--blocks", "0"), "tokens", ARGS("residual"));
     int32_t tokens[20] = {0};
     feed_tokens(h, 1, tokens, 20, 20);
     feed_kind(h, "tokens", 1, FRAME_END);

@@ -36,7 +36,6 @@ static void put_options(struct front *front, const struct index_info *info, bool
     front_set_text(front, "tokenize", "prompt", prompt != NULL ? prompt : "query");
     front_set(front, "write", "format", "npy");
     if (info->pooling != NULL) {
-        front_set(front, "layers", "rows", "all"); /* which may not be the model's own */
         front_set(front, "pool", "pooling", info->pooling);
         front_set(front, "pool", "normalize", info->normalized ? "true" : "false");
     }
