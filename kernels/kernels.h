@@ -92,10 +92,10 @@ struct kernels {
     void (*shortconv_forward)(float *y, size_t ldy, const float *bgu, float *carry, const float *w,
                               const float *bias, size_t N, size_t C, size_t K, size_t c0, size_t c1);
 
-    /* The Monarch Mixer's short convolution and gate (shortgate.h): g, x2 [N,B] (rows ldy apart) of rows a
-     * [2 + N, 3B], the first two of them the past; w [3, 3B], bias [3B]. */
+    /* The Monarch Mixer's short convolution and gate (shortgate.h): g, x2 [N, columns] (rows ldy apart) of
+     * rows a [2 + N, 3B], the first two of them the past; w [3, 3B], bias [3B]. columns <= B. */
     void (*shortgate_forward)(float *g, float *x2, size_t ldy, const float *a, const float *w,
-                              const float *bias, size_t N, size_t B);
+                              const float *bias, size_t N, size_t B, size_t columns);
     /* da [N,3B] stored, dw [3, 3B] and dbias [3B] accumulated; dg, dx2 [N,B] rows ldd apart. */
     void (*shortgate_backward)(float *da, float *dw, float *dbias, const float *dg, const float *dx2,
                                size_t ldd, const float *a, const float *w, const float *bias, size_t N,

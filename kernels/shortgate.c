@@ -8,12 +8,12 @@ static float convolve(const float *x, const float *w, const float *bias, size_t 
 }
 
 void shortgate_forward(float *g, float *x2, size_t ldy, const float *a, const float *w, const float *bias,
-                       size_t N, size_t B)
+                       size_t N, size_t B, size_t columns)
 {
     size_t ld = 3 * B;
     for (size_t p = 0; p < N; p++) {
         const float *x = a + (p + 2) * ld;
-        for (size_t c = 0; c < B; c++) {
+        for (size_t c = 0; c < columns; c++) {
             g[p * ldy + c] = convolve(x, w, bias, c, ld) * convolve(x, w, bias, 2 * B + c, ld);
             x2[p * ldy + c] = convolve(x, w, bias, B + c, ld);
         }

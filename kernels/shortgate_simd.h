@@ -14,22 +14,24 @@ VEC vec convolve(const float *x, const float *w, const float *bias, size_t c, si
     return vec_fma(vec_load_first(w + 2 * ld + c, n), vec_load_first(x + c, n), q);
 }
 
-VEC void gate_row(float *g, float *x2, const float *x, const float *w, const float *bias, size_t B)
+VEC void gate_row(float *g, float *x2, const float *x, const float *w, const float *bias, size_t B,
+                  size_t columns)
 {
     size_t ld = 3 * B, c = 0;
-    for (; c + 16 <= B; c += 16) {
+    for (; c + 16 <= columns; c += 16) {
         vec_store(g + c, vec_mul(convolve(x, w, bias, c, ld, 16), convolve(x, w, bias, 2 * B + c, ld, 16)));
         vec_store(x2 + c, convolve(x, w, bias, B + c, ld, 16));
     }
-    if (c == B) return;
-    size_t n = B - c;
+    if (c == columns) return;
+    size_t n = columns - c;
     vec product = vec_mul(convolve(x, w, bias, c, ld, n), convolve(x, w, bias, 2 * B + c, ld, n));
     vec_store_first(g + c, product, n);
     vec_store_first(x2 + c, convolve(x, w, bias, B + c, ld, n), n);
 }
 
 void KERNEL(shortgate_forward)(float *g, float *x2, size_t ldy, const float *a, const float *w,
-                               const float *bias, size_t N, size_t B)
+                               const float *bias, size_t N, size_t B, size_t columns)
 {
-    for (size_t p = 0; p < N; p++) gate_row(g + p * ldy, x2 + p * ldy, a + (p + 2) * 3 * B, w, bias, B);
+    for (size_t p = 0; p < N; p++)
+        gate_row(g + p * ldy, x2 + p * ldy, a + (p + 2) * 3 * B, w, bias, B, columns);
 }

@@ -1,8 +1,9 @@
 /* Monarch Mixer, forward: m = W_out . s + b, where
  *   (x1 | x2 | v) = shortconv(W_in . x + b)      3 taps, causal
  *   s = longconv(x1 * v; k) * x2 + longconv(x; k2)
- * Three steps a pass of channels: rows (in_linear, short convolution and gate, tile by tile), channel groups
- * (long convolutions); then rows again (out_linear). Memory: s [n, C], and x1 * v and x2 of one pass. */
+ * Two steps a pass of channels: rows (in_linear, short convolution and gate, tile by tile) and channel groups
+ * (long convolutions); then rows again (out_linear). Memory: s [n, C], where x1 * v is first, and x2 of one
+ * pass. */
 #include "nn/blocks/monarch_mixer_impl.h"
 #include "nn/families/family.h"
 
@@ -199,8 +200,33 @@ struct mix_job {
     size_t tile_floats;
 };
 
-/* Rows [from, to) of the batch, of the document that begins at row `doc`: x1 * v and x2 into wide. a [2 +
- * MIXER_TILE, 3 width]: two rows of the past, then a tile of in_linear's output. */
+/* Column c of x [n, width], which lies in blocks: row p is at[p * ld]. */
+struct column {
+    float *at;
+    size_t ld;
+};
+static struct column column_of(float *x, size_t n, size_t width, size_t c)
+{
+    size_t first = c / MIXER_CHANNELS * MIXER_CHANNELS;
+    size_t ld = width - first < MIXER_CHANNELS ? width - first : MIXER_CHANNELS;
+    return (struct column){x + first * n + (c - first), ld};
+}
+
+/* n rows of the batch from `from` on, two of the past before them in a: x1 * v into s, x2 into wide. */
+static void gate_tile(const struct mix_job *j, const float *a, size_t from, size_t n)
+{
+    const struct mixer_pass *p = j->p;
+    size_t rows = j->b->n;
+    for (size_t c = 0; c < p->width; c += MIXER_CHANNELS) {
+        struct column g = column_of(j->s, rows, j->b->m->C, p->first + c);
+        struct column x2 = column_of(j->wide, rows, p->width, c);
+        j->b->run->kernels->shortgate_forward(g.at + from * g.ld, x2.at + from * g.ld, g.ld, a + c,
+                                              p->taps + c, p->bias + c, n, p->width, g.ld);
+    }
+}
+
+/* Rows [from, to) of the batch, of the document that begins at row `doc`. a [2 + MIXER_TILE, 3 width]: two
+ * rows of the past, then a tile of in_linear's output. */
 static void gate_rows(const struct mix_job *j, float *a, size_t doc, size_t from, size_t to, float *scratch)
 {
     const struct mixer_pass *p = j->p;
@@ -211,10 +237,8 @@ static void gate_rows(const struct mix_job *j, float *a, size_t doc, size_t from
                     scratch);
     for (size_t n; from < to; from += n) {
         n = to - from < MIXER_TILE ? to - from : MIXER_TILE;
-        float *wide = j->wide + from * 2 * p->width;
         linear_rows(&p->in, a + 2 * ld, ld, j->b->x + from * C, C, n, GEMM_STORE, scratch);
-        j->b->run->kernels->shortgate_forward(wide, wide + p->width, 2 * p->width, a, p->taps, p->bias, n,
-                                              p->width);
+        gate_tile(j, a, from, n);
         memmove(a, a + n * ld, 2 * ld * sizeof *a);
     }
 }
@@ -240,11 +264,12 @@ static void convolve_group(const struct mix_job *j, size_t group, float *scratch
     size_t C = b->m->C, first = j->p->first, width = j->p->width, c = group * conv->lanes;
     size_t channels = first + width - c < conv->lanes ? first + width - c : conv->lanes;
     const float *spectrum = filter_spectrum(&b->use, group, scratch);
+    struct column s = column_of(j->s, b->n, C, c), x2 = column_of(j->wide, b->n, width, c - first);
     for (size_t d = 0; d < b->count; d++) {
         size_t at = b->docs[d].at - b->at;
-        const float *g = j->wide + at * 2 * width + (c - first);
-        struct longconv_input x = {.a = g, .lda = 2 * width, .b = b->x + at * C + c, .ldb = C};
-        struct longconv_output y = {.a = j->s + at * C + c, .lda = C, .gate = g + width, .ldgate = 2 * width};
+        float *g = s.at + at * s.ld;
+        struct longconv_input x = {.a = g, .lda = s.ld, .b = b->x + at * C + c, .ldb = C};
+        struct longconv_output y = {.a = g, .lda = s.ld, .gate = x2.at + at * x2.ld, .ldgate = x2.ld};
         conv->forward(&y, &x, spectrum, b->use.plan, b->docs[d].n, channels, scratch);
     }
 }
@@ -269,34 +294,78 @@ void mixer_batch_mix(const struct mixer_batch *b, float *s, float *wide, float *
     }
 }
 
+void mixer_batch_rows(const struct mixer_batch *b, float *y, size_t ldy, const float *s, size_t begin,
+                      size_t end)
+{
+    size_t C = b->m->C;
+    for (size_t c = 0, ld; c < C; c += ld) {
+        ld = C - c < MIXER_CHANNELS ? C - c : MIXER_CHANNELS;
+        const float *from = s + c * b->n + begin * ld;
+        for (float *to = y + c, *last = to + (end - begin) * ldy; to < last; to += ldy, from += ld)
+            if (ld == MIXER_CHANNELS)
+                memcpy(to, from, MIXER_CHANNELS * sizeof *to);
+            else
+                memcpy(to, from, ld * sizeof *to);
+    }
+}
+
+/* Rows of a tile of s are one line further apart than they are long: a block's do not fall on one cache set.
+ */
+static size_t tile_pitch(size_t C)
+{
+    return C + MIXER_CHANNELS;
+}
+
+size_t mixer_tile_floats(size_t C)
+{
+    size_t in = (2 + MIXER_TILE) * 3 * pass_width(C), out = MIXER_TILE * tile_pitch(C);
+    return in > out ? in : out;
+}
+
 /* --- forward --- */
 
-size_t mixer_width(const struct model_config *c)
+static size_t mixer_width(const struct model_config *c)
 {
-    return 2 * pass_width(c->info.hidden);
+    return pass_width(c->info.hidden);
 }
 
 static size_t tile_floats(const struct model_config *c, const struct kernels *k)
 {
     (void)k;
-    return (2 + MIXER_TILE) * 3 * pass_width(c->info.hidden);
+    return mixer_tile_floats(c->info.hidden);
+}
+
+/* x = out_linear of s. */
+static void out_task(void *context, int i, int count)
+{
+    const struct mix_job *j = context;
+    const struct mixer_batch *b = j->b;
+    size_t C = b->m->C, pitch = tile_pitch(C), at, end;
+    float *tile = j->tiles + (size_t)i * j->tile_floats, *x = b->run->x + b->at * C;
+    workers_slice(b->n, 1, i, count, &at, &end);
+    for (size_t n; at < end; at += n) {
+        n = end - at < MIXER_TILE ? end - at : MIXER_TILE;
+        mixer_batch_rows(b, tile, pitch, j->s, at, at + n);
+        linear_rows(&b->m->out, x + at * C, C, tile, pitch, n, GEMM_STORE,
+                    workers_scratch(b->run->workers, i));
+    }
 }
 
 static thea_rc mixer_encode(const void *self, const struct run *run, struct thea_err *err)
 {
-    const struct mixer *m = self;
     thea_rc rc = THEA_OK;
     for (size_t first = 0, count; first < run->span_count && rc == THEA_OK; first += count) {
         struct mixer_batch b;
-        rc = mixer_batch_begin(&b, m, run, run->x, first, err);
+        rc = mixer_batch_begin(&b, self, run, run->x, first, err);
         count = b.count;
-        if (rc == THEA_OK)
-            mixer_batch_mix(&b, run->norm + b.at * m->C, run->wide, run->scratch, run->scratch_floats);
+        if (rc == THEA_OK) {
+            mixer_batch_mix(&b, run->norm, run->wide, run->scratch, run->scratch_floats);
+            workers_run(run->workers, out_task,
+                        &(struct mix_job){&b, NULL, run->norm, NULL, run->scratch, run->scratch_floats});
+        }
         mixer_batch_end(&b);
     }
-    if (rc != THEA_OK) return rc;
-    linear_forward(&m->out, run->kernels, run->workers, run->x, m->C, run->norm, m->C, run->n, false);
-    return THEA_OK;
+    return rc;
 }
 
 static double mixer_flop(const struct model_config *c, size_t context)

@@ -66,13 +66,13 @@ static struct sums sums_of(const struct mixer *m, const struct run *r, struct gr
 /* --- memory of a batch --- */
 
 struct room {
-    float *s, *ds;        /* [n, C]: this batch's rows */
-    float *a, *da;        /* [2 + L, 3 width], [L, 3 width] of the longest document */
-    float *gates;         /* [L, 2 width]: x1 * v and x2 */
-    float *dg, *dx2, *du; /* [L, width]: first dy, y and the other convolution's output */
-    float *taps;          /* [3 + 1, 3 width]: sums for taps and bias, by column */
-    float *wide, *tiles;  /* for mixing again: they take the place of all of the pass' above */
-    float *spectra;       /* gradients of the filters' spectra, [groups][spectrum_floats] */
+    float *s, *ds;                /* [n, C]: this batch's rows */
+    float *a, *da;                /* [2 + L, 3 width], [L, 3 width] of the longest document */
+    float *gates;                 /* [L, 2 width]: x1 * v and x2 */
+    float *dg, *dx2, *du;         /* [L, width]: first dy, y and the other convolution's output */
+    float *taps;                  /* [3 + 1, 3 width]: sums for taps and bias, by column */
+    float *blocks, *wide, *tiles; /* for mixing again: they take the place of all of the pass' above */
+    float *spectra;               /* gradients of the filters' spectra, [groups][spectrum_floats] */
 };
 
 struct backward {
@@ -108,7 +108,8 @@ static size_t lay_out(struct backward *w, float *base)
     carve(&r->dg, base, &at, L * width);
     carve(&r->dx2, base, &at, L * width);
     carve(&r->du, base, &at, L * width);
-    carve(&r->wide, base, &mixing, w->b.n * 2 * width);
+    carve(&r->blocks, base, &mixing, w->b.n * C);
+    carve(&r->wide, base, &mixing, w->b.n * width);
     carve(&r->tiles, base, &mixing, w->tile_floats * (size_t)workers_count(w->b.run->workers));
     return at > mixing ? at : mixing;
 }
@@ -117,7 +118,7 @@ static thea_rc make_room(struct backward *w, struct thea_err *err)
 {
     for (size_t i = 0; i < w->b.count; i++)
         if (w->b.docs[i].n > w->longest) w->longest = w->b.docs[i].n;
-    w->tile_floats = (2 + MIXER_TILE) * 3 * w->b.m->pass[0].width;
+    w->tile_floats = mixer_tile_floats(w->b.m->C);
     w->spectrum_floats = w->b.run->kernels->longconv->spectrum_floats(w->b.use.plan->N);
     w->memory_bytes = lay_out(w, NULL) * sizeof(float);
     w->memory = pages_new(w->memory_bytes);
@@ -212,7 +213,7 @@ static void gate_rows(const void *context, size_t begin, size_t end, int worker)
     float *gates = r->gates + begin * 2 * width;
     (void)worker;
     j->w->b.run->kernels->shortgate_forward(gates, gates + width, 2 * width, r->a + begin * 3 * width,
-                                            j->p->taps, j->p->bias, end - begin, width);
+                                            j->p->taps, j->p->bias, end - begin, width, width);
 }
 
 static void pass_backward(struct backward *w, const struct mixer_pass *p, size_t at, size_t L)
@@ -234,13 +235,22 @@ static void pass_backward(struct backward *w, const struct mixer_pass *p, size_t
 
 /* --- a batch --- */
 
+static void s_rows(const void *context, size_t begin, size_t end, int worker)
+{
+    const struct backward *w = context;
+    size_t C = w->b.m->C;
+    (void)worker;
+    mixer_batch_rows(&w->b, w->room.s + begin * C, C, w->room.blocks, begin, end);
+}
+
 /* ds of d, and the gradients of out_linear, which need s. */
 static void out_linear_backward(struct backward *w)
 {
     const struct mixer *m = w->b.m;
     const struct room *r = &w->room;
     size_t C = m->C, n = w->b.n;
-    mixer_batch_mix(&w->b, r->s, r->wide, r->tiles, w->tile_floats);
+    mixer_batch_mix(&w->b, r->blocks, r->wide, r->tiles, w->tile_floats);
+    run_rows(w->b.run, n, MIXER_CHANNELS, s_rows, w);
     const struct linear_gradients g = {{w->sums.out}, {w->sums.out_bias}};
     linear_backward(&m->out, w->b.run->kernels, w->b.run->workers, r->ds, C, false, &g, w->d, C, r->s, C, n);
     memset(w->d, 0, n * C * sizeof *w->d);

@@ -8,7 +8,7 @@
 
 enum {
     MIXER_PASSES = 4,
-    MIXER_CHANNELS = 16, /* a pass' channels are a multiple: whole lanes, and whole cache lines */
+    MIXER_CHANNELS = 16, /* of a block, and a pass' are a multiple: whole lanes, and a cache line */
     MIXER_TILE = 168,    /* rows of in_linear's output at a time: a multiple of the GEMM kernels' 6 and 14 */
 };
 
@@ -51,9 +51,15 @@ struct mixer_batch {
 THEA_CHECK thea_rc mixer_batch_begin(struct mixer_batch *b, const struct mixer *m, const struct run *run,
                                      const float *x, size_t first, struct thea_err *err);
 void mixer_batch_end(struct mixer_batch *b);
-/* s [n, C]: what out_linear gets. wide [n, mixer_width] and tiles [tile_floats a worker] are scratch. */
+/* s [n, C]: what out_linear gets, in blocks of MIXER_CHANNELS columns: one block's rows follow each other, so
+ * that a long convolution, which goes through all rows of a few channels, goes through memory in order. (The
+ * last block may be narrower.) wide [n, mixer_width] and tiles [tile_floats = mixer_tile_floats(C) or more, a
+ * worker] are scratch. */
 void mixer_batch_mix(const struct mixer_batch *b, float *s, float *wide, float *tiles, size_t tile_floats);
-size_t mixer_width(const struct model_config *c);
+/* y [end - begin, C], rows ldy apart = these rows of s. */
+void mixer_batch_rows(const struct mixer_batch *b, float *y, size_t ldy, const float *s, size_t begin,
+                      size_t end);
+size_t mixer_tile_floats(size_t C);
 
 thea_rc mixer_backward(const void *self, const struct run *run, const float *x_in, float *d,
                        struct gradients *g, struct thea_err *err);

@@ -1,7 +1,7 @@
 /* bench-longconv [TABLE] [forward|backward|filters]…: the long convolution of one channel group (two
- * sequences of M2-BERT's 768 channels) against the multiply-add peak of this core, KissFFT, the plain table
- * and the direct sum; and how long making all filters of the 32k model takes. FLOP are counted nominally: 5 N
- * log2 N for each of the two complex transforms of N = 2 L points. */
+ * sequences of M2-BERT's 768 channels, in memory as its mixer has them) against the multiply-add peak of this
+ * core, KissFFT, the plain table and the direct sum; and how long making all filters of the 32k model takes.
+ * FLOP are counted nominally: 5 N log2 N for each of the two complex transforms of N = 2 L points. */
 #include "kernels/longconv.h"
 #include "nn/filter.h"
 #include "tests/bench/peak.h"
@@ -10,13 +10,13 @@
 #include <kiss_fftr.h>
 #endif
 
-enum { C = 768, BLOCKS = 12 };
+enum { C = 768, BLOCKS = 12, BLOCK = 16 /* channels of which the mixer keeps all rows together */ };
 
 struct bench {
     const struct longconv_kernels *k;
     struct fft_plan plan;
     size_t L, group; /* group: the next one; they take turns, as in a model */
-    float *factors, *a, *b, *spectra, *gradient, *scratch, *kernels;
+    float *factors, *a, *b, *gate, *spectra, *gradient, *scratch, *kernels;
 };
 
 static float *pages(size_t n)
@@ -41,12 +41,12 @@ static void bench_init(struct bench *b, const struct kernels *k, size_t L)
     *b = (struct bench){.k = k->longconv, .L = L};
     b->factors = pages(fft_plan_floats(N));
     fft_plan_init(&b->plan, N, b->factors);
-    b->a = pages(L * C), b->b = pages(L * C), b->kernels = pages(L * lanes);
+    b->a = pages(L * C), b->b = pages(L * C), b->gate = pages(L * C), b->kernels = pages(L * lanes);
     b->spectra = pages(SPECTRA * b->k->spectrum_floats(N)), b->gradient = pages(b->k->spectrum_floats(N));
     b->scratch = pages(2 * b->k->scratch_floats(N));
     memset(b->kernels, 0, L * lanes * sizeof(float));
     for (size_t c = 0; c < lanes; c++)
-        b->kernels[c] = 1; /* fwd gives back its input: outputs are inputs again */
+        b->kernels[c] = 0.5f; /* fwd gives back half its input: outputs are inputs again, and stay numbers */
     struct longconv_kernel one = {b->kernels, b->kernels + lanes, lanes, NULL}, both[2] = {one, one};
     for (size_t i = 0; i < SPECTRA; i++)
         b->k->spectrum(b->spectra + i * b->k->spectrum_floats(N), &b->plan, both, L - 1, lanes, b->scratch);
@@ -54,15 +54,14 @@ static void bench_init(struct bench *b, const struct kernels *k, size_t L)
 
 static void bench_fini(struct bench *b)
 {
-    free(b->factors), free(b->a), free(b->b), free(b->kernels);
+    free(b->factors), free(b->a), free(b->b), free(b->gate), free(b->kernels);
     free(b->spectra), free(b->gradient), free(b->scratch);
 }
 
-/* The next group's columns; backward and forward work in place. */
-static struct longconv_input next_input(struct bench *b)
+/* The first channel of the next group. */
+static size_t next_channel(struct bench *b)
 {
-    size_t groups = C / b->k->lanes, c = b->group++ % groups * b->k->lanes;
-    return (struct longconv_input){b->a + c, b->b + c, C, C};
+    return b->group++ % (C / b->k->lanes) * b->k->lanes;
 }
 
 static const float *next_spectrum(const struct bench *b)
@@ -73,16 +72,18 @@ static const float *next_spectrum(const struct bench *b)
 static void run_forward(void *context)
 {
     struct bench *b = context;
-    struct longconv_input in = next_input(b);
-    struct longconv_output out = {b->a + (in.a - b->a), b->b + (in.b - b->b), C, C, NULL, 0};
+    size_t c = next_channel(b), at = c / BLOCK * BLOCK * b->L + c % BLOCK;
+    struct longconv_input in = {b->a + at, b->b + c, BLOCK, C};
+    struct longconv_output out = {.a = b->a + at, .lda = BLOCK, .gate = b->gate + at, .ldgate = BLOCK};
     b->k->forward(&out, &in, next_spectrum(b), &b->plan, b->L, b->k->lanes, b->scratch);
 }
 
 static void run_backward(void *context)
 {
     struct bench *b = context;
-    struct longconv_input in = next_input(b);
-    struct longconv_output out = {b->a + (in.a - b->a), b->b + (in.b - b->b), C, C, NULL, 0};
+    size_t c = next_channel(b);
+    struct longconv_input in = {b->a + c, b->b + c, C, C};
+    struct longconv_output out = {b->a + c, b->b + c, C, C, NULL, 0};
     b->k->backward(&out, b->gradient, &in, &in, next_spectrum(b), &b->plan, b->L, b->k->lanes, b->scratch);
 }
 

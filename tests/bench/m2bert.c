@@ -79,9 +79,9 @@ static void timed_spectrum(float *spectrum, const struct fft_plan *plan,
     TIMED(SPECTRA, real->longconv->spectrum(spectrum, plan, kernels, n, channels, scratch));
 }
 static void timed_shortgate(float *g, float *x2, size_t ldy, const float *a, const float *w,
-                            const float *bias, size_t N, size_t B)
+                            const float *bias, size_t N, size_t B, size_t columns)
 {
-    TIMED(SHORTGATE, real->shortgate_forward(g, x2, ldy, a, w, bias, N, B));
+    TIMED(SHORTGATE, real->shortgate_forward(g, x2, ldy, a, w, bias, N, B, columns));
 }
 static void timed_layernorm(float *y, float *mean, float *rstd, const float *x, const float *r,
                             const float *w, const float *b, size_t N, size_t C, float eps)

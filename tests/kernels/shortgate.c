@@ -43,7 +43,7 @@ Test(shortgate, forward_is_the_formula_for_every_width_and_table)
             size_t B = widths[i], ldy = 2 * B + 5;
             struct data d = data_new(B);
             struct guarded y = guarded_new(ROWS * ldy, 1);
-            k->shortgate_forward(y.data, y.data + B, ldy, d.a, d.w, d.bias, ROWS, B);
+            k->shortgate_forward(y.data, y.data + B, ldy, d.a, d.w, d.bias, ROWS, B, B);
             for (size_t p = 0; p < ROWS; p++)
                 for (size_t c = 0; c < B; c++) {
                     double g = q_at(&d, p, c) * q_at(&d, p, 2 * B + c), x2 = q_at(&d, p, B + c);
@@ -58,12 +58,35 @@ Test(shortgate, forward_is_the_formula_for_every_width_and_table)
         }
 }
 
+Test(shortgate, some_columns_have_the_bits_of_all)
+{
+    enum { B = 48, FIRST = 16 };
+    static const size_t counts[] = {1, 4, 8, 15, 16, 17, 32};
+    FOR_EACH_TABLE (k)
+        for (size_t i = 0; i < COUNT(counts); i++) {
+            size_t n = counts[i], ldy = 2 * n;
+            struct data d = data_new(B);
+            float all[2][ROWS * B];
+            struct guarded y = guarded_new(ROWS * ldy, 1);
+            k->shortgate_forward(all[0], all[1], B, d.a, d.w, d.bias, ROWS, B, B);
+            k->shortgate_forward(y.data, y.data + n, ldy, d.a + FIRST, d.w + FIRST, d.bias + FIRST, ROWS, B,
+                                 n);
+            for (size_t p = 0; p < ROWS; p++)
+                for (size_t part = 0; part < 2; part++)
+                    cr_assert(memcmp(y.data + p * ldy + part * n, all[part] + p * B + FIRST, n * 4) == 0,
+                              "%s: %zu columns, row %zu", k->name, n, p);
+            cr_expect(guarded_intact(&y), "%s: %zu columns: wrote outside", k->name, n);
+            guarded_free(&y);
+            data_free(&d);
+        }
+}
+
 Test(shortgate, no_rows_write_nothing)
 {
     FOR_EACH_TABLE (k) {
         struct data d = data_new(16);
         struct guarded y = guarded_new(1, 0);
-        k->shortgate_forward(y.data, y.data, 32, d.a, d.w, d.bias, 0, 16);
+        k->shortgate_forward(y.data, y.data, 32, d.a, d.w, d.bias, 0, 16, 16);
         cr_expect(guarded_intact(&y));
         guarded_free(&y);
         data_free(&d);
