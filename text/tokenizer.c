@@ -27,6 +27,12 @@ bool tokenizer_is_special(const struct tokenizer *t, int32_t id)
     return id >= 0 && (size_t)id < t->vocab.size && t->vocab.entries[id].special;
 }
 
+int32_t tokenizer_closing(const struct tokenizer *t)
+{
+    const struct id_list *after = &t->template.after;
+    return after->count > 0 ? after->at[after->count - 1] : -1;
+}
+
 bool tokenizer_is_cased(const struct tokenizer *t)
 {
     return normalizer_is_cased_bert(t->normalizer);

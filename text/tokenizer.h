@@ -19,6 +19,10 @@ size_t tokenizer_vocab_size(const struct tokenizer *t); /* highest id + 1, added
 int32_t tokenizer_id(const struct tokenizer *t, const char *token); /* -1 if none */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
 
+/* The token that its post-processor puts after a text, the last one if it puts several: [SEP] of a BERT; -1
+ * if it puts none. */
+int32_t tokenizer_closing(const struct tokenizer *t);
+
 /* A BERT tokenizer that tells upper case from lower case. */
 bool tokenizer_is_cased(const struct tokenizer *t);
 

@@ -8,7 +8,7 @@
 
 #include "graph/value.h"
 #include "nn/pages.h"
-#include "nn/pooler.h"
+#include "stages/support/model_tokenizer.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -120,8 +120,8 @@ static thea_rc check_position(const struct frame *in, const struct layers_gather
                      in->position, g->came);
 }
 
-/* Of a document that is too long only its front and its last token are needed; and of what passes by only
- * what is beside its front, or the memory for a document would have no bound. */
+/* Of a document that is too long only its front is needed, and its last token if that is [SEP]; and of what
+ * passes by only what is beside its front, or the memory for a document would have no bound. */
 static thea_rc gather_tokens(struct stage *st, struct layers_gathered *g, const struct frame *in,
                              struct thea_err *err)
 {
@@ -190,11 +190,23 @@ thea_rc layers_encode_frame(struct stage *st, struct stage_stream *s, const stru
 
 /* --- a whole document --- */
 
-/* [SEP] ends what is left of a document, as it ended the whole. */
+/* Is this the token that ends a document of this model ([SEP])? Its tokenizer knows, which is asked when the
+ * first document is cut. Ids for a model without one were made elsewhere, for models whose tokenizers end
+ * documents. */
+static bool ends_document(struct layers *l, int32_t token)
+{
+    struct layers_batch *b = &l->batched;
+    if (!b->asked_closing) b->knows_closing = model_tokenizer_closing(&b->closing, l->dir);
+    b->asked_closing = true;
+    return !b->knows_closing || token == b->closing;
+}
+
+/* [SEP] ends what is left of a document, where it ended the whole: one that was made without special tokens
+ * has a word there, which belongs to no other place. */
 static void cut(struct stage *st, struct stage_stream *s, struct layers_gathered *g)
 {
     if (g->came <= g->rows) return;
-    g->tokens[g->rows - 1] = g->last;
+    if (ends_document(stage_state(st), g->last)) g->tokens[g->rows - 1] = g->last;
     stage_put_int(st, s, LAYERS_TRUNCATED_FROM, (int64_t)g->came);
 }
 

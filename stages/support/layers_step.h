@@ -31,6 +31,8 @@ struct layers_batch {
     size_t x_bytes;
     size_t x_rows, made; /* rows that there is room for; rows of the last batch */
     struct span *spans;
+    int32_t closing;                   /* what the model's tokenizer puts last: [SEP] */
+    bool asked_closing, knows_closing; /* asked when a document was cut; there was a tokenizer */
     bool many, advised; /* a second batch has begun; the user knows of filters made again and again */
 };
 

@@ -64,3 +64,13 @@ thea_rc model_tokenizer_open(struct tokenizer **out, const char *model, struct t
     free(dir);
     return rc;
 }
+
+bool model_tokenizer_closing(int32_t *out, const char *dir)
+{
+    struct tokenizer *t = NULL;
+    struct thea_err ignored;
+    if (tokenizer_open(&t, dir, &ignored) != THEA_OK) return false;
+    *out = tokenizer_closing(t);
+    tokenizer_close(t);
+    return true;
+}

@@ -15,4 +15,7 @@ THEA_CHECK thea_rc model_tokenizer_prompt(char **out, const char *model, const c
 /* Errors: those of model_find and tokenizer_open. */
 THEA_CHECK thea_rc model_tokenizer_open(struct tokenizer **out, const char *model, struct thea_err *err);
 
+/* tokenizer_closing of the model in `dir`; false: it has no tokenizer, or none that can be read. */
+bool model_tokenizer_closing(int32_t *out, const char *dir);
+
 #endif

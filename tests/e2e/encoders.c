@@ -324,6 +324,32 @@ Test(encoders, m2_bert_is_filled_up_to_its_length_unless_told_otherwise, .timeou
     free(golden);
 }
 
+/* --- cutting --- */
+
+/* `words` words, of which each is one token, and the vector that their text has, made without [CLS] and
+ * [SEP]. */
+static struct buf vector_of_words(const char *name, size_t words)
+{
+    char command[400];
+    FILE *f = create(name);
+    for (size_t i = 0; i < words; i++) fputs(i % 3 == 0 ? "the " : i % 3 == 1 ? "of " : "and ", f);
+    fclose(f);
+    snprintf(command, sizeof command,
+             "thea load $SCRATCH/%s | thea tokenize -m " TINY " --no-special | thea layers -m " TINY
+             " | thea pool -m " TINY " | thea write --format jsonl | sed 's/.*\\[//; s/].*//'",
+             name);
+    return sorted(command);
+}
+
+Test(encoders, a_long_text_without_special_tokens_is_cut_to_its_front, .timeout = 100)
+{
+    struct buf cut = vector_of_words("long.txt", 300), front = vector_of_words("front.txt", 64);
+    cr_assert_eq(count_lines(&front), 1);
+    cr_expect_str_eq(buf_text(&cut), buf_text(&front));
+    buf_fini(&cut);
+    buf_fini(&front);
+}
+
 /* --- what is refused, before anything runs --- */
 
 static void expect_check(const char *layers, const char *rest, const char *part)

@@ -317,19 +317,26 @@ static int64_t attribute(const struct harness *h, uint64_t stream, const char *k
     return -1;
 }
 
-/* What leaves of `sent` tokens is what the model gives for the first ones and the last. */
-static void expect_cut(const struct harness *h, uint64_t stream, size_t sent, size_t kept)
+/* What leaves of tokens [sent] is what the model gives for the first ones, behind which `last` takes the
+ * place of one. */
+static void expect_front(const struct harness *h, uint64_t stream, int32_t *tokens, size_t sent, size_t kept,
+                         int32_t last)
 {
     static float got[CONTEXT * C], want[CONTEXT * C];
-    int32_t tokens[256];
-    make_tokens(tokens, stream, sent);
-    tokens[kept - 1] = SEP;
+    tokens[kept - 1] = last;
     compute(want, tokens, kept);
     cr_assert_eq(join(h, "final", "final", stream, got), kept);
     cr_expect(memcmp(got, want, kept * C * sizeof *got) == 0);
     cr_expect_eq(attribute(h, stream, "truncated_from"), (int64_t)sent);
     const struct tensor *ids = frame_tensor(harness_frame(h, "final", 0), "tokens");
-    cr_expect_eq(((const int32_t *)ids->data)[kept - 1], SEP);
+    cr_expect_eq(((const int32_t *)ids->data)[kept - 1], last);
+}
+
+static void expect_cut(const struct harness *h, uint64_t stream, size_t sent, size_t kept)
+{
+    int32_t tokens[256];
+    make_tokens(tokens, stream, sent);
+    expect_front(h, stream, tokens, sent, kept, SEP);
 }
 
 Test(layers_encode, a_long_document_is_cut_and_still_ends_with_its_last_token)
@@ -369,6 +376,42 @@ Test(layers_encode, a_sentence_encoder_cuts_where_it_was_trained_to, .init = scr
     idle(h);
     expect_cut(h, 1, 40, 16);
     harness_close(h);
+}
+
+/* A document of 90 tokens that ends with a word. */
+static void expect_of_words(const char *model, int32_t (*last)(const int32_t *tokens))
+{
+    struct harness *h = open_ports(ARGS("--model", model), "tokens", ARGS("final"));
+    int32_t tokens[256];
+    make_tokens(tokens, 1, 90);
+    tokens[89] = 444;
+    feed_tokens(h, 1, tokens, 90, 20);
+    feed_kind(h, "tokens", 1, FRAME_END);
+    idle(h);
+    expect_front(h, 1, tokens, 90, CONTEXT, last(tokens));
+    harness_close(h);
+}
+
+static int32_t own_last(const int32_t *tokens)
+{
+    return tokens[CONTEXT - 1];
+}
+
+static int32_t last_of_all(const int32_t *tokens)
+{
+    return tokens[89];
+}
+
+Test(layers_encode, a_long_document_without_special_tokens_is_its_front_and_nothing_else)
+{
+    expect_of_words(TINY, own_last);
+}
+
+Test(layers_encode, a_long_document_keeps_its_last_token_where_nobody_knows_which_ends_one,
+     .init = scratch_make, .fini = scratch_remove)
+{
+    link_model("{}");
+    expect_of_words(scratch, last_of_all);
 }
 
 Test(layers_encode, refuses_a_sentence_config_that_makes_no_sense, .init = scratch_make,

@@ -382,6 +382,20 @@ Test(wordpiece, the_cache_of_words_changes_nothing)
     tokenizer_close(t);
 }
 
+Test(wordpiece, the_token_that_ends_a_text_is_known)
+{
+    struct tokenizer *bert = open_golden("tokenizers/wordpiece-uncased"),
+                     *bos_only = open_golden("tokenizers/bytelevel-lfm2"),
+                     *none = open_golden("tokenizers/bytelevel-gpt2");
+    cr_assert_geq(tokenizer_closing(bert), 0);
+    cr_expect_eq(tokenizer_closing(bert), tokenizer_id(bert, "[SEP]"));
+    cr_expect_eq(tokenizer_closing(bos_only), -1);
+    cr_expect_eq(tokenizer_closing(none), -1);
+    tokenizer_close(bert);
+    tokenizer_close(bos_only);
+    tokenizer_close(none);
+}
+
 Test(wordpiece, cased_and_uncased_can_be_told_apart)
 {
     struct tokenizer *cased = open_golden("tokenizers/wordpiece-cased"),
