@@ -1,6 +1,7 @@
 /* The embedding: see embedding.h. */
 #include "nn/embedding.h"
 
+#include "nn/blocks/block.h"
 #include "nn/families/family.h"
 
 #include <stdlib.h>
@@ -37,24 +38,41 @@ static thea_rc check(const struct embedding *e, const int32_t *tokens, const int
 }
 
 /* x [C] = word + type + position, in that order; scratch [C]. */
-static void sum_row(const struct embedding *e, float *x, int32_t token, int32_t type, size_t position,
+static void sum_row(const struct embedding *e, float *x, int32_t token, size_t type, size_t position,
                     float *scratch)
 {
     size_t C = e->config->info.hidden;
     weight_widen(x, e->words, (uint64_t)token * C, C, e->kernels);
-    e->kernels->add(x, e->types + (size_t)type * C, C);
+    e->kernels->add(x, e->types + type * C, C);
     weight_widen(scratch, e->positions, (uint64_t)position * C, C, e->kernels);
     e->kernels->add(x, scratch, C);
 }
 
-static thea_rc sum_rows(const struct embedding *e, float *x, const int32_t *tokens, const int32_t *types,
-                        size_t n, size_t position, struct thea_err *err)
+/* What rows are made of: the tokens of one document. */
+struct rows {
+    const struct embedding *e;
+    const int32_t *tokens, *types; /* types NULL: all 0 */
+    size_t n, position;            /* of the first */
+};
+
+static size_t type_of(const struct rows *r, size_t i)
 {
-    size_t C = e->config->info.hidden;
-    float *scratch = malloc(C * sizeof *scratch);
+    return r->types != NULL ? (size_t)r->types[i] : 0;
+}
+
+/* Rows [begin, end) of x [n,C]; scratch [C]. */
+static void sum_rows(const struct rows *r, float *x, size_t begin, size_t end, float *scratch)
+{
+    size_t C = r->e->config->info.hidden;
+    for (size_t i = begin; i < end; i++)
+        sum_row(r->e, x + i * C, r->tokens[i], type_of(r, i), r->position + i, scratch);
+}
+
+static thea_rc sum_all(const struct rows *r, float *x, struct thea_err *err)
+{
+    float *scratch = malloc(r->e->config->info.hidden * sizeof *scratch);
     if (scratch == NULL) return thea_fail(err, THEA_EOS, "out of memory");
-    for (size_t i = 0; i < n; i++)
-        sum_row(e, x + i * C, tokens[i], types != NULL ? types[i] : 0, position + i, scratch);
+    sum_rows(r, x, 0, r->n, scratch);
     free(scratch);
     return THEA_OK;
 }
@@ -70,58 +88,78 @@ thea_rc embedding_forward(const struct embedding *e, float *x, const int32_t *to
             weight_widen(x + i * C, e->words, (uint64_t)tokens[i] * C, C, e->kernels);
         return THEA_OK;
     }
-    rc = sum_rows(e, x, tokens, types, n, position, err);
+    rc = sum_all(&(struct rows){e, tokens, types, n, position}, x, err);
     if (rc == THEA_OK)
         e->kernels->layernorm_forward(x, NULL, NULL, x, NULL, e->norm, e->norm_bias, n, C, e->config->eps);
     return rc;
 }
 
-/* dsum [n,C]: the gradient of word + type + position. */
-static void scatter(const struct embedding *e, const float *dsum, const int32_t *tokens, const int32_t *types,
-                    size_t n, size_t position, struct gradients *g)
+/* --- backward: rows are shared out, but for the tables' sums, where columns are: a token may stand in many
+ * rows, and its sum takes them in their order whoever adds them --- */
+
+enum { LINE_FLOATS = 16 };
+
+struct backward {
+    struct rows rows;
+    const struct run *run;
+    const float *d;                   /* [n,C]: the gradient of word + type + position */
+    float *words, *positions, *types; /* the tables' gradients; NULL: not wanted */
+    float *sums;                      /* [n,C]: word + type + position */
+};
+
+static void sums_task(const void *context, size_t begin, size_t end, int worker)
 {
-    const struct model_config *c = e->config;
-    size_t C = c->info.hidden;
-    float *words = gradients_of(g, "", c->embedding_name, c->info.vocab * C),
-          *places = gradients_of(g, "", c->position_name, c->info.context * C),
-          *kinds = gradients_of(g, "", c->type_name, c->types * C);
-    for (size_t i = 0; i < n; i++) {
-        const float *d = dsum + i * C;
-        size_t type = types != NULL ? (size_t)types[i] : 0;
-        if (words != NULL) e->kernels->add(words + (size_t)tokens[i] * C, d, C);
-        if (places != NULL) e->kernels->add(places + (position + i) * C, d, C);
-        if (kinds != NULL) e->kernels->add(kinds + type * C, d, C);
+    const struct backward *b = context;
+    sum_rows(&b->rows, b->sums, begin, end, workers_scratch(b->run->workers, worker));
+}
+
+static void scatter_task(const void *context, size_t begin, size_t end, int worker)
+{
+    const struct backward *b = context;
+    const struct kernels *k = b->rows.e->kernels;
+    size_t C = b->rows.e->config->info.hidden, columns = end - begin;
+    (void)worker;
+    for (size_t i = 0; i < b->rows.n; i++) {
+        const float *d = b->d + i * C + begin;
+        size_t token = (size_t)b->rows.tokens[i], position = b->rows.position + i;
+        if (b->words != NULL) k->add(b->words + token * C + begin, d, columns);
+        if (b->positions != NULL) k->add(b->positions + position * C + begin, d, columns);
+        if (b->types != NULL) k->add(b->types + type_of(&b->rows, i) * C + begin, d, columns);
     }
 }
 
-/* memory: sums [n,C], their LayerNorm [n,C], mean [n], rstd [n]. */
-static thea_rc backward_through(const struct embedding *e, float *d, const int32_t *tokens,
-                                const int32_t *types, size_t n, size_t position, struct gradients *g,
-                                float *memory, struct thea_err *err)
+/* y [n,C] is scratch. */
+static thea_rc backward_through(struct backward *b, float *d, float *y, struct gradients *g,
+                                struct thea_err *err)
 {
+    const struct embedding *e = b->rows.e;
     const struct model_config *c = e->config;
-    size_t C = c->info.hidden;
-    float *sums = memory, *normed = sums + n * C, *mean = normed + n * C, *rstd = mean + n;
-    thea_rc rc = sum_rows(e, sums, tokens, types, n, position, err);
-    if (rc != THEA_OK) return rc;
-    e->kernels->layernorm_forward(normed, mean, rstd, sums, NULL, e->norm, e->norm_bias, n, C, c->eps);
-    e->kernels->layernorm_backward(d, gradients_of(g, "", c->embedding_norm_name, C),
-                                   gradients_of(g, "", c->embedding_norm_bias_name, C), d, sums, NULL,
-                                   e->norm, mean, rstd, n, C);
-    scatter(e, d, tokens, types, n, position, g);
-    return THEA_OK;
+    size_t C = c->info.hidden, n = b->rows.n;
+    run_rows(b->run, n, 1, sums_task, b);
+    thea_rc rc = run_layernorm_backward(b->run, d, gradients_of(g, "", c->embedding_norm_name, C),
+                                        gradients_of(g, "", c->embedding_norm_bias_name, C), b->sums, NULL,
+                                        e->norm, y, n, C, c->eps, err);
+    b->d = d;
+    b->words = gradients_of(g, "", c->embedding_name, c->info.vocab * C);
+    b->positions = gradients_of(g, "", c->position_name, c->info.context * C);
+    b->types = gradients_of(g, "", c->type_name, c->types * C);
+    if (rc == THEA_OK) run_rows(b->run, C, LINE_FLOATS, scatter_task, b);
+    return rc;
 }
 
-thea_rc embedding_backward(const struct embedding *e, float *d, const int32_t *tokens, const int32_t *types,
-                           size_t n, size_t position, struct gradients *g, struct thea_err *err)
+thea_rc embedding_backward(const struct embedding *e, const struct run *run, float *d, const int32_t *tokens,
+                           const int32_t *types, size_t n, size_t position, struct gradients *g,
+                           struct thea_err *err)
 {
+    size_t C = e->config->info.hidden;
     if (e->positions == NULL)
         return thea_fail(err, THEA_EUSAGE, "family %s has no gradients", e->config->info.family);
     thea_rc rc = check(e, tokens, types, n, position, err);
     if (rc != THEA_OK) return rc;
-    float *memory = reallocarray(NULL, n, (2 * e->config->info.hidden + 2) * sizeof *memory);
+    float *memory = reallocarray(NULL, n, 2 * C * sizeof *memory);
     if (memory == NULL) return thea_fail(err, THEA_EOS, "out of memory for a backward of %zu rows", n);
-    rc = backward_through(e, d, tokens, types, n, position, g, memory, err);
+    struct backward b = {.rows = {e, tokens, types, n, position}, .run = run, .sums = memory};
+    rc = backward_through(&b, d, memory + n * C, g, err);
     free(memory);
     return rc;
 }

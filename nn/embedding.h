@@ -21,8 +21,9 @@ void embedding_load(struct embedding *e, struct loader *l, const struct model_co
 /* See model_embed and model_embed_backward. Errors: THEA_EDOC; backward: THEA_EOS. */
 THEA_CHECK thea_rc embedding_forward(const struct embedding *e, float *x, const int32_t *tokens,
                                      const int32_t *types, size_t n, size_t position, struct thea_err *err);
-THEA_CHECK thea_rc embedding_backward(const struct embedding *e, float *d, const int32_t *tokens,
-                                      const int32_t *types, size_t n, size_t position, struct gradients *g,
-                                      struct thea_err *err);
+struct run; /* whose workers share in it; the gradients' bits do not depend on how many there are */
+THEA_CHECK thea_rc embedding_backward(const struct embedding *e, const struct run *run, float *d,
+                                      const int32_t *tokens, const int32_t *types, size_t n, size_t position,
+                                      struct gradients *g, struct thea_err *err);
 
 #endif

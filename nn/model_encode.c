@@ -171,6 +171,6 @@ thea_rc model_embed_backward(struct model *m, float *d, const int32_t *tokens, c
                              size_t position, struct gradients *g, struct thea_err *err)
 {
     assert(model_has_embedding(m));
-    thea_rc rc = embedding_backward(&m->embedding, d, tokens, types, n, position, g, err);
+    thea_rc rc = embedding_backward(&m->embedding, &m->run, d, tokens, types, n, position, g, err);
     return rc == THEA_OK ? gradients_check(g, err) : rc;
 }

@@ -93,9 +93,9 @@ static void norm_task(const void *context, size_t begin, size_t end, int worker)
         size_t at = begin * j->C;
         float *dw = j->sums + begin / NORM_ROWS * sums_floats(j->C), *db = dw + j->C, *mean = db + j->C,
               *rstd = mean + NORM_ROWS;
-        j->k->layernorm_forward(j->y + at, mean, rstd, j->x + at, j->r + at, j->w, NULL, n, j->C, j->eps);
-        j->k->layernorm_backward(j->d + at, dw, db, j->d + at, j->x + at, j->r + at, j->w, mean, rstd, n,
-                                 j->C);
+        const float *r = j->r != NULL ? j->r + at : NULL;
+        j->k->layernorm_forward(j->y + at, mean, rstd, j->x + at, r, j->w, NULL, n, j->C, j->eps);
+        j->k->layernorm_backward(j->d + at, dw, db, j->d + at, j->x + at, r, j->w, mean, rstd, n, j->C);
     }
 }
 

@@ -145,8 +145,9 @@ static inline size_t strip_rows(size_t n)
 void run_norm(const struct run *run, const float *w, size_t C, float eps);
 /* run->x = layernorm(run->x; w, b): the end of a post-norm sublayer, rows shared out likewise. */
 void run_layernorm(const struct run *run, const float *w, const float *b, size_t C, float eps);
-/* Backward: d [n, C] of layernorm(x + r; w) becomes that of x + r; dw, db [C] are added to (NULL: not
- * wanted). y [n, C] is scratch. Rows are shared out; the sums' order depends on n alone. Errors: THEA_EOS. */
+/* Backward: d [n, C] of layernorm(x + r; w) becomes that of x + r (r NULL: of x); dw, db [C] are added to
+ * (NULL: not wanted). y [n, C] is scratch. Rows are shared out; the sums' order depends on n alone. Errors:
+ * THEA_EOS. */
 THEA_CHECK thea_rc run_layernorm_backward(const struct run *run, float *d, float *dw, float *db,
                                           const float *x, const float *r, const float *w, float *y, size_t n,
                                           size_t C, float eps, struct thea_err *err);
