@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Documents a second of a sentence encoder in thea, over PyTorch's and (where an ONNX file is given) onnxruntime's, on one core.
+"""Documents a second of a sentence encoder in thea, over PyTorch's and (with --onnx) onnxruntime's, on one core.
 
   encoder_speed.py BIN_DIR MODEL [--tokens 128] [--batch 32] [--blocks 12] [--onnx FILE]
 
 One thea pipe runs all the time; documents of random token ids go to it and to the others in turn, a block of 8 batches each, everything pinned
 to one core (so that thea's other processes count too), and the embeddings (mean, L2) are compared. Prints a line a block and the median
-ratios, tab-separated. Without torch and transformers it says so and exits 77. Not part of the tests.
+ratios, tab-separated. An ONNX file that is not there is made of the model (with the packages onnx and onnxscript). Without torch and
+transformers it says so and exits 77. Not part of the tests.
 """
 import argparse, json, os, random, statistics, subprocess, sys, time
 
@@ -54,9 +55,29 @@ def torch_runner(model, batch):
     return run, net.config.vocab_size
 
 
-def onnx_runner(path, batch):
+class Hidden(torch.nn.Module):
+    """The model's last hidden state alone."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, input_ids, attention_mask, token_type_ids):
+        return self.net(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
+
+
+def export_onnx(path, model):
+    net = AutoModel.from_pretrained(model, dtype=torch.float32, attn_implementation="eager").eval()
+    ids = torch.randint(1000, 2000, (2, 128))
+    sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    torch.onnx.export(Hidden(net), (ids, torch.ones_like(ids), torch.zeros_like(ids)), path, dynamo=True, external_data=False,
+                      input_names=["input_ids", "attention_mask", "token_type_ids"], dynamic_shapes=(sizes,) * 3)
+
+
+def onnx_runner(path, model, batch):
     import onnxruntime
 
+    if not os.path.exists(path): export_onnx(path, model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -82,7 +103,7 @@ def main():
     print("# CPU:", next(l.split(": ")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")))
     reference, vocab = torch_runner(a.model, a.batch)
     runners = {"thea": Thea(a.bin, a.model), "torch": reference}
-    if a.onnx: runners["onnxruntime"] = onnx_runner(a.onnx, a.batch)
+    if a.onnx: runners["onnxruntime"] = onnx_runner(a.onnx, a.model, a.batch)
     others = [n for n in runners if n != "thea"]
     print("block\t" + "\t".join(f"{n} docs/s" for n in runners) + "\t" + "\t".join(f"over {n}" for n in others) + "\tlargest difference")
     rng, ratios = random.Random(7), {n: [] for n in others}
