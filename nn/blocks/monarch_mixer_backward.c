@@ -65,12 +65,24 @@ static struct sums sums_of(const struct mixer *m, const struct run *r, struct gr
 
 /* --- memory of a batch --- */
 
+enum { GATE_ROWS = 256 }; /* of a piece: its sums for taps and bias are its own, and are added in order */
+
+static size_t gate_pieces(size_t L)
+{
+    return (L + GATE_ROWS - 1) / GATE_ROWS;
+}
+
+static size_t gate_sums_floats(const struct mixer_pass *p)
+{
+    return (MONARCH_TAPS + 1) * 3 * p->width;
+}
+
 struct room {
     float *s, *ds;                /* [n, C]: this batch's rows */
     float *a, *da;                /* [2 + L, 3 width], [L, 3 width] of the longest document */
     float *gates;                 /* [L, 2 width]: x1 * v and x2 */
     float *dg, *dx2, *du;         /* [L, width]: first dy, y and the other convolution's output */
-    float *taps;                  /* [3 + 1, 3 width]: sums for taps and bias, by column */
+    float *taps;                  /* [pieces][3 + 1, 3 width]: sums for taps and bias, by column */
     float *blocks, *wide, *tiles; /* for mixing again: they take the place of all of the pass' above */
     float *spectra;               /* gradients of the filters' spectra, [groups][spectrum_floats] */
 };
@@ -100,7 +112,7 @@ static size_t lay_out(struct backward *w, float *base)
     carve(&r->s, base, &at, w->b.n * C);
     carve(&r->ds, base, &at, w->b.n * C);
     carve(&r->spectra, base, &at, w->b.use.groups * w->spectrum_floats);
-    carve(&r->taps, base, &at, (MONARCH_TAPS + 1) * 3 * width);
+    carve(&r->taps, base, &at, gate_pieces(L) * gate_sums_floats(&w->b.m->pass[0]));
     size_t mixing = at;
     carve(&r->a, base, &at, (2 + L) * 3 * width);
     carve(&r->da, base, &at, L * 3 * width);
@@ -176,11 +188,11 @@ static float *at_or_null(float *sum, size_t at)
     return sum != NULL ? sum + at : NULL;
 }
 
-/* Sums by column (tap, column) to where the file has them: [3C, 1, 3], [3C]. */
-static void add_taps(const struct backward *w, const struct mixer_pass *p)
+/* A piece's sums by column (tap, column) to where the file has them: [3C, 1, 3], [3C]. */
+static void add_taps(const struct backward *w, const struct mixer_pass *p, const float *taps)
 {
     size_t ld = 3 * p->width, C = w->b.m->C;
-    const float *taps = w->room.taps, *bias = taps + MONARCH_TAPS * ld;
+    const float *bias = taps + MONARCH_TAPS * ld;
     for (size_t i = 0; i < ld; i++) {
         size_t row = i / p->width * C + p->first + i % p->width;
         for (size_t j = 0; w->sums.taps != NULL && j < MONARCH_TAPS; j++)
@@ -216,6 +228,39 @@ static void gate_rows(const void *context, size_t begin, size_t end, int worker)
                                             j->p->taps, j->p->bias, end - begin, width, width);
 }
 
+/* da of rows [begin, end) as if they were a document, and their sums [3 + 1, 3 width]. */
+static void gate_backward(const struct pass_job *j, float *da, float *sums, size_t begin, size_t end)
+{
+    const struct room *r = &j->w->room;
+    size_t width = j->p->width, ld = 3 * width;
+    memset(sums, 0, gate_sums_floats(j->p) * sizeof *sums);
+    j->w->b.run->kernels->shortgate_backward(da, sums, sums + MONARCH_TAPS * ld, r->dg + begin * width,
+                                             r->dx2 + begin * width, width, r->a + begin * ld, j->p->taps,
+                                             j->p->bias, end - begin, width);
+}
+
+/* A row's da takes the two rows after it, which the last two of a piece have in the next one: they are made
+ * again, with those two, whose own da and the sums are made elsewhere. */
+static void mend_border(const struct pass_job *j, size_t border, float *scratch)
+{
+    enum { REACH = MONARCH_TAPS - 1 };
+    size_t ld = 3 * j->p->width, begin = border - REACH, end = border + REACH < j->L ? border + REACH : j->L;
+    gate_backward(j, scratch, scratch + 2 * REACH * ld, begin, end);
+    memcpy(j->w->room.da + begin * ld, scratch, REACH * ld * sizeof *scratch);
+}
+
+static void gate_backward_rows(const void *context, size_t begin, size_t end, int worker)
+{
+    const struct pass_job *j = context;
+    const struct room *r = &j->w->room;
+    for (size_t next; begin < end; begin = next) {
+        next = begin + GATE_ROWS < end ? begin + GATE_ROWS : end;
+        gate_backward(j, r->da + begin * 3 * j->p->width,
+                      r->taps + begin / GATE_ROWS * gate_sums_floats(j->p), begin, next);
+        if (next < j->L) mend_border(j, next, workers_scratch(j->w->b.run->workers, worker));
+    }
+}
+
 static void pass_backward(struct backward *w, const struct mixer_pass *p, size_t at, size_t L)
 {
     const struct room *r = &w->room;
@@ -226,10 +271,8 @@ static void pass_backward(struct backward *w, const struct mixer_pass *p, size_t
     linear_forward(&p->in, k, w->b.run->workers, r->a + 2 * ld, ld, w->b.x + at * C, C, L, false);
     run_rows(w->b.run, L, 1, gate_rows, &job);
     workers_run(w->b.run->workers, groups_task, &job);
-    memset(r->taps, 0, (MONARCH_TAPS + 1) * ld * sizeof *r->taps);
-    k->shortgate_backward(r->da, r->taps, r->taps + MONARCH_TAPS * ld, r->dg, r->dx2, p->width, r->a, p->taps,
-                          p->bias, L, p->width);
-    add_taps(w, p);
+    run_rows(w->b.run, L, GATE_ROWS, gate_backward_rows, &job);
+    for (size_t i = 0; i < gate_pieces(L); i++) add_taps(w, p, r->taps + i * gate_sums_floats(p));
     in_linear_backward(w, p, at, L);
 }
 
