@@ -10,7 +10,7 @@
 static struct run_result in_copy(int status, const char *command)
 {
     struct run_result r = {0};
-    run_shell(&r, NULL, 60,
+    run_shell(&r, NULL, RUN_LIMIT_S,
               "unset THEA_MODEL; src=$PWD/models/thea-mini; d=$(mktemp -d) || exit 99; trap 'rm -rf $d' "
               "EXIT; cd $d;"
               " mkdir model && cp $src/* model/ || exit 99; export THEA_MODEL_PATH=$d; %s",

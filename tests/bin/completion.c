@@ -10,7 +10,7 @@ static struct run_result offers(const char *words)
 {
     struct run_result r = {0};
     run_shell(
-        &r, NULL, 60,
+        &r, NULL, RUN_LIMIT_S,
         "cat > \"${TMPDIR:-/tmp}/complete.$$\" <<'EOF'\n"
         "eval \"$(thea completion bash)\"\n"
         "COMP_WORDS=(thea %s) COMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n"
@@ -72,7 +72,7 @@ Test(completion, runs_are_looked_up)
 {
     struct run_result r = {0};
     char *dir = run_temp_dir();
-    run_shell(&r, dir, 60,
+    run_shell(&r, dir, RUN_LIMIT_S,
               "mkdir -p runs/score-20260101-000000; echo '{}' > runs/score-20260101-000000/run.json; "
               "export THEA_RUNS=$PWD/runs; cat > complete <<'EOF'\n"
               "eval \"$(thea completion bash)\"\n"

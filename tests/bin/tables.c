@@ -24,7 +24,7 @@ static char *read_source(const char *name)
 static struct run_result thea(int status, const char *command)
 {
     struct run_result r = {0};
-    run_shell(&r, NULL, 60, "unset THEA_MODEL THEA_THREADS; %s", command);
+    run_shell(&r, NULL, RUN_LIMIT_S, "unset THEA_MODEL THEA_THREADS; %s", command);
     cr_expect_eq(r.status, status, "%s: status %d\n%s%s", command, r.status, buf_text(&r.out),
                  buf_text(&r.err));
     return r;
@@ -222,7 +222,7 @@ Test(plan, its_lines_pasted_into_shells_run_the_pipeline)
     buf_add_text(&script, "wait\n");
     char *commands = strchr(script.data, '\n') + 1; /* after the comment */
     setenv("THEA_TEST_SCRIPT", commands, 1);
-    run_shell(&r, NULL, 60, "eval \"$THEA_TEST_SCRIPT\"");
+    run_shell(&r, NULL, RUN_LIMIT_S, "eval \"$THEA_TEST_SCRIPT\"");
     cr_expect_eq(r.status, 0, "%s", buf_text(&r.err));
     expect_in(&r.out, "{\"id\": \"docs/architecture.md\", ");
     cr_expect_eq(r.err.len, 0, "%s", buf_text(&r.err));

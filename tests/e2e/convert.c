@@ -8,7 +8,7 @@
 static struct run_result in_temp(int status, const char *command)
 {
     struct run_result r;
-    run_shell(&r, NULL, 60,
+    run_shell(&r, NULL, RUN_LIMIT_S,
               "src=$PWD; d=$(mktemp -d) || exit 99; trap 'rm -rf $d' EXIT; cd $d; unset THEA_MODEL; %s",
               command);
     cr_expect_eq(r.status, status, "%s: status %d\n%s%s", command, r.status, buf_text(&r.out),
@@ -24,7 +24,7 @@ static void expect(int status, const char *command, const char *part)
     run_result_fini(&r);
 }
 
-Test(convert, bf16_weights_by_way_of_f32_give_the_same_bits, .timeout = 120)
+Test(convert, bf16_weights_by_way_of_f32_give_the_same_bits, .timeout = 5 * RUN_LIMIT_S)
 {
     expect(0,
            "thea convert thea-mini f32 --dtype f32 && thea convert ./f32 bf16 --dtype bf16 || exit 1;"
@@ -37,7 +37,7 @@ Test(convert, bf16_weights_by_way_of_f32_give_the_same_bits, .timeout = 120)
            "bf16/config.json:\"dtype\": \"bfloat16\"\nf32/config.json:\"dtype\": \"float32\"");
 }
 
-Test(convert, a_file_of_torch_becomes_safetensors, .timeout = 60)
+Test(convert, a_file_of_torch_becomes_safetensors, .timeout = 5 * RUN_LIMIT_S)
 {
     expect(0,
            "cp -r $src/tests/goldens/m2bert-tiny in; mkdir in/1_Pooling; echo '{}' >in/1_Pooling/config.json;"

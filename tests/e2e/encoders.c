@@ -14,7 +14,7 @@
 
 #define TINY "tests/goldens/bert-tiny"
 
-enum { TINY_WORDS = 800, M2_WORDS = 64, DOCUMENTS = 60, TEXTS = 40, WIDTH = 384, DEADLINE_S = 120 };
+enum { TINY_WORDS = 800, M2_WORDS = 64, DOCUMENTS = 60, TEXTS = 40, WIDTH = 384, DEADLINE_S = RUN_LIMIT_S };
 
 static char *scratch;
 
@@ -94,7 +94,7 @@ static struct buf one_by_one(void)
     return want;
 }
 
-Test(encoders, a_vector_has_the_same_bits_whatever_its_batch_mates, .timeout = 200)
+Test(encoders, a_vector_has_the_same_bits_whatever_its_batch_mates, .timeout = 5 * RUN_LIMIT_S)
 {
     static const char *const orders[] = {"a", "b", "c"}, *const batches[] = {"16", "100", "700", "4096"};
     write_documents("a.jsonl", 1, TINY_WORDS);
@@ -114,7 +114,7 @@ Test(encoders, a_vector_has_the_same_bits_whatever_its_batch_mates, .timeout = 2
     buf_fini(&want);
 }
 
-Test(encoders, a_vector_has_the_same_bits_however_the_model_is_cut, .timeout = 200)
+Test(encoders, a_vector_has_the_same_bits_however_the_model_is_cut, .timeout = 5 * RUN_LIMIT_S)
 {
     write_documents("a.jsonl", 1, TINY_WORDS);
     struct buf want = one_by_one();
@@ -139,7 +139,7 @@ static void write_pipeline(const char *layers)
     fclose(f);
 }
 
-Test(encoders, a_run_gives_the_same_bits_with_parts_replicas_and_deaths, .timeout = 300)
+Test(encoders, a_run_gives_the_same_bits_with_parts_replicas_and_deaths, .timeout = 5 * RUN_LIMIT_S)
 {
     static const char *const ways[] = {"", ", split: 3", ", replicas: 3, batch: 200",
                                        ", split: 2, replicas: 2"};
@@ -223,7 +223,7 @@ static void write_cases(void)
     free(path);
 }
 
-Test(encoders, texts_and_ids_become_the_recorded_vectors_of_minilm, .timeout = 200)
+Test(encoders, texts_and_ids_become_the_recorded_vectors_of_minilm, .timeout = 5 * RUN_LIMIT_S)
 {
     char *dir = models_find("minilm-l6-v2"), command[600];
     static const char *const sources[] = {"--format tokens $SCRATCH/ids.jsonl",
@@ -291,7 +291,7 @@ static void expect_line(const char *line, const float *want, int64_t padded_to)
     json_free(record);
 }
 
-Test(encoders, m2_bert_is_filled_up_to_its_length_unless_told_otherwise, .timeout = 100)
+Test(encoders, m2_bert_is_filled_up_to_its_length_unless_told_otherwise, .timeout = 5 * RUN_LIMIT_S)
 {
     static const char *const pads[] = {"", " --pad max", " --pad 64"};
     struct weight_file file;
@@ -341,7 +341,7 @@ static struct buf vector_of_words(const char *name, size_t words)
     return sorted(command);
 }
 
-Test(encoders, a_long_text_without_special_tokens_is_cut_to_its_front, .timeout = 100)
+Test(encoders, a_long_text_without_special_tokens_is_cut_to_its_front, .timeout = 5 * RUN_LIMIT_S)
 {
     struct buf cut = vector_of_words("long.txt", 300), front = vector_of_words("front.txt", 64);
     cr_assert_eq(count_lines(&front), 1);
@@ -367,7 +367,7 @@ static void expect_check(const char *layers, const char *rest, const char *part)
     run_result_fini(&r);
 }
 
-Test(encoders, check_knows_what_an_encoder_gives, .timeout = 100)
+Test(encoders, check_knows_what_an_encoder_gives, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_check("", "  last: {kind: score, from: layers}\n", "produced   layers.final");
     expect_check("", "  last: {kind: pool, from: layers.nll}\n", "stage 'layers' has no output 'nll'");
@@ -375,7 +375,7 @@ Test(encoders, check_knows_what_an_encoder_gives, .timeout = 100)
     expect_check(", batch: 0", "  last: {kind: pool, from: layers}\n", "batch");
 }
 
-Test(encoders, check_knows_that_a_mean_needs_more_than_first_rows, .timeout = 100)
+Test(encoders, check_knows_that_a_mean_needs_more_than_first_rows, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_check(", rows: first", "  last: {kind: pool, from: layers.final}\n",
                  "stage 'last' needs every row of 'layers.final', and 'rows: first' gives the first");
@@ -419,7 +419,7 @@ static void expect_pooling(const char *model, const char *pooling, bool first)
     buf_fini(&want);
 }
 
-Test(encoders, the_pooling_that_is_asked_for_decides_which_rows_leave_the_model, .timeout = 200)
+Test(encoders, the_pooling_that_is_asked_for_decides_which_rows_leave_the_model, .timeout = 5 * RUN_LIMIT_S)
 {
     write_documents("a.jsonl", 1, TINY_WORDS);
     expect_pooling(TINY, "mean", false);

@@ -10,7 +10,7 @@ static char *make_pipeline(const char *exec)
 {
     char *dir = run_temp_dir();
     struct run_result r;
-    run_shell(&r, dir, 10,
+    run_shell(&r, dir, RUN_LIMIT_S,
               "printf one >a.txt; printf 'two\\n' >b.txt; printf three >c.txt\n"
               "cat >p.yaml <<'END'\nname: p\nstages:\n  load: {kind: load, paths: [\"*.txt\"]}\n  exec: "
               "{kind: exec, from: load, "
@@ -25,7 +25,7 @@ static void expect(const char *exec, int status, const char *out, const char *me
 {
     struct run_result r;
     char *dir = make_pipeline(exec);
-    run_shell(&r, dir, 30, "thea run p.yaml --run-dir run");
+    run_shell(&r, dir, RUN_LIMIT_S, "thea run p.yaml --run-dir run");
     cr_expect_eq(r.status, status, "%s: %d: %s", exec, r.status, buf_text(&r.err));
     cr_expect_str_eq(buf_text(&r.out), out);
     cr_expect(strstr(buf_text(&r.err), message) != NULL, "%s: %s", exec, buf_text(&r.err));
@@ -53,7 +53,7 @@ Test(exec, what_it_says_on_stderr_is_in_the_log_and_in_the_report)
 {
     struct run_result r;
     char *dir = make_pipeline("per: run, command: 'read -r l; echo cannot go on >&2; exit 9'");
-    run_shell(&r, dir, 30,
+    run_shell(&r, dir, RUN_LIMIT_S,
               "thea run p.yaml --run-dir run; s=$?; grep -c 'cannot go on' run/logs/exec.log; exit $s");
     cr_expect_eq(r.status, 70, "%d: %s", r.status, buf_text(&r.err));
     cr_expect(strstr(buf_text(&r.out), "1\n") != NULL, "%s", buf_text(&r.out));
@@ -68,10 +68,10 @@ Test(exec, a_killed_run_leaves_no_command_behind)
     struct run_result r;
     char *dir = make_pipeline("command: 'echo $$ >>pids; exec sleep 1000'");
     run_shell(
-        &r, dir, 30,
+        &r, dir, RUN_LIMIT_S,
         "thea run p.yaml -q --run-dir run & run=$!\nwhile ! [ -s pids ]; do :; done\nkill -9 $run; wait "
         "$run\n"
-        "for i in $(seq 200); do kill -0 $(head -1 pids) 2>/dev/null || exit 0; sleep 0.02; done; exit 1");
+        "for i in $(seq 3000); do kill -0 $(head -1 pids) 2>/dev/null || exit 0; sleep 0.02; done; exit 1");
     cr_expect_eq(r.status, 0, "the command outlived its run: %s", buf_text(&r.err));
     run_result_fini(&r);
     free(dir);
@@ -85,7 +85,7 @@ Test(exec, a_document_on_which_the_command_always_dies_is_set_aside)
     char *dir = make_pipeline(
         "per: run, reads: json, prints: json, command: 'while read -r l; do case $l in *two*) kill "
         "-SEGV $$$$;; esac; echo {}; done'");
-    run_shell(&r, dir, 60,
+    run_shell(&r, dir, RUN_LIMIT_S,
               "sed -i 's/restart: never, //; s/format: jsonl/output: out.jsonl/' p.yaml; thea run p.yaml "
               "--run-dir run; s=$?; cat out.jsonl; cat run/tries; exit $s");
     cr_expect_eq(r.status, 1, "%d: %s", r.status, buf_text(&r.err));

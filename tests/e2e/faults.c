@@ -16,7 +16,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FEW = 8, FEW_DOCUMENTS = 80, MANY_DOCUMENTS = 500, START_S = 60, END_S = 120, PROCESSES_MAX = 16 };
+enum {
+    FEW = 8,
+    FEW_DOCUMENTS = 80,
+    MANY_DOCUMENTS = 500,
+    START_S = RUN_LIMIT_S,
+    END_S = RUN_LIMIT_S,
+    PROCESSES_MAX = 16
+};
 
 struct scene {
     char *dir;

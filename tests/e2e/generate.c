@@ -21,7 +21,7 @@ static void expect_text(struct run_result *r, const char *want, const char *how)
     cr_expect_str_eq(buf_text(&r->out), want, "%s", how);
 }
 
-Test(generate, greedy_text_of_a_trained_model_equals_the_references, .timeout = 120)
+Test(generate, greedy_text_of_a_trained_model_equals_the_references, .timeout = 5 * RUN_LIMIT_S)
 {
     struct json_node *cases = NULL;
     struct thea_err err = {0};
@@ -31,7 +31,7 @@ Test(generate, greedy_text_of_a_trained_model_equals_the_references, .timeout = 
     for (size_t i = 0; i < json_count(cases); i++) {
         const struct json_node *one = json_item(cases, i);
         struct run_result r;
-        run_shell(&r, NULL, 60,
+        run_shell(&r, NULL, RUN_LIMIT_S,
                   "thea generate -q -m tests/goldens/stories260k --greedy --max-tokens %zu '%s'",
                   json_count(json_member(one, "ids")), json_text_or(one, "prompt", ""));
         struct buf want = {0};
@@ -45,18 +45,18 @@ Test(generate, greedy_text_of_a_trained_model_equals_the_references, .timeout = 
     free(golden);
 }
 
-Test(generate, a_model_cut_into_parts_writes_the_same_text, .timeout = 200)
+Test(generate, a_model_cut_into_parts_writes_the_same_text, .timeout = 5 * RUN_LIMIT_S)
 {
     static const char *const cuts[] = {"--set layers.split=2", "--set layers.split=3 --set layers.chunk=7",
                                        "--set layers.split=10", "--threads 2"};
     struct run_result want;
-    run_shell(&want, NULL, 60, "thea generate -q --greedy --max-tokens 60 '# Installation'");
+    run_shell(&want, NULL, RUN_LIMIT_S, "thea generate -q --greedy --max-tokens 60 '# Installation'");
     cr_assert_eq(want.status, 0, "%s", buf_text(&want.err));
     trim(&want.out);
     cr_assert_gt(want.out.len, 60, "hardly anything was written: %s", buf_text(&want.out));
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
         struct run_result r;
-        run_shell(&r, NULL, 60,
+        run_shell(&r, NULL, RUN_LIMIT_S,
                   "thea run generate -q --set load.text='[\"# Installation\"]' --set sample.greedy=true "
                   "--set sample.max_tokens=60 %s",
                   cuts[i]);
@@ -71,12 +71,12 @@ Test(generate, a_model_cut_into_parts_writes_the_same_text, .timeout = 200)
     run_result_fini(&want);
 }
 
-Test(generate, many_prompts_at_once_are_each_continued_as_if_alone, .timeout = 200)
+Test(generate, many_prompts_at_once_are_each_continued_as_if_alone, .timeout = 5 * RUN_LIMIT_S)
 {
     enum { PROMPTS = 20 };
     struct run_result all;
     char *dir = run_temp_dir();
-    run_shell(&all, NULL, 100,
+    run_shell(&all, NULL, RUN_LIMIT_S,
               "for i in $(seq %d); do echo \"{\\\"id\\\": \\\"p$i\\\", \\\"text\\\": \\\"int "
               "number_$i(\\\"}\"; done >%s/prompts.jsonl\n"
               "thea run generate %s/prompts.jsonl -q --set sample.greedy=true --set sample.max_tokens=12 "
@@ -88,7 +88,7 @@ Test(generate, many_prompts_at_once_are_each_continued_as_if_alone, .timeout = 2
     cr_expect_eq(lines, PROMPTS, "%zu results", lines);
     for (int i = 1; i <= PROMPTS; i += 7) {
         struct run_result one;
-        run_shell(&one, NULL, 60,
+        run_shell(&one, NULL, RUN_LIMIT_S,
                   "sed -n %dp %s/prompts.jsonl >%s/one.jsonl; thea run generate %s/one.jsonl -q --set "
                   "sample.greedy=true "
                   "--set sample.max_tokens=12 --set write.format=jsonl",

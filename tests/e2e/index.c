@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEADLINE_S = 60, DOCUMENTS = 20 };
+enum { DEADLINE_S = RUN_LIMIT_S, DOCUMENTS = 20 };
 
 static char *scratch;
 
@@ -44,8 +44,8 @@ static void leave(void)
     free(scratch);
 }
 
-TestSuite(index, .init = enter, .fini = leave, .timeout = 300);
-TestSuite(embed, .init = enter, .fini = leave, .timeout = 300);
+TestSuite(index, .init = enter, .fini = leave, .timeout = 5 * RUN_LIMIT_S);
+TestSuite(embed, .init = enter, .fini = leave, .timeout = 5 * RUN_LIMIT_S);
 
 static void expect(int status, const char *out, const char *err, const char *command)
 {

@@ -71,7 +71,7 @@ static struct scores by_pipe(const struct model *m, const int *ends, int parts, 
                    p == 0 ? 0 : ends[p - 1], (p == parts - 1 ? m->blocks : ends[p]) - 1, chunk, threads);
     }
     buf_add_text(&command, " | thea score | thea write --format jsonl");
-    run_shell(&r, NULL, 120, "%s", buf_text(&command));
+    run_shell(&r, NULL, RUN_LIMIT_S, "%s", buf_text(&command));
     struct scores s = read_scores(&r, buf_text(&command));
     run_result_fini(&r);
     buf_fini(&command);
@@ -83,7 +83,7 @@ static struct scores by_yaml(const struct model *m, int split, int chunk, int th
     char how[128];
     struct run_result r;
     char *dir = run_temp_dir();
-    run_shell(&r, NULL, 120,
+    run_shell(&r, NULL, RUN_LIMIT_S,
               "cat >%s/ids.yaml <<'END'\n"
               "name: ids\nmodel: %s/%s\nstages:\n"
               "  load:   {kind: load, format: tokens, paths: [%s/tests/goldens/ids/%s.jsonl]}\n"
@@ -104,7 +104,8 @@ ParameterizedTestParameters(invariance, every_cut_of_a_model_gives_the_same_scor
     return cr_make_param_array(struct model, models, sizeof models / sizeof *models);
 }
 
-ParameterizedTest(struct model *m, invariance, every_cut_of_a_model_gives_the_same_scores, .timeout = 280)
+ParameterizedTest(struct model *m, invariance, every_cut_of_a_model_gives_the_same_scores,
+                  .timeout = 5 * RUN_LIMIT_S)
 {
     static const int chunks[] = {1, 7, 64, 4096};
     char how[128];
@@ -131,7 +132,8 @@ ParameterizedTestParameters(invariance, a_yaml_pipeline_scores_as_the_shell_pipe
     return cr_make_param_array(struct model, models, sizeof models / sizeof *models);
 }
 
-ParameterizedTest(struct model *m, invariance, a_yaml_pipeline_scores_as_the_shell_pipe_does, .timeout = 280)
+ParameterizedTest(struct model *m, invariance, a_yaml_pipeline_scores_as_the_shell_pipe_does,
+                  .timeout = 5 * RUN_LIMIT_S)
 {
     static const struct {
         int chunk, threads;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEADLINE_S = 280, DIMENSION = 384 };
+enum { DEADLINE_S = RUN_LIMIT_S, DIMENSION = 384 };
 #ifndef __SANITIZE_ADDRESS__
 enum { DOCUMENTS_MIN = 300 };
 #define DOCUMENTS_MAX "" /* all that are here */
@@ -111,7 +111,7 @@ static void try_command(const struct session *s)
         TYPED);
 }
 
-Test(known_item, is_found_first_in_more_than_95_of_100_cases, .timeout = 300)
+Test(known_item, is_found_first_in_more_than_95_of_100_cases, .timeout = 5 * RUN_LIMIT_S)
 {
     struct session s = {.model = models_find("minilm-l6-v2"), .scratch = run_temp_dir()};
     make_index(&s);

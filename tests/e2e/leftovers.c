@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-enum { END_S = 30, DEADLINE_S = 100 };
+enum { END_S = RUN_LIMIT_S, DEADLINE_S = RUN_LIMIT_S };
 
 static bool nothing_lives(void *dir)
 {
@@ -29,7 +29,7 @@ static void expect_none_left(const char *test)
     free(dir);
 }
 
-TestSuite(leftovers, .timeout = 200);
+TestSuite(leftovers, .timeout = 5 * RUN_LIMIT_S);
 
 Test(leftovers, of_a_failed_assertion_are_none)
 {

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RECORDS = 3000, RECORD_BYTES = 8000, PROCESSES = 6, START_S = 60, END_S = 10 };
+enum { RECORDS = 3000, RECORD_BYTES = 8000, PROCESSES = 6, START_S = RUN_LIMIT_S, END_S = RUN_LIMIT_S };
 
 struct scene {
     char *dir;   /* the run happens here, and all that it may leave is here */
@@ -226,6 +226,14 @@ static void expect_said(const struct scene *s, const char *part)
     free(text);
 }
 
+/* It did not end for its limit of time. */
+static void expect_not_given_up(const struct scene *s)
+{
+    char *text = read_text(s, "err");
+    cr_expect_null(strstr(text, "not drained"), "%s", text);
+    free(text);
+}
+
 static void finish(struct scene *s)
 {
     run_result_fini(&s->result);
@@ -350,6 +358,7 @@ Test(lifetime, one_SIGINT_ends_a_run_whose_input_never_does)
     cr_assert_eq(kill(s.thea.pid, SIGINT), 0);
     cr_expect_eq(run_wait(&s.thea, END_S, &s.result), 130);
     expect_said(&s, "score: interrupted after 0 documents");
+    expect_not_given_up(&s);
     expect_nothing_left(&s);
     finish(&s);
 }
@@ -372,6 +381,7 @@ Test(lifetime, a_second_SIGINT_ends_the_run_though_a_long_document_is_in_flight)
     cr_assert_eq(kill(s.thea.pid, SIGINT), 0);
     cr_expect_eq(run_wait(&s.thea, END_S, &s.result), 130);
     cr_expect_eq(size_of(&s, "out.jsonl"), 0);
+    expect_not_given_up(&s);
     expect_nothing_left(&s);
     finish(&s);
 }

@@ -50,7 +50,7 @@ static struct memory score(int documents, int tokens)
     struct memory m;
     char *dir = run_temp_dir(), path[256];
     run_shell(
-        &r, NULL, 280,
+        &r, NULL, RUN_LIMIT_S,
         "awk 'BEGIN {for (d = 0; d < %d; d++) {printf \"{\\\"id\\\": \\\"long%%d\\\", \\\"tokens\\\": [1\", "
         "d; for (i = 1; i < %d; i++) "
         "printf \", %%d\", 300 + (i * 7919) %% 3000; print \"]}\"}}' >%s/ids.jsonl\n"
@@ -84,7 +84,7 @@ static struct memory score(int documents, int tokens)
 }
 
 #ifndef __SANITIZE_ADDRESS__ /* the sanitizer's own memory is in the RSS, too */
-Test(long_context, memory_grows_by_the_kv_cache_alone_from_8k_to_32k_tokens, .timeout = 600)
+Test(long_context, memory_grows_by_the_kv_cache_alone_from_8k_to_32k_tokens, .timeout = 5 * RUN_LIMIT_S)
 {
     struct memory small = score(LONG / SHORT, SHORT), large = score(1, LONG);
     for (int p = 0; p < PARTS; p++) {
@@ -101,7 +101,7 @@ Test(long_context, memory_grows_by_the_kv_cache_alone_from_8k_to_32k_tokens, .ti
 }
 #else
 /* Under the sanitizer the documents must still score. */
-Test(long_context, long_documents_score, .timeout = 600)
+Test(long_context, long_documents_score, .timeout = 5 * RUN_LIMIT_S)
 {
     struct memory m = score(1, SHORT);
     for (int p = 0; p < PARTS; p++) cr_expect_gt(m.peak[p], 0);

@@ -12,7 +12,7 @@
 
 #define TINY "tests/goldens/m2bert-tiny"
 
-enum { WIDTH = 32, CONTEXT = 64, DEADLINE_S = 120 };
+enum { WIDTH = 32, CONTEXT = 64, DEADLINE_S = RUN_LIMIT_S };
 
 static char *scratch;
 static size_t lengths[8]; /* of the documents written last */

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RECORDS = 2000, RECORD_BYTES = 6000, START_S = 60 };
+enum { RECORDS = 2000, RECORD_BYTES = 6000, START_S = RUN_LIMIT_S };
 
 struct scene {
     char *dir; /* everything of the test; runs are in dir/runs */
@@ -39,7 +39,7 @@ static void write_corpus(const char *dir)
 static struct run_result thea(const struct scene *s, int status, const char *command)
 {
     struct run_result r = {0};
-    run_shell(&r, s->dir, 60, "export THEA_RUNS=%s/runs; thea %s", s->dir, command);
+    run_shell(&r, s->dir, RUN_LIMIT_S, "export THEA_RUNS=%s/runs; thea %s", s->dir, command);
     cr_expect_eq(r.status, status, "thea %s: status %d\n%s%s", command, r.status, buf_text(&r.out),
                  buf_text(&r.err));
     return r;
@@ -48,7 +48,7 @@ static struct run_result thea(const struct scene *s, int status, const char *com
 static bool is_working(void *context)
 {
     struct run_result r = {0};
-    run_shell(&r, ((struct scene *)context)->dir, 10,
+    run_shell(&r, ((struct scene *)context)->dir, RUN_LIMIT_S,
               "export THEA_RUNS=$PWD/runs; thea ps --json | grep -q '\"tokens\": [1-9]'");
     bool working = r.status == 0;
     run_result_fini(&r);
@@ -67,7 +67,7 @@ static void setup(struct scene *s, const char *options)
 static void end_run(struct scene *s)
 {
     kill(s->thea.pid, SIGKILL); /* its processes follow it */
-    run_wait(&s->thea, 30, &s->result);
+    run_wait(&s->thea, RUN_LIMIT_S, &s->result);
     run_result_fini(&s->result);
 }
 
@@ -137,7 +137,7 @@ static bool has_restarted(void *context)
 {
     struct run_result r = {0};
     run_shell(
-        &r, ((struct scene *)context)->dir, 10,
+        &r, ((struct scene *)context)->dir, RUN_LIMIT_S,
         "export THEA_RUNS=$PWD/runs; thea top --once --interval 20ms | grep '^layers/0 .* restarted 1'");
     bool yes = r.status == 0;
     run_result_fini(&r);
@@ -155,7 +155,7 @@ Test(observe, a_process_that_was_killed_is_shown_as_restarted_and_its_tap_goes_o
     kill((pid_t)json_int_or(process(top, "layers/0"), "pid", 0), SIGKILL);
     json_free(top);
     run_result_fini(&r);
-    cr_assert(run_until(has_restarted, &s, 30), "it was not");
+    cr_assert(run_until(has_restarted, &s, RUN_LIMIT_S), "it was not");
     r = thea(&s, 0, "top --once --json --interval 20ms");
     top = json_of(&r.out);
     cr_expect_eq(json_int_or(top, "epoch", 0), 2);
@@ -166,7 +166,7 @@ Test(observe, a_process_that_was_killed_is_shown_as_restarted_and_its_tap_goes_o
     r = thea(&s, 0, "tap layers/0 --limit 2"); /* of the new process */
     run_result_fini(&r);
     end_run(&s);
-    cr_expect_eq(run_wait(&tap, 30, &r), 0, "%s", buf_text(&r.err));
+    cr_expect_eq(run_wait(&tap, RUN_LIMIT_S, &r), 0, "%s", buf_text(&r.err));
     cr_expect_not_null(strstr(buf_text(&r.out), "layers/0 ->  "), "nothing was tapped");
     run_result_fini(&r);
     free(s.dir);
@@ -202,7 +202,8 @@ Test(observe, several_live_runs_are_listed_and_must_be_told_apart)
     run_start(&other, s.dir,
               "export THEA_RUNS=$PWD/runs; exec thea run score corpus.jsonl -o other.jsonl --run-dir two");
     struct run_result r = {0};
-    run_shell(&r, s.dir, 60, "export THEA_RUNS=$PWD/runs; until thea ps | grep -q '^two '; do :; done");
+    run_shell(&r, s.dir, RUN_LIMIT_S,
+              "export THEA_RUNS=$PWD/runs; until thea ps | grep -q '^two '; do :; done");
     cr_assert_eq(r.status, 0);
     run_result_fini(&r);
     r = thea(&s, 64, "stop");
@@ -215,7 +216,7 @@ Test(observe, several_live_runs_are_listed_and_must_be_told_apart)
     r = thea(&s, 0, "top --once"); /* one is left */
     run_result_fini(&r);
     kill(other.pid, SIGKILL);
-    run_wait(&other, 30, &r);
+    run_wait(&other, RUN_LIMIT_S, &r);
     run_result_fini(&r);
     teardown(&s);
 }
@@ -230,7 +231,7 @@ Test(observe, stop_ends_a_run_in_order_and_returns_when_it_has_ended)
     char path[256];
     snprintf(path, sizeof path, "%s/run/socket", s.dir);
     cr_expect_neq(access(path, F_OK), 0, "the run's socket is still there");
-    int status = run_wait(&s.thea, 30, &s.result);
+    int status = run_wait(&s.thea, RUN_LIMIT_S, &s.result);
     cr_expect_eq(status, 143, "status %d\n%s", status, buf_text(&s.result.err));
     run_result_fini(&s.result);
     r = thea(&s, 69, "stop ./run");
@@ -289,7 +290,7 @@ Test(observe, a_followed_log_ends_with_its_run)
     fputs("the last word\n", f);
     fclose(f);
     kill(s.thea.pid, SIGKILL);
-    cr_expect_eq(run_wait(&follower, 30, &r), 0, "%s", buf_text(&r.err));
+    cr_expect_eq(run_wait(&follower, RUN_LIMIT_S, &r), 0, "%s", buf_text(&r.err));
     cr_expect_str_eq(buf_text(&r.out), "the last word\n");
     run_result_fini(&r);
     teardown(&s);
@@ -342,7 +343,7 @@ static struct run_result get(const struct scene *s, const char *path, const char
 {
     struct run_result r = {0};
     run_shell(
-        &r, s->dir, 60,
+        &r, s->dir, RUN_LIMIT_S,
         "bash -c 'exec 3<>\"/dev/tcp/127.0.0.1/$(grep -o \"127.0.0.1:[0-9]*\" \"$1\" | head -n 1 | cut -d : "
         "-f 2)\"; "
         "printf \"GET %%s HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n\" \"$2\" >&3; "
@@ -397,7 +398,7 @@ Test(observe, the_live_page_and_what_it_asks_for_are_served)
     cr_expect_eq(json_count(json_member(status, "processes")), 6);
     json_free(status);
     run_result_fini(&r);
-    run_shell(&r, s.dir, 10, "printf 'one\\ntwo\\nunfinished' >> run/logs/score.log");
+    run_shell(&r, s.dir, RUN_LIMIT_S, "printf 'one\\ntwo\\nunfinished' >> run/logs/score.log");
     run_result_fini(&r);
     r = get(&s, "/api/logs?process=score&from=-1", "200");
     struct json_node *log = json_of(&r.out);
@@ -424,12 +425,12 @@ Test(observe, an_address_for_metrics_that_cannot_be_had_ends_the_run_at_once)
 {
     struct run_result r = {0};
     char *dir = run_temp_dir();
-    run_shell(&r, dir, 60,
+    run_shell(&r, dir, RUN_LIMIT_S,
               "export THEA_RUNS=$PWD/runs; echo text > a.txt; thea run score a.txt --metrics 0.0.0.0:0");
     cr_expect_eq(r.status, 64, "%d %s", r.status, buf_text(&r.err));
     expect_in(&r.err, "not on loopback");
     run_result_fini(&r);
-    run_shell(&r, dir, 60, "export THEA_RUNS=$PWD/runs; thea run score a.txt --metrics nowhere");
+    run_shell(&r, dir, RUN_LIMIT_S, "export THEA_RUNS=$PWD/runs; thea run score a.txt --metrics nowhere");
     cr_expect_eq(r.status, 64, "%d %s", r.status, buf_text(&r.err));
     run_result_fini(&r);
     free(dir);
@@ -494,7 +495,7 @@ Test(observe, a_run_that_is_looked_at_all_the_time_gives_the_same_bytes)
     char *dir = run_temp_dir();
     write_corpus(dir);
     run_shell(
-        &r, dir, 120,
+        &r, dir, RUN_LIMIT_S,
         "export THEA_RUNS=$PWD/runs; head -n %d corpus.jsonl > few.jsonl;"
         " thea run score few.jsonl -o quiet.jsonl -q || exit 1;"
         " thea run score few.jsonl -o seen.jsonl --metrics localhost:0 2>err & run=$!;"
@@ -533,7 +534,7 @@ Test(observe, a_run_of_another_directory_is_named_when_it_is_taken_and_must_be_t
     run_result_fini(&r);
     r = thea(&s, 0, "stop --now");
     run_result_fini(&r);
-    cr_expect_gt(run_wait(&s.thea, 30, &s.result), 128);
+    cr_expect_gt(run_wait(&s.thea, RUN_LIMIT_S, &s.result), 128);
     run_result_fini(&s.result);
     free(s.dir);
 }

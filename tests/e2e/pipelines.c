@@ -45,7 +45,7 @@ static void run_trial(const char *name)
     struct run_result r;
     for (size_t i = 0; i < sizeof trials / sizeof trials[0]; i++) {
         if (strcmp(trials[i].name, name) != 0) continue;
-        run_shell(&r, NULL, 60, "thea check pipelines/%s.yaml && thea run -q %s %s", name, name,
+        run_shell(&r, NULL, RUN_LIMIT_S, "thea check pipelines/%s.yaml && thea run -q %s %s", name, name,
                   trials[i].arguments);
         cr_assert_eq(r.status, 0, "%s: %s", name, buf_text(&r.err));
         cr_assert_not_null(strstr(buf_text(&r.out), trials[i].expected), "%s: %s", name, buf_text(&r.out));
@@ -55,7 +55,7 @@ static void run_trial(const char *name)
     cr_assert_fail("pipelines/%s.yaml is not tried here", name);
 }
 
-Test(pipelines, every_file_is_right_and_runs, .timeout = 200)
+Test(pipelines, every_file_is_right_and_runs, .timeout = 5 * RUN_LIMIT_S)
 {
     char path[4096];
     size_t count = 0;
@@ -111,11 +111,11 @@ static void expect_same_scores(const struct json_node *a, const struct json_node
                      json_path(json_item(json_member(b, "top"), i), "bits_per_byte"), 1e-4, "a line");
 }
 
-Test(pipelines, scores_of_yaml_and_of_a_shell_pipe_are_equal, .timeout = 200)
+Test(pipelines, scores_of_yaml_and_of_a_shell_pipe_are_equal, .timeout = 5 * RUN_LIMIT_S)
 {
     struct run_result yaml, typed;
-    run_shell(&yaml, NULL, 60, "thea run -q score --set write.format=jsonl " FILES);
-    run_shell(&typed, NULL, 60,
+    run_shell(&yaml, NULL, RUN_LIMIT_S, "thea run -q score --set write.format=jsonl " FILES);
+    run_shell(&typed, NULL, RUN_LIMIT_S,
               "thea load " FILES " | thea tokenize -m " MODEL " | thea layers -m " MODEL
               " --blocks 0-2 --chunk 64 | "
               "thea layers -m " MODEL " --blocks 3- | thea score --top 10 | thea write");
@@ -135,11 +135,11 @@ Test(pipelines, scores_of_yaml_and_of_a_shell_pipe_are_equal, .timeout = 200)
     run_result_fini(&typed);
 }
 
-Test(pipelines, vectors_of_yaml_and_of_a_shell_pipe_are_equal_and_of_length_1, .timeout = 200)
+Test(pipelines, vectors_of_yaml_and_of_a_shell_pipe_are_equal_and_of_length_1, .timeout = 5 * RUN_LIMIT_S)
 {
     struct run_result yaml, typed;
-    run_shell(&yaml, NULL, 60, "thea run -q embed " FILES);
-    run_shell(&typed, NULL, 60,
+    run_shell(&yaml, NULL, RUN_LIMIT_S, "thea run -q embed " FILES);
+    run_shell(&typed, NULL, RUN_LIMIT_S,
               "thea load " FILES " | thea tokenize -m " MODEL " | thea layers -m " MODEL
               " --emit final --chunk 100 | thea pool | thea write");
     cr_assert_eq(typed.status, 0, "%s", buf_text(&typed.err));
@@ -166,14 +166,14 @@ Test(pipelines, vectors_of_yaml_and_of_a_shell_pipe_are_equal_and_of_length_1, .
 static void expect_run(int status, const char *out, const char *err, const char *command)
 {
     struct run_result r;
-    run_shell(&r, NULL, 60, "%s", command);
+    run_shell(&r, NULL, RUN_LIMIT_S, "%s", command);
     cr_assert_eq(r.status, status, "%s: status %d: %s", command, r.status, buf_text(&r.err));
     if (out != NULL) cr_assert_not_null(strstr(buf_text(&r.out), out), "%s: %s", command, buf_text(&r.out));
     if (err != NULL) cr_assert_not_null(strstr(buf_text(&r.err), err), "%s: %s", command, buf_text(&r.err));
     run_result_fini(&r);
 }
 
-Test(pipelines, token_ids_go_in_and_logits_come_out, .timeout = 60)
+Test(pipelines, token_ids_go_in_and_logits_come_out, .timeout = 5 * RUN_LIMIT_S)
 {
     char command[4096];
     snprintf(command, sizeof command,
@@ -186,7 +186,7 @@ Test(pipelines, token_ids_go_in_and_logits_come_out, .timeout = 60)
                NULL, command);
 }
 
-Test(pipelines, texts_become_tokens_and_text_again, .timeout = 60)
+Test(pipelines, texts_become_tokens_and_text_again, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_run(0, "{\"id\": \"a\", \"text\": \"The pipeline\\nreads é 🌲.\"}", NULL,
                "printf '{\"id\": \"a\", \"text\": \"The pipeline\\\\nreads é 🌲.\"}\\n' | thea load --format "
@@ -194,13 +194,14 @@ Test(pipelines, texts_become_tokens_and_text_again, .timeout = 60)
                " | thea write --format jsonl");
 }
 
-Test(pipelines, a_missing_file_is_status_66_in_a_pipe_and_in_a_run, .timeout = 60)
+Test(pipelines, a_missing_file_is_status_66_in_a_pipe_and_in_a_run, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_run(66, NULL, "'nowhere.md': No such file", "thea load nowhere.md > /dev/null");
     expect_run(66, NULL, "no file matches", "thea run -q score 'nowhere/*.md'");
 }
 
-Test(pipelines, a_document_that_cannot_be_embedded_is_named_and_the_run_ends_with_1, .timeout = 60)
+Test(pipelines, a_document_that_cannot_be_embedded_is_named_and_the_run_ends_with_1,
+     .timeout = 5 * RUN_LIMIT_S)
 {
     char command[4096];
     snprintf(command, sizeof command,
@@ -212,18 +213,18 @@ Test(pipelines, a_document_that_cannot_be_embedded_is_named_and_the_run_ends_wit
     expect_run(1, "{\"id\": \"some\"", "none: an empty document has no vector", command);
 }
 
-Test(pipelines, a_full_disk_is_status_74, .timeout = 60)
+Test(pipelines, a_full_disk_is_status_74, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_run(74, NULL, "cannot write '/dev/full': No space left on device",
                "thea load LICENSE | thea write --format text -o /dev/full");
 }
 
-Test(pipelines, a_directory_that_is_not_there_is_status_73, .timeout = 60)
+Test(pipelines, a_directory_that_is_not_there_is_status_73, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_run(73, NULL, "cannot create", "thea load LICENSE | thea write -o /nowhere/at/all.jsonl");
 }
 
-Test(pipelines, a_sampler_outside_a_loop_refuses_to_run, .timeout = 60)
+Test(pipelines, a_sampler_outside_a_loop_refuses_to_run, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_run(64, NULL, "loop", "thea load --format tokens /dev/null | thea sample > /dev/null");
 }

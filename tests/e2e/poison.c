@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEADLINE_S = 120, DOCUMENTS = 48 };
+enum { DEADLINE_S = RUN_LIMIT_S, DOCUMENTS = 48 };
 
 /* How often does `what` stand in a text? */
 static int occurrences(const char *text, const char *what)
@@ -43,27 +43,27 @@ static void expect_one_aside(int poison, const char *order)
     free(dir);
 }
 
-Test(poison, that_is_the_first_of_a_batch_is_set_aside, .timeout = 300)
+Test(poison, that_is_the_first_of_a_batch_is_set_aside, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_one_aside(0, "input");
 }
 
-Test(poison, that_is_the_ninth_and_not_in_the_crash_report_is_set_aside, .timeout = 300)
+Test(poison, that_is_the_ninth_and_not_in_the_crash_report_is_set_aside, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_one_aside(8, "input");
 }
 
-Test(poison, that_is_the_last_of_a_large_batch_is_set_aside, .timeout = 300)
+Test(poison, that_is_the_last_of_a_large_batch_is_set_aside, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_one_aside(29, "input");
 }
 
-Test(poison, in_a_later_batch_waits_for_nobody_before_it, .timeout = 300)
+Test(poison, in_a_later_batch_waits_for_nobody_before_it, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_one_aside(47, "input");
 }
 
-Test(poison, is_set_aside_where_the_order_does_not_matter, .timeout = 300)
+Test(poison, is_set_aside_where_the_order_does_not_matter, .timeout = 5 * RUN_LIMIT_S)
 {
     expect_one_aside(20, "completion");
 }

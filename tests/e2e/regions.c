@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(regions, .timeout = 120);
+TestSuite(regions, .timeout = 5 * RUN_LIMIT_S);
 
 enum { RESIDUAL_BYTES_MIN = 1 << 20 };
 
@@ -24,8 +24,8 @@ static struct counts score(const char *environment, char **output)
     struct run_result r;
     struct thea_err err = {0};
     char *dir = run_temp_dir();
-    run_shell(&r, NULL, 100, "%s thea run score README.md docs/writing-a-stage.md --run-dir %s/run -q",
-              environment, dir);
+    run_shell(&r, NULL, RUN_LIMIT_S,
+              "%s thea run score README.md docs/writing-a-stage.md --run-dir %s/run -q", environment, dir);
     cr_assert_eq(r.status, 0, "%s", buf_text(&r.err));
     *output = strdup(buf_text(&r.out));
     struct json_node *report = NULL;

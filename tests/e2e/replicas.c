@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { PROMPTS = 20 };
-enum { LIMIT_S = 120, DOCUMENTS = 40, FEW_LINES = 4, MANY_LINES = RUN_SLOWER > 1 ? FEW_LINES : 9 };
+enum { LIMIT_S = RUN_LIMIT_S, DOCUMENTS = 40, FEW_LINES = 4, MANY_LINES = RUN_SLOWER > 1 ? FEW_LINES : 9 };
 
 static char *dir;
 static struct run_result r;
@@ -54,12 +54,12 @@ static void leave(void)
     free(dir);
 }
 
-TestSuite(replicas, .init = enter, .fini = leave, .timeout = 300);
+TestSuite(replicas, .init = enter, .fini = leave, .timeout = 5 * RUN_LIMIT_S);
 
 static void expect_same(size_t documents)
 {
     struct run_result same;
-    run_shell(&same, dir, 20, "wc -l < want.jsonl; cmp want.jsonl got.jsonl");
+    run_shell(&same, dir, RUN_LIMIT_S, "wc -l < want.jsonl; cmp want.jsonl got.jsonl");
     cr_expect_eq(same.status, 0, "%s%s%s", buf_text(&same.out), buf_text(&same.err), buf_text(&r.err));
     cr_expect_eq(strtoul(buf_text(&same.out), NULL, 10), documents);
     run_result_fini(&same);

@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DOCUMENTS = 60, WORDS = 100 / RUN_SLOWER, START_S = 60, END_S = 120 };
+enum { DOCUMENTS = 60, WORDS = 100 / RUN_SLOWER, START_S = RUN_LIMIT_S, END_S = RUN_LIMIT_S };
 
-TestSuite(resume, .timeout = 600);
+TestSuite(resume, .timeout = 5 * RUN_LIMIT_S);
 
 struct scene {
     char *dir;

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LIMIT_S = 120 };
+enum { LIMIT_S = RUN_LIMIT_S };
 
 static char *dir;
 static struct run_result r;

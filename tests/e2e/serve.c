@@ -32,7 +32,8 @@ static void ask_the_pipeline(void)
     cr_assert_not_null(file);
     for (int i = 0; i < TEXTS; i++) fprintf(file, "{\"id\": \"%d\", \"text\": \"%s\"}\n", i, texts[i]);
     fclose(file);
-    run_shell(&r, NULL, 120, "thea run embed %s --run-dir %s/run -q --set write.format=jsonl", path, dir);
+    run_shell(&r, NULL, RUN_LIMIT_S, "thea run embed %s --run-dir %s/run -q --set write.format=jsonl", path,
+              dir);
     cr_assert_eq(r.status, 0, "%s", buf_text(&r.err));
     const char *at = buf_text(&r.out);
     for (int i = 0; i < TEXTS; i++) {
@@ -122,7 +123,7 @@ static double busy_seconds(void)
     return text != NULL ? atof(text) : BUSY_S;
 }
 
-Test(serve, many_clients_at_once_get_what_the_pipeline_says, .timeout = 300)
+Test(serve, many_clients_at_once_get_what_the_pipeline_says, .timeout = 5 * RUN_LIMIT_S)
 {
     static struct client clients[CLIENTS];
     struct server s;
@@ -171,7 +172,7 @@ static size_t decode64(unsigned char *out, const char *text, size_t n)
     return bytes;
 }
 
-Test(serve, forms_of_input_and_of_answers, .timeout = 120)
+Test(serve, forms_of_input_and_of_answers, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     struct web_reply r = {0};
@@ -224,7 +225,7 @@ struct refusal {
     const char *param, *says;
 };
 
-Test(serve, what_is_wrong_is_told_as_clients_expect_it, .timeout = 120)
+Test(serve, what_is_wrong_is_told_as_clients_expect_it, .timeout = 5 * RUN_LIMIT_S)
 {
     static const struct refusal refusals[] = {
         {"", 400, NULL, "the body is no JSON"},

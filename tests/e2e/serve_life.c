@@ -1,7 +1,7 @@
 /* thea serve's life: who may ask, what is refused before it begins, signals, and stages that die. */
 #include "tests/e2e/server.h"
 
-Test(serve, a_key_is_asked_for_where_there_is_one, .timeout = 120)
+Test(serve, a_key_is_asked_for_where_there_is_one, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     struct web_reply r = {0};
@@ -36,7 +36,7 @@ Test(serve, a_key_is_asked_for_where_there_is_one, .timeout = 120)
     end(&s);
 }
 
-Test(serve, what_cannot_be_served_is_refused_with_its_status, .timeout = 120)
+Test(serve, what_cannot_be_served_is_refused_with_its_status, .timeout = 5 * RUN_LIMIT_S)
 {
     static const struct {
         const char *command;
@@ -55,7 +55,7 @@ Test(serve, what_cannot_be_served_is_refused_with_its_status, .timeout = 120)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct run_result r;
-        run_shell(&r, NULL, 60, "THEA_RUNS=%s %s", run_temp_dir(), cases[i].command);
+        run_shell(&r, NULL, RUN_LIMIT_S, "THEA_RUNS=%s %s", run_temp_dir(), cases[i].command);
         cr_expect_eq(r.status, cases[i].status, "%s: %d: %s", cases[i].command, r.status, buf_text(&r.err));
         cr_expect_not_null(strstr(buf_text(&r.err), cases[i].says), "%s: %s", cases[i].command,
                            buf_text(&r.err));
@@ -63,18 +63,19 @@ Test(serve, what_cannot_be_served_is_refused_with_its_status, .timeout = 120)
     }
 }
 
-Test(serve, a_port_in_use_is_told, .timeout = 120)
+Test(serve, a_port_in_use_is_told, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     struct run_result r;
     begin(&s, "");
-    run_shell(&r, NULL, 60, "THEA_RUNS=%s thea serve embed --listen 127.0.0.1:%d", run_temp_dir(), s.port);
+    run_shell(&r, NULL, RUN_LIMIT_S, "THEA_RUNS=%s thea serve embed --listen 127.0.0.1:%d", run_temp_dir(),
+              s.port);
     cr_expect_eq(r.status, 75, "%s", buf_text(&r.err));
     run_result_fini(&r);
     end(&s);
 }
 
-Test(serve, a_signal_lets_what_is_there_be_answered, .timeout = 180)
+Test(serve, a_signal_lets_what_is_there_be_answered, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     struct run_result ended;
@@ -86,7 +87,7 @@ Test(serve, a_signal_lets_what_is_there_be_answered, .timeout = 180)
     cr_assert(send_post(fd, large));
     wait_for_work(&s);
     kill(s.child.pid, SIGTERM);
-    cr_assert(web_read(fd, &r, 120), "no answer");
+    cr_assert(web_read(fd, &r, RUN_LIMIT_S), "no answer");
     cr_expect_eq(r.status, 200, "%s", buf_text(&r.body));
     cr_expect_not_null(strstr(buf_text(&r.body), "\"index\": 199"));
     close(fd);
@@ -103,7 +104,7 @@ Test(serve, a_signal_lets_what_is_there_be_answered, .timeout = 180)
 static pid_t process_below(pid_t pid, const char *name)
 {
     struct run_result r;
-    run_shell(&r, NULL, 30,
+    run_shell(&r, NULL, RUN_LIMIT_S,
               "below() { for p in $(cat /proc/$1/task/*/children); do tr '\\0' ' ' </proc/$p/cmdline | grep "
               "-q '%s' "
               "&& echo $p && exit; below $p; done; }; below %d",
@@ -113,7 +114,7 @@ static pid_t process_below(pid_t pid, const char *name)
     return found;
 }
 
-Test(serve, a_stage_that_dies_is_started_again_and_all_is_answered, .timeout = 180)
+Test(serve, a_stage_that_dies_is_started_again_and_all_is_answered, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     struct web_reply r = {0};
@@ -124,7 +125,7 @@ Test(serve, a_stage_that_dies_is_started_again_and_all_is_answered, .timeout = 1
     pid_t layers = process_below(s.child.pid, "thea-layers");
     cr_assert_gt(layers, 0, "no process of layers");
     cr_assert_eq(kill(layers, SIGKILL), 0);
-    cr_assert(web_read(fd, &r, 120), "no answer");
+    cr_assert(web_read(fd, &r, RUN_LIMIT_S), "no answer");
     cr_expect_eq(r.status, 200, "%s", buf_text(&r.body));
     cr_expect_not_null(strstr(buf_text(&r.body), "\"index\": 199"));
     close(fd);
@@ -134,7 +135,7 @@ Test(serve, a_stage_that_dies_is_started_again_and_all_is_answered, .timeout = 1
     end(&s);
 }
 
-Test(serve, without_its_pipeline_it_ends, .timeout = 120)
+Test(serve, without_its_pipeline_it_ends, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     struct run_result ended;

@@ -2,7 +2,7 @@
  * the server lives on. */
 #include "tests/e2e/server.h"
 
-Test(serve, damaged_oversized_and_slow_requests_get_their_status, .timeout = 120)
+Test(serve, damaged_oversized_and_slow_requests_get_their_status, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     struct web_reply r = {0};
@@ -14,7 +14,7 @@ Test(serve, damaged_oversized_and_slow_requests_get_their_status, .timeout = 120
     cr_expect_not_null(strstr(buf_text(&r.body), "\"error\""), "%s", buf_text(&r.body));
     int fd = web_connect(s.port);
     cr_assert(web_send(fd, "\x16\x03\x01 what\r\n\r\n\r\n", 15));
-    web_read(fd, &r, 30);
+    web_read(fd, &r, RUN_LIMIT_S);
     cr_expect_eq(r.status, 400, "%s", buf_text(&r.head));
     close(fd);
     static const char *const slow[] = {
@@ -23,7 +23,7 @@ Test(serve, damaged_oversized_and_slow_requests_get_their_status, .timeout = 120
     for (size_t i = 0; i < 2; i++) {
         fd = web_connect(s.port);
         cr_assert(web_send(fd, slow[i], strlen(slow[i])));
-        web_read(fd, &r, 30);
+        web_read(fd, &r, RUN_LIMIT_S);
         cr_expect_eq(r.status, 408, "%s", buf_text(&r.head));
         cr_expect_not_null(strstr(buf_text(&r.body), "\"error\""), "%s", buf_text(&r.body));
         close(fd);
@@ -35,7 +35,7 @@ Test(serve, damaged_oversized_and_slow_requests_get_their_status, .timeout = 120
 }
 
 /* The source behind the server has a limit of its own on documents (16 MiB), which is not in the way. */
-Test(serve, an_input_as_large_as_a_body_may_be_is_answered, .timeout = 180)
+Test(serve, an_input_as_large_as_a_body_may_be_is_answered, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     struct web_reply r = {0};
@@ -46,7 +46,7 @@ Test(serve, an_input_as_large_as_a_body_may_be_is_answered, .timeout = 180)
     buf_add_text(&body, "\"}");
     int fd = web_connect(s.port);
     cr_assert(send_post(fd, body.data));
-    cr_assert(web_read(fd, &r, 120), "no answer");
+    cr_assert(web_read(fd, &r, RUN_LIMIT_S), "no answer");
     cr_expect_eq(r.status, 200, "%d %.500s", r.status, buf_text(&r.body));
     close(fd);
     buf_fini(&body);
@@ -55,7 +55,7 @@ Test(serve, an_input_as_large_as_a_body_may_be_is_answered, .timeout = 180)
 }
 
 /* A line in the log is one line, whatever a client calls its method and its path. */
-Test(serve, a_request_does_not_steer_the_terminal_that_shows_the_log, .timeout = 120)
+Test(serve, a_request_does_not_steer_the_terminal_that_shows_the_log, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     struct web_reply r = {0};
@@ -65,7 +65,7 @@ Test(serve, a_request_does_not_steer_the_terminal_that_shows_the_log, .timeout =
     begin(&s, "");
     int fd = web_connect(s.port);
     cr_assert(web_send(fd, evil, sizeof evil - 1));
-    web_read(fd, &r, 30);
+    web_read(fd, &r, RUN_LIMIT_S);
     close(fd);
     expect_well(&s);
     FILE *log = fopen(s.err, "re");
@@ -80,7 +80,7 @@ Test(serve, a_request_does_not_steer_the_terminal_that_shows_the_log, .timeout =
     end(&s);
 }
 
-Test(serve, more_than_the_queue_holds_is_told_to_try_again, .timeout = 180)
+Test(serve, more_than_the_queue_holds_is_told_to_try_again, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     struct web_reply r = {0};
@@ -93,7 +93,7 @@ Test(serve, more_than_the_queue_holds_is_told_to_try_again, .timeout = 180)
     cr_expect_eq(r.status, 429, "%d %s", r.status, buf_text(&r.body));
     cr_expect_not_null(strcasestr(buf_text(&r.head), "\r\nRetry-After: 1\r\n"), "%s", buf_text(&r.head));
     cr_expect_not_null(strstr(buf_text(&r.body), "rate_limit_error"), "%s", buf_text(&r.body));
-    cr_assert(web_read(first, &r, 120), "no answer");
+    cr_assert(web_read(first, &r, RUN_LIMIT_S), "no answer");
     cr_expect_eq(r.status, 200);
     cr_expect_not_null(strstr(buf_text(&r.body), "\"index\": 399"));
     close(first);
@@ -106,7 +106,7 @@ Test(serve, more_than_the_queue_holds_is_told_to_try_again, .timeout = 180)
     end(&s);
 }
 
-Test(serve, a_client_that_goes_away_takes_no_other_with_it, .timeout = 180)
+Test(serve, a_client_that_goes_away_takes_no_other_with_it, .timeout = 5 * RUN_LIMIT_S)
 {
     struct server s;
     char *large = large_body(100);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { START_S = 60, END_S = 60 };
+enum { START_S = RUN_LIMIT_S, END_S = RUN_LIMIT_S };
 
 struct server {
     struct run_child child;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DOCUMENTS = 24, DEADLINE_S = 60 };
+enum { DOCUMENTS = 24, DEADLINE_S = RUN_LIMIT_S };
 
 static char *scratch;
 
@@ -52,7 +52,7 @@ static void leave(void)
     free(scratch);
 }
 
-TestSuite(sink, .init = enter, .fini = leave, .timeout = 300);
+TestSuite(sink, .init = enter, .fini = leave, .timeout = 5 * RUN_LIMIT_S);
 
 /* The undisturbed run's outputs are in calm/, `files` name them. */
 static void run_calm(const char *write)

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { DOCUMENTS = 40, DEADLINE_S = 60 };
+enum { DOCUMENTS = 40, DEADLINE_S = RUN_LIMIT_S };
 
 static char *scratch;
 
@@ -51,7 +51,7 @@ static void leave(void)
     free(scratch);
 }
 
-TestSuite(sources, .init = enter, .fini = leave, .timeout = 300);
+TestSuite(sources, .init = enter, .fini = leave, .timeout = 5 * RUN_LIMIT_S);
 
 static void expect_shell(const char *command)
 {

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DOCUMENTS = 300, FRAMES = 4, VALUES = 2000, SENT = DOCUMENTS * FRAMES, LIMIT_S = 60 };
+enum { DOCUMENTS = 300, FRAMES = 4, VALUES = 2000, SENT = DOCUMENTS * FRAMES, LIMIT_S = RUN_LIMIT_S };
 
-TestSuite(spill, .timeout = 300);
+TestSuite(spill, .timeout = 5 * RUN_LIMIT_S);
 
 struct scene {
     char *dir;
@@ -23,7 +23,7 @@ static void start(struct scene *s, const char *spill)
 {
     struct run_result r;
     *s = (struct scene){.dir = run_temp_dir()};
-    run_shell(&r, s->dir, 20,
+    run_shell(&r, s->dir, RUN_LIMIT_S,
               "printf 'stages:\\n"
               "  count: {kind: count, documents: %d, frames: %d, values: %d, in_flight: %d}\\n"
               "  slow: {kind: slow, from: count, delay: 3ms, spill: %s}\\n"
@@ -57,7 +57,7 @@ static bool look(struct scene *s)
     struct run_result r;
     json_free(s->top);
     s->top = NULL;
-    run_shell(&r, s->dir, 20, "export THEA_RUNS=$PWD/runs; thea top --once --json --interval 10ms");
+    run_shell(&r, s->dir, RUN_LIMIT_S, "export THEA_RUNS=$PWD/runs; thea top --once --json --interval 10ms");
     if (r.status == 0)
         cr_assert_eq(json_parse(&s->top, buf_text(&r.out), strcspn(buf_text(&r.out), "\n"), "top", NULL),
                      THEA_OK);
@@ -84,7 +84,7 @@ static void expect_all_kept(struct scene *s)
     cr_expect_eq(status, 0, "status %d\n%s", status, buf_text(&r.err));
     run_result_fini(&r);
     run_shell(
-        &r, s->dir, 20,
+        &r, s->dir, RUN_LIMIT_S,
         "sort -n kept > got; i=0; while [ $i -lt %d ]; do echo \"$i %d %g\"; i=$((i + 1)); done | cmp - got",
         DOCUMENTS, FRAMES, (double)FRAMES * VALUES * (FRAMES * VALUES - 1) / 2);
     cr_expect_eq(r.status, 0, "%s%s", buf_text(&r.out), buf_text(&r.err));

@@ -45,13 +45,14 @@ static struct op span(const struct op *ops, size_t n, const char *stage)
     return s;
 }
 
-Test(streaming, frames_of_one_document_are_inside_three_layer_stages_at_the_same_time, .timeout = 120)
+Test(streaming, frames_of_one_document_are_inside_three_layer_stages_at_the_same_time,
+     .timeout = 5 * RUN_LIMIT_S)
 {
     enum { OPS = 20000 };
     struct op *ops = calloc(OPS, sizeof *ops);
     struct run_result r;
     char *dir = run_temp_dir(), path[256];
-    run_shell(&r, NULL, 100,
+    run_shell(&r, NULL, RUN_LIMIT_S,
               "for i in $(seq 60); do cat README.md; done | head -c %d >%s/long.md && THEA_TRACE=%s/trace "
               "thea run score %s/long.md --run-dir %s/run -q "
               "--set layers.split=3 --set layers.chunk=64 --set write.format=jsonl",
@@ -69,11 +70,11 @@ Test(streaming, frames_of_one_document_are_inside_three_layer_stages_at_the_same
     free(ops);
 }
 
-Test(streaming, a_diamond_with_window_2_and_64_chunks_finishes, .timeout = 120)
+Test(streaming, a_diamond_with_window_2_and_64_chunks_finishes, .timeout = 5 * RUN_LIMIT_S)
 {
     struct run_result r;
     char *dir = run_temp_dir();
-    run_shell(&r, NULL, 100,
+    run_shell(&r, NULL, RUN_LIMIT_S,
               "seq -s, 3 2050 | sed 's/^/{\"id\": \"long\", \"tokens\": [/; s/$/]}/' >%s/ids.jsonl; cat "
               ">%s/diamond.yaml <<'END'\n"
               "name: diamond\nmodel: thea-mini\nstages:\n"
@@ -90,10 +91,10 @@ Test(streaming, a_diamond_with_window_2_and_64_chunks_finishes, .timeout = 120)
     free(dir);
 }
 
-Test(streaming, a_reader_that_has_enough_stops_everything_quietly, .timeout = 120)
+Test(streaming, a_reader_that_has_enough_stops_everything_quietly, .timeout = 5 * RUN_LIMIT_S)
 {
     struct run_result r;
-    run_shell(&r, NULL, 60,
+    run_shell(&r, NULL, RUN_LIMIT_S,
               "thea load README.md docs | thea tokenize -m thea-mini | thea layers -m thea-mini --blocks 0-2 "
               "| thea layers -m thea-mini --blocks 3- "
               "| thea score | thea write --format tsv | head -1");

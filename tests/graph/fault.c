@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEADLINE_S = 30 };
+enum { DEADLINE_S = RUN_LIMIT_S };
 
 /* thea-count passes the point "count.piece" once for each frame. */
 static int count_with(const char *dir, const char *fault)

@@ -77,7 +77,7 @@ static char *exchange(struct http *h, const char *text, size_t n)
     cr_assert_eq(send(fd, text, n, MSG_NOSIGNAL), (ssize_t)n);
     for (int i = 0; i < 10000 && len < sizeof reply - 1; i++) {
         struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = http_fd(h), .events = POLLIN}};
-        cr_assert_gt(poll(p, 2, 10000), 0, "no answer to %s", text);
+        cr_assert_gt(poll(p, 2, 60000), 0, "no answer to %s", text);
         if (p[1].revents != 0) http_handle(h);
         if (p[0].revents == 0) continue;
         ssize_t got = read(fd, reply + len, sizeof reply - 1 - len);
@@ -298,7 +298,7 @@ static void serve_until(struct http *h, int fd, size_t count)
     for (int i = 0; i < 10000; i++) {
         struct pollfd p[2] = {{.fd = http_fd(h), .events = POLLIN}, {.fd = fd, .events = POLLIN}};
         if (fd < 0 && held_count >= count) return;
-        cr_assert_gt(poll(p, 2, 10000), 0, "nothing happens");
+        cr_assert_gt(poll(p, 2, 60000), 0, "nothing happens");
         http_handle(h);
         if (fd >= 0 && p[1].revents != 0) return;
     }

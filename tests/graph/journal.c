@@ -483,7 +483,7 @@ static bool somebody_waits(void)
     return waits;
 }
 
-Test(journal, a_second_writer_waits_for_the_first_and_sees_all_it_committed, .timeout = 20)
+Test(journal, a_second_writer_waits_for_the_first_and_sees_all_it_committed, .timeout = 300)
 {
     struct journal *first = open_journal(), *second = NULL;
     pthread_t thread;

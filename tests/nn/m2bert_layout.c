@@ -245,7 +245,7 @@ Test(m2bert_layout, all_names_load_with_every_weight_used_and_every_buffer_ignor
               err.message);
     cr_assert(pooler_open(&pooler, dir, kernels_select(NULL), &err) == THEA_OK, "%s", err.message);
     pooler_close(pooler);
-    run_shell(&shown, NULL, 60, "thea models %s", dir);
+    run_shell(&shown, NULL, RUN_LIMIT_S, "thea models %s", dir);
     cr_expect_eq(shown.status, 0, "%s", buf_text(&shown.err));
     cr_expect_not_null(strstr(buf_text(&shown.out), "parameters  109,219,584"), "%s", buf_text(&shown.out));
     run_result_fini(&shown);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(codec, .timeout = 60);
+TestSuite(codec, .timeout = 300);
 
 static struct encoded encode(const struct frame *f)
 {

@@ -32,7 +32,7 @@ __attribute__((unused)) static int wait_source(struct harness *h, int timeout_ms
 }
 
 /* One document, as text: "index id: text" or "index id ! error"; "" at the end, "(nothing)" when none came
- * for ten seconds. */
+ * for a minute. */
 __attribute__((unused)) static const char *next_document(struct harness *h, const char *port)
 {
     static char out[4096];
@@ -40,7 +40,7 @@ __attribute__((unused)) static const char *next_document(struct harness *h, cons
     struct buf text = {0};
     size_t at = harness_count(h, port);
     out[0] = '\0';
-    for (uint64_t begin_ns = status_now_ns(); status_now_ns() - begin_ns < UINT64_C(10000000000);) {
+    for (uint64_t begin_ns = status_now_ns(); status_now_ns() - begin_ns < UINT64_C(60000000000);) {
         thea_rc rc = stage_source_step(harness_stage(h), &err);
         for (; at < harness_count(h, port); at++) {
             const struct frame *f = harness_frame(h, port, at);

@@ -14,6 +14,10 @@ enum { RUN_SLOWER = 4 };
 enum { RUN_SLOWER = 1 };
 #endif
 
+/* For whatever must happen: a test gives up after so many seconds. Nobody waits for them but who fails, and a
+ * machine may be slow and have other work; so there is no shorter deadline. */
+enum { RUN_LIMIT_S = 240 };
+
 struct run_result {
     int status; /* exit status; 128 + signal if killed */
     struct buf out, err;

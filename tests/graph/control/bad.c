@@ -49,7 +49,7 @@ static char *lone_thea(void)
 {
     char *dir = run_temp_dir();
     struct run_result r = {0};
-    run_shell(&r, NULL, 30, "cp '%s/thea' '%s/thea'", run_bin_dir(), dir);
+    run_shell(&r, NULL, RUN_LIMIT_S, "cp '%s/thea' '%s/thea'", run_bin_dir(), dir);
     cr_assert_eq(r.status, 0, "%s", buf_text(&r.err));
     run_result_fini(&r);
     return dir;
@@ -59,7 +59,7 @@ static char *check(const char *tool, const char *name)
 {
     struct run_result r = {0};
     struct buf b = {0};
-    run_shell(&r, BAD, 60,
+    run_shell(&r, BAD, RUN_LIMIT_S,
               "env -u THEA_MODEL -u THEA_THREADS THEA_STAGE_PATH='%s/tests/support/kinds' '%s/thea' check "
               "--color never '%s' 2>&1",
               run_source_dir(), tool, name);

@@ -339,7 +339,7 @@ Test(plan, a_shell_reads_the_text_back_as_the_same_words)
     buf_printf(&script, "thea_load%s", program + 9);
     struct run_result r = {0};
     setenv("THEA_TEST_SCRIPT", buf_text(&script), 1);
-    run_shell(&r, NULL, 20, "eval \"$THEA_TEST_SCRIPT\"");
+    run_shell(&r, NULL, RUN_LIMIT_S, "eval \"$THEA_TEST_SCRIPT\"");
     cr_expect_eq(r.status, 0);
     cr_expect_str_eq(buf_text(&r.out),
                      "<--name><a></p/a  b></p/it's></p/$(id)></p/`id`></p/\\></p/new\nline></p/ünï>");

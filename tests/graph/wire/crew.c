@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DEADLINE_MS = 60000, CONTROL_FD = 3, SAME_TIME_MS = 20 };
+enum { DEADLINE_MS = RUN_LIMIT_S * 1000, CONTROL_FD = 3, SAME_TIME_MS = 20 };
 extern char **environ;
 
 static uint64_t now_ms(void)
@@ -326,7 +326,7 @@ void crew_until(struct crew *c, bool (*condition)(const struct crew *c))
 void crew_read(const struct crew *c, const char *file, struct buf *out)
 {
     struct run_result r;
-    run_shell(&r, c->dir, 30, "sort -n %s", file);
+    run_shell(&r, c->dir, RUN_LIMIT_S, "sort -n %s", file);
     buf_add_text(out, buf_text(&r.out));
     run_result_fini(&r);
 }

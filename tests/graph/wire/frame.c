@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(frame, .timeout = 20);
+TestSuite(frame, .timeout = 300);
 
 static float values[6] = {1, 2, 3, 4, 5, 6};
 static int64_t ends[3] = {4, 9, 12};

@@ -11,7 +11,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
-enum { DEADLINE_S = 30 };
+enum { DEADLINE_S = 60 };
 
 /* A port that was free a moment ago. */
 static int free_port(void)

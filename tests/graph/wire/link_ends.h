@@ -35,7 +35,7 @@ struct ends ends_half(struct ends_options o); /* new and listen */
 struct ends ends_open(struct ends_options o); /* new, listen, dial */
 void ends_free(struct ends *e);               /* what is still open is aborted */
 
-void ends_poll(struct link_set *set); /* until news, 10 s at most */
+void ends_poll(struct link_set *set); /* until news, which it takes in; a minute at most */
 void ends_settle(
     struct ends *e); /* until nothing has happened for a moment: before saying that something did not */
 void ends_wait_ready(struct ends *e, uint64_t bytes);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(link_lasting, .timeout = 60);
+TestSuite(link_lasting, .timeout = 300);
 
 static struct ends lasting(struct ends_options o)
 {
@@ -269,7 +269,7 @@ Test(link_lasting, both_ends_say_goodbye_when_they_are_told_that_it_is_over)
     while (!link_ready(e.tx, 0)) {
         struct pollfd both[2] = {{.fd = link_set_fd(e.set), .events = POLLIN},
                                  {.fd = link_set_fd(e.rx_set), .events = POLLIN}};
-        cr_assert_gt(poll(both, 2, 30000), 0);
+        cr_assert_gt(poll(both, 2, 60000), 0);
         link_set_clear(e.set);
         link_set_clear(e.rx_set);
     }

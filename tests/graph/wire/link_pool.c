@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(link_pool, .timeout = 60);
+TestSuite(link_pool, .timeout = 300);
 
 enum { SIZE = 64 << 10, WINDOW = 4 };
 

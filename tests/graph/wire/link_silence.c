@@ -18,7 +18,7 @@
 
 enum { SILENCE_MS = 300, FRAMES = 400 };
 
-TestSuite(link_silence, .timeout = 60);
+TestSuite(link_silence, .timeout = 300);
 
 /* --- a sender in a process of its own --- */
 
@@ -199,7 +199,7 @@ Test(link_silence, a_cut_wire_is_noticed_and_the_link_goes_on_when_it_is_mended)
         return;
     }
     struct run_result r;
-    run_shell(&r, NULL, 60,
+    run_shell(&r, NULL, RUN_LIMIT_S,
               "unshare -r -n true 2>/dev/null || exit 77\n"
               "unset BXFI_MAP # or Criterion takes itself for a test's process\n"
               "THEA_TEST_OWN_NETWORK=yes exec unshare -r -n " THEA_BIN_DIR

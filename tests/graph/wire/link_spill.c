@@ -10,7 +10,7 @@
 
 enum { SPILL = 1 << 20 };
 
-TestSuite(link_spill, .timeout = 60);
+TestSuite(link_spill, .timeout = 300);
 
 static struct ends_options small_window(void)
 {

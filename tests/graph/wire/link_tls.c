@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-TestSuite(link_tls, .timeout = 60);
+TestSuite(link_tls, .timeout = 300);
 
 /* A directory with a CA in "ca" and what it signs, for "localhost", in "here" and "there"; "other" has all
  * from another CA. */
@@ -18,7 +18,7 @@ static char *make_cluster(void)
     char *dir = run_temp_dir();
     struct run_result r;
     run_shell(
-        &r, dir, 50,
+        &r, dir, RUN_LIMIT_S,
         "set -e; umask 077\n"
         "key() { openssl ecparam -name prime256v1 -genkey -noout -out $1; }\n"
         "ca() { mkdir $1; key $1/key.pem\n"

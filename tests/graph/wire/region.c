@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-TestSuite(region, .timeout = 120);
+TestSuite(region, .timeout = 300);
 
 enum { SIZE = 16 << 10, WINDOW = 8, FRAMES = 100000 };
 #define BYTES ((uint64_t)64 << 20)

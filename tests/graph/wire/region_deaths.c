@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-TestSuite(region_deaths, .timeout = 60);
+TestSuite(region_deaths, .timeout = 300);
 
 enum { SLOT = 64 << 10, SLOTS = 3, ROUNDS = 20 };
 

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-TestSuite(region_map, .timeout = 60);
+TestSuite(region_map, .timeout = 300);
 
 enum { SLOT = 8192, SLOTS = 4, NOBODY = 65534 };
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DEADLINE_S = 60 };
+enum { DEADLINE_S = RUN_LIMIT_S };
 
 /* Runs the script's programs side by side. bg starts one; its status goes to status.NAME; A is the beginning
  * of this test's addresses. */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DEADLINE_S = 60 };
+enum { DEADLINE_S = RUN_LIMIT_S };
 
 /* dash has no PIPESTATUS: each part writes its status into a file of the working directory. */
 static struct run_result pipe_of(const char *command)

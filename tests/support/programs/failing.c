@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { START_S = 60 };
+enum { START_S = RUN_LIMIT_S };
 
 static bool is_working(void *context)
 {
