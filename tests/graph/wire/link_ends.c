@@ -143,6 +143,11 @@ void ends_wait_stopped(struct ends *e)
     while (!link_stopped(e->tx)) ends_poll(e->set);
 }
 
+void ends_wait_queued(struct ends *e, uint32_t frames)
+{
+    while (e->rx_status->queue < frames) ends_poll(e->rx_set);
+}
+
 void ends_send(struct ends *e, uint64_t seq, size_t bytes)
 {
     static unsigned char *data;

@@ -40,6 +40,7 @@ void ends_settle(
     struct ends *e); /* until nothing has happened for a moment: before saying that something did not */
 void ends_wait_ready(struct ends *e, uint64_t bytes);
 void ends_wait_stopped(struct ends *e);
+void ends_wait_queued(struct ends *e, uint32_t frames); /* here and not consumed; the first may be peeked */
 void ends_send(struct ends *e, uint64_t seq,
                size_t bytes); /* waits for credit; a frame with one u8 tensor whose byte i is i */
 const struct frame *ends_receive(struct ends *e); /* waits; not consumed */

@@ -261,7 +261,8 @@ static void *close_tx(void *context)
     return NULL;
 }
 
-Test(link_lasting, both_ends_say_goodbye_when_they_are_told_that_it_is_over)
+/* How long both ends took to close. */
+static uint64_t close_in_order(void)
 {
     struct ends e = ends_new((struct ends_options){.lasting = true, .two_sets = true});
     ends_listen(&e);
@@ -281,11 +282,12 @@ Test(link_lasting, both_ends_say_goodbye_when_they_are_told_that_it_is_over)
     cr_assert_eq(pthread_create(&thread, NULL, close_tx, &e), 0);
     ends_close_rx(&e);
     pthread_join(thread, NULL);
-    cr_assert_lt(status_now_ns() - begin, LINK_BYE_MS * LINK_MS, "neither waited in vain");
+    uint64_t took_ns = status_now_ns() - begin;
     ends_free(&e);
+    return took_ns;
 }
 
-Test(link_lasting, one_with_nobody_at_the_other_end_closes_at_once)
+static uint64_t close_alone(void)
 {
     struct ends e = lasting((struct ends_options){0});
     ends_send(&e, 0, 10);
@@ -294,8 +296,27 @@ Test(link_lasting, one_with_nobody_at_the_other_end_closes_at_once)
     while (e.tx->state == LINK_OPEN) ends_poll(e.set); /* which pumps */
     uint64_t begin = status_now_ns();
     ends_close_tx(&e);
-    cr_assert_lt(status_now_ns() - begin, LINK_BYE_MS * LINK_MS);
+    uint64_t took_ns = status_now_ns() - begin;
     ends_free(&e);
+    return took_ns;
+}
+
+/* Who waits in vain does so every time, and for all of LINK_BYE_MS; who waits for the CPU does not. */
+static bool waits_in_vain(uint64_t (*close_link)(void))
+{
+    for (int tries = 0; tries < 5; tries++)
+        if (close_link() < LINK_BYE_MS * LINK_MS) return false;
+    return true;
+}
+
+Test(link_lasting, both_ends_say_goodbye_when_they_are_told_that_it_is_over)
+{
+    cr_assert_not(waits_in_vain(close_in_order));
+}
+
+Test(link_lasting, one_with_nobody_at_the_other_end_closes_at_once)
+{
+    cr_assert_not(waits_in_vain(close_alone));
 }
 
 Test(link_lasting, one_that_gets_no_answer_closes_all_the_same)
@@ -312,7 +333,7 @@ Test(link_lasting, a_new_sender_begins_at_0_and_what_came_of_the_old_is_stale)
     struct ends e = lasting((struct ends_options){0});
     for (uint64_t i = 0; i < 4; i++) ends_send(&e, i, 10);
     expect(&e, 0);
-    ends_settle(&e);
+    ends_wait_queued(&e, 3);
     replace_tx(&e, 2);
     while (link_epoch(e.rx) < 2) ends_poll(e.set);
     cr_assert_eq(e.rx_status->stale, 3);

@@ -414,7 +414,7 @@ static pid_t connect_as_another(const struct ends *e, int go)
 Test(link_peers, another_user_is_turned_away_and_named_if_nobody_else_comes)
 {
     if (geteuid() != 0) cr_skip_test("needs root, to be another user");
-    struct ends e = ends_new((struct ends_options){.reconnect_ms = 1000});
+    struct ends e = ends_new((struct ends_options){.reconnect_ms = 5000}); /* for the other to come in */
     int go[2], status;
     cr_assert_eq(pipe(go), 0);
     pid_t pid = connect_as_another(&e, go[0]);
@@ -608,7 +608,7 @@ Test(link_peers, a_sender_lost_before_eof_is_named_after_all_it_sent_was_read)
     struct ends e = ends_open((struct ends_options){0});
     for (uint64_t i = 0; i < 3; i++) ends_send(&e, i, 10);
     ends_receive(&e);
-    ends_settle(&e);
+    ends_wait_queued(&e, 3);
     link_abort(e.tx);
     e.tx = NULL;
     struct thea_err err = {0};
