@@ -34,6 +34,7 @@ struct fixture {
 static void init_fixture(struct fixture *f)
 {
     *f = (struct fixture){0};
+    signal(SIGINT, SIG_DFL); /* a shell's background job has it ignored, and so would the supervisor */
     strcpy(f->dir, "/tmp/thea-supervise-XXXXXX");
     cr_assert_not_null(mkdtemp(f->dir));
     char runs[128];
@@ -318,8 +319,11 @@ Test(supervise, names_the_cause_and_not_a_neighbour_that_lost_its_peer_a_little_
     struct fixture f;
     init_fixture(&f);
     add(&f, (char *)"load", SOURCE, (char *)"sleep 60");
-    add(&f, (char *)"layers", MIDDLE, in_dir(&f, "while ! [ -e lost ]; do sleep 0.01; done; exit 65"));
-    add(&f, (char *)"write", SINK, in_dir(&f, "touch lost; exit 76"));
+    char fifo[128];
+    snprintf(fifo, sizeof fifo, "%s/lost", f.dir);
+    cr_assert_eq(mkfifo(fifo, 0600), 0);
+    add(&f, (char *)"layers", MIDDLE, in_dir(&f, "read -r line < lost; exit 65")); /* until write has ended */
+    add(&f, (char *)"write", SINK, in_dir(&f, "exec 5> lost; exit 76"));
     run(&f);
     cr_expect_eq(f.result.exit_status, 65, "%s", f.result.report);
     expect_holds(f.result.report, "stage layers (pid ");
@@ -354,8 +358,9 @@ Test(supervise, ends_within_2_seconds_of_a_failure_even_those_that_ignore_SIGTER
 {
     struct fixture f;
     init_fixture(&f);
-    add(&f, (char *)"load", SOURCE, (char *)"trap '' TERM; sleep 60 & while :; do wait; done");
-    add(&f, (char *)"write", SINK, (char *)"exit 74");
+    add(&f, (char *)"load", SOURCE,
+        in_dir(&f, "trap '' TERM; touch deaf; sleep 60 & while :; do wait; done"));
+    add(&f, (char *)"write", SINK, in_dir(&f, "while ! [ -e deaf ]; do sleep 0.01; done; exit 74"));
     run(&f);
     cr_expect_eq(f.result.exit_status, 74);
     cr_expect_eq(f.result.processes[0].signal, SIGKILL);
@@ -424,7 +429,7 @@ static void *send_signals(void *context)
     for (int i = 0; i < 2 && s->when[i] != NULL; i++) {
         char path[160];
         snprintf(path, sizeof path, "%s/%s", s->dir, s->when[i]);
-        for (int tries = 0; tries < 2000 && access(path, F_OK) != 0; tries++) poll(NULL, 0, 5);
+        for (int tries = 0; tries < 12000 && access(path, F_OK) != 0; tries++) poll(NULL, 0, 5);
         kill(getpid(), s->signals[i]);
     }
     return NULL;

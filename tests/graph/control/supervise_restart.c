@@ -129,7 +129,8 @@ static size_t count(const char *text, const char *part)
 
 /* Sources and sinks of most tests: a source that only listens; a sink that is done in the epoch that the test
  * wants. */
-#define LISTENS "say '\"ready\"'; obey"
+#define LISTENS            "say '\"ready\"'; obey"
+#define LISTENS_TO_THE_END "trap '' TERM; say '\"ready\"'; touch ready; obey"
 #define DONE_IN(epoch)                                                                                       \
     "on() { case \"$1\" in *'\"epoch\": " epoch "}'*) say '\"done\", \"epoch\": " epoch "';; esac; }; "      \
     "say '\"ready\"'; obey"
@@ -645,7 +646,7 @@ Test(supervise_restart, names_who_is_still_busy_when_it_has_drained_long_enough)
     write_page(&f, "page", &page);
     f.options.quiet = false;
     f.options.drain_timeout_ns = 50000000;
-    add(&f, "load", SOURCE, "trap '' TERM; touch ready; " LISTENS);
+    add(&f, "load", SOURCE, LISTENS_TO_THE_END);
     add(&f, "layers", MIDDLE, PUT_PAGE "say '\"ready\"'; touch busy; obey");
     add(&f, "write", SINK,
         "say '\"ready\"'; say '\"commit\", \"stream\": 0'; while ! [ -e busy -a -e ready ]; do sleep 0.01; "
@@ -674,7 +675,7 @@ Test(supervise_restart, ends_in_order_when_it_drains)
 {
     struct fixture f;
     init_fixture(&f);
-    add(&f, "load", SOURCE, "trap '' TERM; touch ready; " LISTENS);
+    add(&f, "load", SOURCE, LISTENS_TO_THE_END);
     add(&f, "write", SINK,
         "on() { case \"$1\" in *drain*) say '\"done\", \"epoch\": 1';; esac; }; say '\"ready\"'; "
         "while ! [ -e ready ]; do sleep 0.01; done; kill -TERM $PPID; obey");
