@@ -83,7 +83,7 @@ Test(links, a_receiver_that_its_sender_does_not_reach_is_started_again)
               "s,abstract://thea-[0-9a-f]*-,abstract://thea-00000000000000aa-,)\"\n"
               "  done;;\n"
               "esac\n"
-              "exec %s/tests/thea-keep --reconnect 300 \"$@\"\n"
+              "exec %s/tests/thea-keep --reconnect 3000 \"$@\"\n"
               "END\n",
               run_bin_dir());
     cr_assert_eq(r.status, 0, "%s", buf_text(&r.err));
