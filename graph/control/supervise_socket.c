@@ -275,7 +275,7 @@ void supervise_socket_close(struct supervise_socket *k)
     free(k->taps);
     if (k->epoll >= 0) close(k->epoll);
     supervise_metrics_close(k->metrics);
+    unlinkat(k->s->o->run->fd, "socket", 0); /* first: who waits for the end looks when the connection goes */
     run_socket_close(k->socket);
-    unlinkat(k->s->o->run->fd, "socket", 0);
     free(k);
 }

@@ -256,7 +256,7 @@ Test(observe, stop_ends_a_run_in_order_and_returns_when_it_has_ended)
 {
     struct scene s;
     setup(&s, "--run-dir run");
-    struct run_result r = thea(&s, 0, "stop");
+    struct run_result r = thea(&s, 0, "stop && test -s run/report.json && flock -n run/lock true");
     cr_expect_eq(r.out.len, 0);
     run_result_fini(&r);
     char path[256];

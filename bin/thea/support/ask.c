@@ -7,6 +7,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 struct json_node *ask_question(const char *what)
 {
@@ -15,14 +18,27 @@ struct json_node *ask_question(const char *what)
     return out;
 }
 
-/* The socket closes when all processes of the run are gone. */
-static void wait_end(const struct runs_entry *e)
+/* The supervisor's process, as this one sees it; -1: it cannot be watched from here. */
+static int watch_supervisor(const struct runs_entry *e)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(channel_fd(e->channel), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid <= 0)
+        return -1;
+    return pidfd_open(peer.pid, 0);
+}
+
+/* The socket closes when all processes of the run are gone. The supervisor writes its report then, and with
+ * its own end the directory is free for a resume. */
+static void wait_end(const struct runs_entry *e, int supervisor)
 {
     struct json_node *message;
     while (channel_receive(e->channel, &message, NULL) == THEA_AGAIN) {
         struct pollfd p = {.fd = channel_fd(e->channel), .events = POLLIN};
         poll(&p, 1, -1);
     }
+    struct pollfd p = {.fd = supervisor, .events = POLLIN};
+    if (supervisor >= 0) poll(&p, 1, RUNS_ANSWER_MS); /* it may be stuck with its last words */
 }
 
 /* Was it started where we stand? */
@@ -84,11 +100,13 @@ int ask_end(const char *operand, struct json_node *question)
     struct thea_err err;
     struct runs_entry e = {0};
     thea_rc rc = find(&e, operand, true, &err);
+    int supervisor = rc == THEA_OK ? watch_supervisor(&e) : -1;
     if (rc == THEA_OK)
         rc = put(&e, question, &err);
     else
         json_free(question);
-    if (rc == THEA_OK) wait_end(&e);
+    if (rc == THEA_OK) wait_end(&e, supervisor);
+    if (supervisor >= 0) close(supervisor);
     runs_entry_fini(&e);
     return rc == THEA_OK ? 0 : thea_log_failure(&err);
 }
