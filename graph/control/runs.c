@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LISTED_MAX = 12, WHO_MS = 1000 };
+enum { LISTED_MAX = 12, WHO_MS = 3000 };
 #define SOCKET_PREFIX "@thea-run-" /* as /proc/net/unix writes an abstract name */
 
 /* --- entries --- */
