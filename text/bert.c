@@ -36,7 +36,7 @@ static void add_code(const struct bert_options *o, struct mapped *out, const str
 static size_t add_ascii(const struct bert_options *o, struct mapped *out, const struct mapped_view *in,
                         size_t at)
 {
-    int64_t *ends = mapped_reserve(out, in->len - at);
+    int32_t *ends = mapped_reserve(out, in->len - at);
     char *text = out->text.data + out->text.len;
     size_t n = 0;
     for (; at < in->len && (unsigned char)in->text[at] < 0x80; at++) {
@@ -46,7 +46,7 @@ static size_t add_ascii(const struct bert_options *o, struct mapped *out, const 
         if (o->clean_text && (what & BERT_SPACE)) c = ' ';
         if (o->lowercase && c >= 'A' && c <= 'Z') c = (char)(c + ('a' - 'A'));
         text[n] = c;
-        ends[n++] = mapped_end(in, at + 1);
+        ends[n++] = (int32_t)mapped_end(in, at + 1);
     }
     mapped_added(out, n);
     return at;

@@ -169,6 +169,11 @@ void bpe_append(struct bpe *m, const struct mapped_view *v, size_t start, size_t
         append_word(m, v, at, cut = next_mark(v->text, at, end), out);
 }
 
+bool bpe_cuts_at_marks(const struct bpe *m)
+{
+    return m->is.cut_at_marks;
+}
+
 void bpe_forget(struct bpe *m)
 {
     word_cache_forget(&m->cache);

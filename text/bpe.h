@@ -17,6 +17,8 @@ THEA_CHECK thea_rc bpe_new(struct bpe **out, const struct place *p, struct vocab
 void bpe_free(struct bpe *m);
 /* Append the tokens of the word [start, end) of the view. */
 void bpe_append(struct bpe *m, const struct mapped_view *v, size_t start, size_t end, struct token_list *out);
+/* A word that begins with ▁ after another character is cut there: what is before does not matter to it. */
+bool bpe_cuts_at_marks(const struct bpe *m);
 void bpe_forget(struct bpe *m); /* empty the cache of words (benches: a cold start) */
 
 #endif

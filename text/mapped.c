@@ -15,7 +15,7 @@ void mapped_clear(struct mapped *m)
     buf_clear(&m->text);
 }
 
-int64_t *mapped_reserve(struct mapped *m, size_t more)
+int32_t *mapped_reserve(struct mapped *m, size_t more)
 {
     size_t need = m->text.len + more;
     buf_reserve(&m->text, more);
@@ -35,21 +35,21 @@ void mapped_added(struct mapped *m, size_t n)
 
 void mapped_add(struct mapped *m, const char *text, size_t len, int64_t end)
 {
-    int64_t *ends = mapped_reserve(m, len);
-    for (size_t i = 0; i < len; i++) ends[i] = end;
+    int32_t *ends = mapped_reserve(m, len);
+    for (size_t i = 0; i < len; i++) ends[i] = (int32_t)end;
     buf_add(&m->text, text, len);
 }
 
 void mapped_copy(struct mapped *m, const struct mapped_view *from, size_t at, size_t len)
 {
-    int64_t *ends = mapped_reserve(m, len);
-    for (size_t i = 0; i < len; i++) ends[i] = mapped_end(from, at + i + 1);
+    int32_t *ends = mapped_reserve(m, len);
+    for (size_t i = 0; i < len; i++) ends[i] = (int32_t)mapped_end(from, at + i + 1);
     buf_add(&m->text, from->text + at, len);
 }
 
 struct mapped_view mapped_view(const struct mapped *m, int64_t base)
 {
-    static const int64_t none[1] = {0};
+    static const int32_t none[1] = {0};
     return (struct mapped_view){.text = buf_text(&m->text),
                                 .len = m->text.len,
                                 .ends = m->ends != NULL ? m->ends : none,

@@ -7,18 +7,18 @@
 #include <stdint.h>
 
 /* A borrowed text. ends == NULL: unchanged, its byte i ends at base + i + 1; else at ends[i]. base: where it
- * begins in the document. */
+ * begins in the document. Ends are there for every byte, so they have 32 bits: a text has less than 2^31. */
 struct mapped_view {
     const char *text;
     size_t len;
-    const int64_t *ends;
+    const int32_t *ends;
     int64_t base;
 };
 
 /* One under construction. Zero-initialise; keeps its memory from use to use. */
 struct mapped {
     struct buf text;
-    int64_t *ends;
+    int32_t *ends;
     size_t cap;
 };
 
@@ -30,7 +30,7 @@ void mapped_copy(struct mapped *m, const struct mapped_view *from, size_t at,
                  size_t len); /* unchanged bytes of `from` */
 /* Room for `more` bytes after text.data[text.len], and for their ends, which are returned; then say how many
  * were written. */
-int64_t *mapped_reserve(struct mapped *m, size_t more);
+int32_t *mapped_reserve(struct mapped *m, size_t more);
 void mapped_added(struct mapped *m, size_t n);
 struct mapped_view mapped_view(const struct mapped *m, int64_t base);
 struct mapped_view mapped_part(const struct mapped_view *of, size_t at, size_t len);

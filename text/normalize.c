@@ -140,6 +140,24 @@ bool normalizer_is_cased_bert(const struct normalizer *n)
     return false;
 }
 
+bool normalizer_is_bert(const struct normalizer *n)
+{
+    return n == NULL || (n->count == 1 && n->steps[0].kind == STEP_BERT);
+}
+
+bool normalizer_marks_spaces(const struct normalizer *n, const char *mark)
+{
+    bool marks = false;
+    for (size_t i = 0; n != NULL && i < n->count; i++) {
+        const struct step *s = &n->steps[i];
+        bool spaces = s->kind == STEP_REPLACE && s->regex == NULL &&
+                      strcmp(buf_text(&s->pattern), " ") == 0 && strcmp(buf_text(&s->content), mark) == 0;
+        if (!spaces && s->kind != STEP_PREPEND) return false;
+        marks = marks || spaces;
+    }
+    return marks;
+}
+
 static void replace_match(const struct step *s, const struct mapped_view *in, size_t *done, size_t start,
                           size_t end, struct mapped *to)
 {
@@ -209,13 +227,14 @@ static thea_rc apply(const struct step *s, struct mapped_view *v, struct mapped 
     return THEA_OK;
 }
 
-thea_rc normalizer_apply(struct normalizer *n, const struct mapped_view *in, struct mapped_view *out,
-                         struct thea_err *err)
+thea_rc normalizer_apply(struct normalizer *n, const struct mapped_view *in, bool goes_on,
+                         struct mapped_view *out, struct thea_err *err)
 {
     *out = *in;
     thea_rc rc = THEA_OK;
     for (size_t i = 0; n != NULL && i < n->count && rc == THEA_OK && out->len > 0; i++) {
         struct mapped *to = &n->buffers[0];
+        if (goes_on && n->steps[i].kind == STEP_PREPEND) continue;
         if (out->text >= buf_text(&to->text) && out->text <= buf_text(&to->text) + to->text.len)
             to = &n->buffers[1];
         rc = apply(&n->steps[i], out, to, &n->scratch, err);

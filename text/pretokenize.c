@@ -233,6 +233,20 @@ bool pretokenizer_is_bert(const struct pretokenizer *p)
     return p->alter == ALTER_NOTHING && p->split_count == 1 && p->splits[0].matcher == SPLIT_BY_BERT;
 }
 
+bool pretokenizer_is_nothing(const struct pretokenizer *p)
+{
+    return p->alter == ALTER_NOTHING && p->split_count == 0;
+}
+
+bool pretokenizer_marks_spaces(const struct pretokenizer *p, const char *mark, bool *cuts)
+{
+    const struct split *s = &p->splits[0];
+    *cuts = p->split_count == 1 && s->matcher == SPLIT_BY_STRING && s->behavior == SPLIT_WITH_NEXT &&
+            !s->invert && strcmp(buf_text(&s->string), mark) == 0;
+    return p->alter == ALTER_METASPACE && strcmp(buf_text(&p->replacement), mark) == 0 &&
+           (p->split_count == 0 || *cuts);
+}
+
 scan_fn pretokenizer_scan(const struct pretokenizer *p)
 {
     const struct split *s = &p->splits[0];

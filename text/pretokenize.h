@@ -16,6 +16,10 @@ bool pretokenizer_is_bytelevel(const struct pretokenizer *p); /* words are bytes
 bool pretokenizer_is_bert(const struct pretokenizer *p);
 /* The words are just those of this scanner, over the unchanged text: the fast way. NULL otherwise. */
 scan_fn pretokenizer_scan(const struct pretokenizer *p);
+/* It changes nothing and cuts nowhere. */
+bool pretokenizer_is_nothing(const struct pretokenizer *p);
+/* It puts `mark` in the place of each space; *cuts: and cuts the text before each of them. */
+bool pretokenizer_marks_spaces(const struct pretokenizer *p, const char *mark, bool *cuts);
 /* Use PCRE2 even where a hand-written scanner exists (for tests and benches). */
 void pretokenizer_use_regex(struct pretokenizer *p);
 

@@ -52,6 +52,11 @@ void tokenizer_use_regex(struct tokenizer *t)
     t->scan = NULL;
 }
 
+void tokenizer_use_parts(struct tokenizer *t, size_t bytes)
+{
+    t->part = bytes > 0 ? bytes : SIZE_MAX;
+}
+
 /* --- encoding --- */
 
 static inline void append_word(struct tokenizer *t, const struct mapped_view *v, size_t start, size_t end,
@@ -83,18 +88,32 @@ static thea_rc encode_words(struct tokenizer *t, const struct mapped_view *v, st
     return rc;
 }
 
-static thea_rc encode_piece(struct tokenizer *t, const struct mapped_view *piece, struct token_list *out,
-                            struct thea_err *err)
+static thea_rc encode_part(struct tokenizer *t, const struct mapped_view *part, bool goes_on,
+                           struct token_list *out, struct thea_err *err)
 {
     struct mapped_view v;
     struct added_walk w = {0};
-    thea_rc rc = normalizer_apply(t->normalizer, piece, &v, err);
+    thea_rc rc = normalizer_apply(t->normalizer, part, goes_on, &v, err);
     while (rc == THEA_OK && added_next(&t->normalized, v.text, v.len, &w)) {
-        struct mapped_view part = mapped_part(&v, w.start, w.end - w.start);
+        struct mapped_view plain = mapped_part(&v, w.start, w.end - w.start);
         if (w.id >= 0)
             token_list_add(out, w.id, mapped_end(&v, w.end));
         else
-            rc = encode_words(t, &part, out, err);
+            rc = encode_words(t, &plain, out, err);
+    }
+    return rc;
+}
+
+/* Text between added tokens. */
+static thea_rc encode_piece(struct tokenizer *t, const struct mapped_view *piece, struct token_list *out,
+                            struct thea_err *err)
+{
+    thea_rc rc = THEA_OK;
+    for (size_t at = 0, end; at < piece->len && rc == THEA_OK; at = end) {
+        bool cut = t->border != NULL && piece->len - at > t->part;
+        end = cut ? t->border(piece->text, piece->len, at + t->part) : piece->len;
+        struct mapped_view part = mapped_part(piece, at, end - at);
+        rc = encode_part(t, &part, at > 0, out, err);
     }
     return rc;
 }

@@ -10,5 +10,7 @@ THEA_CHECK thea_rc tokenizer_parse(struct tokenizer **out, const char *json, siz
 void tokenizer_forget_words(struct tokenizer *t); /* empty the cache of words: a cold start */
 void tokenizer_use_regex(
     struct tokenizer *t); /* PCRE2 even where a hand-written scanner is made for the pattern */
+/* Cut long texts in parts of so many bytes, as soon after them as can be; 0: never. */
+void tokenizer_use_parts(struct tokenizer *t, size_t bytes);
 
 #endif

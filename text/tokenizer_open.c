@@ -65,7 +65,7 @@ static thea_rc find_in_text(struct tokenizer *t, const struct added_entry *a, st
         added_set_add(&t->raw, a->text, a->len, a->token);
         return THEA_OK;
     }
-    thea_rc rc = normalizer_apply(t->normalizer, &text, &text, err);
+    thea_rc rc = normalizer_apply(t->normalizer, &text, false, &text, err);
     if (rc != THEA_OK) return rc;
     added_set_add(&t->normalized, text.text, text.len, a->token);
     if (text.len != a->len || memcmp(text.text, a->text, a->len) != 0)
@@ -129,6 +129,15 @@ static void choose_scanner(struct tokenizer *t)
     if (t->skip_gaps) t->scan = bert_scan;
 }
 
+/* An added token that is looked for in normalized text could lie across any border. */
+static void choose_border(struct tokenizer *t)
+{
+    t->part = BORDER_PART;
+    if (t->normalized.count > 0) return;
+    t->border = border_of_bert(t->normalizer, t->pretokenizer);
+    if (t->border == NULL) t->border = border_of_marks(t->normalizer, t->pretokenizer, t->bpe);
+}
+
 static thea_rc build(struct tokenizer *t, const struct place *file, struct thea_err *err)
 {
     struct place normalizer = place_member(file, "normalizer"),
@@ -145,6 +154,7 @@ static thea_rc build(struct tokenizer *t, const struct place *file, struct thea_
     if (rc == THEA_OK) rc = template_read(&t->template, &post, &t->vocab, err);
     if (rc == THEA_OK) rc = decoder_new(&t->decoder, &decoder, err);
     if (rc == THEA_OK) choose_scanner(t);
+    if (rc == THEA_OK) choose_border(t);
     return rc; /* "truncation" and "padding" are the batches' of training scripts: documents here are neither
                   cut nor padded */
 }

@@ -4,6 +4,7 @@
 #define TEXT_TOKENIZER_PARTS_H
 
 #include "text/added.h"
+#include "text/border.h"
 #include "text/bpe.h"
 #include "text/decode.h"
 #include "text/normalize.h"
@@ -21,7 +22,9 @@ struct tokenizer {
     struct template_ids template;
     struct decoder *decoder;
     scan_fn scan;
-    bool skip_gaps; /* pieces of the scanner that begin with a space are no words */
+    border_fn border; /* NULL: pieces of text are not cut in parts */
+    size_t part;      /* bytes of one, at least */
+    bool skip_gaps;   /* pieces of the scanner that begin with a space are no words */
 };
 
 #endif
