@@ -2,30 +2,9 @@
  * output is that of a run that nothing disturbed. A harness that is closed before eof is a process that died:
  * nothing is flushed or finished. */
 #include "graph/wire/stage_core.h"
-#include "tests/stages/helpers.h"
-
-extern const struct stage_ops write_ops;
+#include "tests/stages/writing.h"
 
 TestSuite(write_kept, .init = scratch_make, .fini = scratch_remove);
-
-#define KEPT(...) ARGS("--run-dir", scratch, "--name", "write", __VA_ARGS__)
-
-static struct harness *open_write(const char *const *args, const char *port)
-{
-    struct harness *h = NULL;
-    struct thea_err err = {0};
-    cr_assert_eq(harness_open_ports(&h, &write_ops, args, ARGS(port), NULL, &err), THEA_OK, "%s",
-                 err.message);
-    return h;
-}
-
-static void expect_file(const char *path, const char *expected)
-{
-    char *text = get_file(path, NULL);
-    cr_assert_not_null(text, "no file %s", path);
-    cr_assert_str_eq(text, expected);
-    free(text);
-}
 
 static void expect_same_files(const char *a, const char *b)
 {
@@ -35,49 +14,6 @@ static void expect_same_files(const char *a, const char *b)
     cr_assert(n == m && memcmp(x, y, n) == 0, "%s and %s differ", a, b);
     free(x);
     free(y);
-}
-
-/* --- six documents of a port, the same whenever they come --- */
-
-enum { DOCUMENTS = 6 };
-
-static void feed_document(struct harness *h, const char *port, uint64_t i)
-{
-    char id[32], text[64];
-    float numbers[4] = {(float)i, 0.5F, -1, (float)i * 3};
-    int32_t ids[3] = {(int32_t)i, 7, -1};
-    struct tensor t[2];
-    size_t count = 1;
-    snprintf(id, sizeof id, "doc%d", (int)i);
-    if (strcmp(port, "record") == 0) {
-        snprintf(text, sizeof text, "{\"id\": \"%s\", \"n\": %d}", id, (int)i);
-        t[0] = tensor_1d("record", TENSOR_U8, text, strlen(text));
-    } else if (strcmp(port, "text") == 0) {
-        snprintf(text, sizeof text, i % 2 == 0 ? "text of %d" : "text of %d\n", (int)i);
-        t[0] = tensor_1d("text", TENSOR_U8, text, strlen(text));
-    } else if (strcmp(port, "vector") == 0) {
-        t[0] = tensor_1d("vector", TENSOR_F32, numbers, 4);
-    } else if (strcmp(port, "tokens") == 0) {
-        t[0] = tensor_1d("tokens", TENSOR_I32, ids, 3);
-    } else {
-        t[0] = tensor_2d("hidden.0", TENSOR_F32, numbers, 2, 2);
-        t[1] = tensor_2d("hidden.1", TENSOR_F32, numbers, 1, 2);
-        count = 2;
-    }
-    feed_tensors(h, port, i, id, 0, t, count);
-    feed_kind(h, port, i, FRAME_END);
-}
-
-static void finish(struct harness *h, const char *port)
-{
-    feed_kind(h, port, 0, FRAME_EOF);
-    harness_close(h);
-}
-
-static void forget_run(void)
-{
-    remove("journal/write");
-    remove("journal/write.rows");
 }
 
 struct shape {
@@ -314,106 +250,6 @@ Test(write_kept, a_result_larger_than_memory_should_hold_is_the_same)
     cr_assert_eq(system("test $(ls -A | wc -l) = 2"), 0, "a file is left"); /* o.txt, journal */
 }
 
-/* --- rotation and appending --- */
-
-static void feed_range(struct harness *h, uint64_t from, uint64_t to)
-{
-    for (uint64_t i = from; i < to; i++) feed_document(h, "record", i);
-}
-
-Test(write_kept, rotation_makes_the_same_files_wherever_it_died)
-{
-    for (uint64_t died = 0; died <= DOCUMENTS; died++) {
-        struct harness *h = open_write(KEPT("-o", "o.tsv", "--rotate", "25B"), "record");
-        feed_range(h, 0, died);
-        harness_close(h);
-        h = open_write(KEPT("-o", "o.tsv", "--rotate", "25B"), "record");
-        feed_range(h, died, DOCUMENTS);
-        finish(h, "record");
-        expect_file("o.tsv", "id\tn\ndoc0\t0\ndoc1\t1\n");
-        expect_file("o.1.tsv", "id\tn\ndoc2\t2\ndoc3\t3\n");
-        expect_file("o.2.tsv", "id\tn\ndoc4\t4\ndoc5\t5\n");
-        cr_assert_neq(access("o.3.tsv", F_OK), 0);
-        forget_run();
-        remove("o.1.tsv");
-        remove("o.2.tsv");
-    }
-}
-
-Test(write_kept, appending_goes_on_behind_what_was_there_and_in_the_last_rotated_file)
-{
-    put_text_file("o.jsonl", "old\n");
-    struct harness *h = open_write(KEPT("-o", "o.jsonl", "--append", "--rotate", "60B"), "record");
-    feed_range(h, 0, 2);
-    harness_close(h);
-    h = open_write(KEPT("-o", "o.jsonl", "--append", "--rotate", "60B"), "record");
-    feed_range(h, 2, 4);
-    finish(h, "record");
-    expect_file("o.jsonl", "old\n{\"id\": \"doc0\", \"n\": 0}\n{\"id\": \"doc1\", \"n\": 1}\n");
-    expect_file("o.1.jsonl", "{\"id\": \"doc2\", \"n\": 2}\n{\"id\": \"doc3\", \"n\": 3}\n");
-
-    forget_run(); /* another run */
-    h = open_write(KEPT("-o", "o.jsonl", "--append", "--rotate", "60B"), "record");
-    feed_range(h, 0, 1);
-    harness_close(h);
-    h = open_write(KEPT("-o", "o.jsonl", "--append", "--rotate", "60B"), "record");
-    feed_range(h, 1, 2);
-    finish(h, "record");
-    expect_file("o.1.jsonl", "{\"id\": \"doc2\", \"n\": 2}\n{\"id\": \"doc3\", \"n\": 3}\n");
-    expect_file("o.2.jsonl", "{\"id\": \"doc0\", \"n\": 0}\n{\"id\": \"doc1\", \"n\": 1}\n");
-}
-
-Test(write_kept, a_tsv_that_is_appended_to_keeps_its_columns)
-{
-    put_text_file("o.tsv", "n\tid\tother\n");
-    struct harness *h = open_write(KEPT("-o", "o.tsv", "--append"), "record");
-    feed_range(h, 0, 2);
-    finish(h, "record");
-    expect_file("o.tsv", "n\tid\tother\n0\tdoc0\t\n1\tdoc1\t\n");
-}
-
-Test(write_kept, by_hand_files_rotate_and_append_as_well)
-{
-    struct harness *h = open_write(ARGS("-o", "o.jsonl", "--rotate", "50B"), "record");
-    feed_range(h, 0, 3);
-    finish(h, "record");
-    h = open_write(ARGS("-o", "o.jsonl", "--rotate", "50B", "--append"), "record");
-    feed_range(h, 3, 5);
-    finish(h, "record");
-    expect_file("o.jsonl", "{\"id\": \"doc0\", \"n\": 0}\n{\"id\": \"doc1\", \"n\": 1}\n");
-    expect_file("o.1.jsonl", "{\"id\": \"doc2\", \"n\": 2}\n{\"id\": \"doc3\", \"n\": 3}\n");
-    expect_file("o.2.jsonl", "{\"id\": \"doc4\", \"n\": 4}\n");
-}
-
-static void expect_refused(const char *const *args, const char *port, thea_rc expected, const char *part)
-{
-    struct harness *h = NULL;
-    struct thea_err err = {0};
-    thea_rc rc = harness_open_ports(&h, &write_ops, args, ARGS(port), NULL, &err);
-    cr_assert_eq(rc, expected, "%d: %s", rc, err.message);
-    cr_assert_not_null(strstr(err.message, part), "%s", err.message);
-}
-
-Test(write_kept, files_that_an_earlier_run_has_rotated_are_not_mixed_with_those_of_this_one)
-{
-    put_text_file("o.1.jsonl", "old\n");
-    expect_refused(KEPT("-o", "o.jsonl", "--rotate", "60B"), "record", THEA_ECREATE,
-                   "o.1.jsonl' is there: an earlier run has rotated");
-    expect_refused(ARGS("-o", "o.jsonl", "--rotate", "60B"), "record", THEA_ECREATE,
-                   "o.1.jsonl' is there: an earlier run has rotated");
-    expect_file("o.1.jsonl", "old\n");
-    cr_assert_neq(access("o.jsonl", F_OK), 0, "nothing is touched");
-    remove("o.1.jsonl");
-    struct harness *h = open_write(KEPT("-o", "o.jsonl", "--rotate", "60B"), "record");
-    feed_range(h, 0, 4);
-    harness_close(h); /* the run's own are no reason */
-    h = open_write(KEPT("-o", "o.jsonl", "--rotate", "60B"), "record");
-    feed_range(h, 4, 5);
-    finish(h, "record");
-    expect_file("o.1.jsonl", "{\"id\": \"doc2\", \"n\": 2}\n{\"id\": \"doc3\", \"n\": 3}\n");
-    expect_file("o.2.jsonl", "{\"id\": \"doc4\", \"n\": 4}\n");
-}
-
 /* --- outputs that cannot take back --- */
 
 Test(write_kept, live_text_that_comes_again_is_printed_once)
@@ -459,11 +295,7 @@ Test(write_kept, an_output_that_was_cut_behind_our_back_is_refused)
                    "is shorter than what is committed: 3 bytes of 46");
 }
 
-Test(write_kept, what_only_lines_can_do_is_refused_elsewhere)
+Test(write_kept, sources_that_are_no_numbers_are_refused)
 {
-    expect_refused(ARGS("-o", "v.npy", "--append"), "vector", THEA_EUSAGE, "--append: the format npy makes");
-    expect_refused(ARGS("-o", "o", "--format", "table", "--rotate", "1MiB"), "record", THEA_EUSAGE,
-                   "--rotate: the format table");
-    expect_refused(ARGS("--append"), "record", THEA_EUSAGE, "needs a file");
     expect_refused(ARGS("-o", "o.jsonl", "--sources", "1,x"), "record", THEA_EUSAGE, "--sources");
 }

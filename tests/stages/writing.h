@@ -66,4 +66,49 @@ __attribute__((unused)) static void expect_refused(const char *const *args, cons
     cr_assert_not_null(strstr(err.message, part), "%s", err.message);
 }
 
+/* --- a run that survives crashes: documents of a port, the same whenever they come --- */
+
+#define KEPT(...) ARGS("--run-dir", scratch, "--name", "write", __VA_ARGS__)
+
+enum { DOCUMENTS = 6 };
+
+__attribute__((unused)) static void feed_document(struct harness *h, const char *port, uint64_t i)
+{
+    char id[32], text[64];
+    float numbers[4] = {(float)i, 0.5F, -1, (float)i * 3};
+    int32_t ids[3] = {(int32_t)i, 7, -1};
+    struct tensor t[2];
+    size_t count = 1;
+    snprintf(id, sizeof id, "doc%d", (int)i);
+    if (strcmp(port, "record") == 0) {
+        snprintf(text, sizeof text, "{\"id\": \"%s\", \"n\": %d}", id, (int)i);
+        t[0] = tensor_1d("record", TENSOR_U8, text, strlen(text));
+    } else if (strcmp(port, "text") == 0) {
+        snprintf(text, sizeof text, i % 2 == 0 ? "text of %d" : "text of %d\n", (int)i);
+        t[0] = tensor_1d("text", TENSOR_U8, text, strlen(text));
+    } else if (strcmp(port, "vector") == 0) {
+        t[0] = tensor_1d("vector", TENSOR_F32, numbers, 4);
+    } else if (strcmp(port, "tokens") == 0) {
+        t[0] = tensor_1d("tokens", TENSOR_I32, ids, 3);
+    } else {
+        t[0] = tensor_2d("hidden.0", TENSOR_F32, numbers, 2, 2);
+        t[1] = tensor_2d("hidden.1", TENSOR_F32, numbers, 1, 2);
+        count = 2;
+    }
+    feed_tensors(h, port, i, id, 0, t, count);
+    feed_kind(h, port, i, FRAME_END);
+}
+
+__attribute__((unused)) static void feed_range(struct harness *h, uint64_t from, uint64_t to)
+{
+    for (uint64_t i = from; i < to; i++) feed_document(h, "record", i);
+}
+
+/* The next is another run. */
+__attribute__((unused)) static void forget_run(void)
+{
+    remove("journal/write");
+    remove("journal/write.rows");
+}
+
 #endif
