@@ -1,6 +1,6 @@
 /* BERT (Devlin et al. 2018) and the sentence encoders built on it: bidirectional attention and a GELU
  * feed-forward, each followed by LayerNorm; learned positions. */
-#include "nn/families/family.h"
+#include "nn/families/bert.h"
 
 #include <string.h>
 
@@ -58,30 +58,16 @@ static void check_variant(struct config *c)
         config_fail(c, "is_decoder", "a BERT that generates text is not supported; accepted: false");
 }
 
-static void bert_read(struct model_config *out, struct config *c)
+void bert_read_common(struct model_config *out, struct config *c, size_t context_max)
 {
     struct model_info *info = &out->info;
-    check_variant(c);
     info->hidden = config_size(c, "hidden_size", 1, 1 << 20, 768);
     info->vocab = config_size(c, "vocab_size", 1, 1 << 24, 30522);
     info->blocks = config_size(c, "num_hidden_layers", 1, FAMILY_BLOCKS_MAX, 12);
-    info->heads = info->kv_heads = config_size(c, "num_attention_heads", 1, 4096, 12);
-    info->head_size = info->hidden / info->heads;
-    info->context = config_size(c, "max_position_embeddings", 1, 1 << 24, 512);
+    info->context = config_size(c, "max_position_embeddings", 1, context_max, 512);
     info->feed_forward = config_size(c, "intermediate_size", 1, 1 << 24, 3072);
-    info->attention_blocks = info->blocks;
-    info->tied = true;
-    info->pad = 0;
-    info->padding = MODEL_PAD_NONE;
-    info->pooling = MODEL_POOL_MEAN;
-    info->normalize = true;
-    out->types = config_size(c, "type_vocab_size", 1, 65536, 2);
+    out->types = config_size(c, "type_vocab_size", 1, 1 << 16, 2);
     out->eps = (float)config_number(c, "layer_norm_eps", 0, 1e-12);
-    out->activation = read_activation(c);
-    for (size_t i = 0; i < info->blocks; i++) {
-        out->blocks[i] = (struct block_spec){&sublayer_encoder_attention, &sublayer_encoder_mlp,
-                                             attention_names, mlp_names};
-    }
     out->prefix = "encoder.layer.";
     out->embedding_name = "embeddings.word_embeddings.weight";
     out->position_name = "embeddings.position_embeddings.weight";
@@ -92,15 +78,35 @@ static void bert_read(struct model_config *out, struct config *c)
     out->pooler_bias_name = "pooler.dense.bias";
 }
 
+static void bert_read(struct model_config *out, struct config *c)
+{
+    struct model_info *info = &out->info;
+    check_variant(c);
+    bert_read_common(out, c, 1 << 24);
+    info->heads = info->kv_heads = config_size(c, "num_attention_heads", 1, 4096, 12);
+    info->head_size = info->hidden / info->heads;
+    info->attention_blocks = info->blocks;
+    info->tied = true;
+    info->pad = 0;
+    info->padding = MODEL_PAD_NONE;
+    info->pooling = MODEL_POOL_MEAN;
+    info->normalize = true;
+    out->activation = read_activation(c);
+    for (size_t i = 0; i < info->blocks; i++) {
+        out->blocks[i] = (struct block_spec){&sublayer_encoder_attention, &sublayer_encoder_mlp,
+                                             attention_names, mlp_names};
+    }
+}
+
+const char *const bert_prefixes[] = {"module.", "model.", "bert.", NULL};
 static const char *const model_types[] = {"bert", NULL};
-static const char *const prefixes[] = {"module.", "model.", "bert.", NULL};
 static const char *const buffers[] = {"embeddings.position_ids", "embeddings.token_type_ids", NULL};
 static const char *const rests[] = {"cls.*", "pooler.*", "classifier.*", NULL}; /* heads of other tasks */
 const struct family family_bert = {
     .name = "bert",
     .model_types = model_types,
     .read = bert_read,
-    .prefixes = prefixes,
+    .prefixes = bert_prefixes,
     .buffers = buffers,
     .rests = rests,
     .strict = true,

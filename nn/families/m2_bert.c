@@ -4,7 +4,7 @@
  * up count like others: the answer depends on them. */
 #include "kernels/longconv.h"
 #include "nn/blocks/monarch.h"
-#include "nn/families/family.h"
+#include "nn/families/bert.h"
 
 static const char *const mixer_names[] = {
     [MONARCH_MIXER_IN] = "attention.in_linear.weight",
@@ -66,26 +66,10 @@ static void check_sizes(const struct model_config *out, struct config *c)
     if (w_mod < 1 || w_mod > 1) config_fail(c, "hyena_w_mod", "%g is not supported; supported: 1", w_mod);
 }
 
-static void name_tensors(struct model_config *out)
-{
-    out->prefix = "encoder.layer.";
-    out->embedding_name = "embeddings.word_embeddings.weight";
-    out->position_name = "embeddings.position_embeddings.weight";
-    out->type_name = "embeddings.token_type_embeddings.weight";
-    out->embedding_norm_name = "embeddings.LayerNorm.weight";
-    out->embedding_norm_bias_name = "embeddings.LayerNorm.bias";
-    out->pooler_name = "pooler.dense.weight";
-    out->pooler_bias_name = "pooler.dense.bias";
-}
-
 static void m2_bert_read(struct model_config *out, struct config *c)
 {
     struct model_info *info = &out->info;
-    info->hidden = config_size(c, "hidden_size", 1, 1 << 20, 768);
-    info->vocab = config_size(c, "vocab_size", 1, 1 << 24, 30522);
-    info->blocks = config_size(c, "num_hidden_layers", 1, FAMILY_BLOCKS_MAX, 12);
-    info->context = config_size(c, "max_position_embeddings", 1, LONGCONV_MAX, 512);
-    info->feed_forward = config_size(c, "intermediate_size", 1, 1 << 24, 3072);
+    bert_read_common(out, c, LONGCONV_MAX);
     info->heads = info->kv_heads = 1; /* it has none; num_attention_heads is a rest of BERT's config */
     info->head_size = info->hidden;
     info->conv_taps = MONARCH_TAPS;
@@ -93,8 +77,6 @@ static void m2_bert_read(struct model_config *out, struct config *c)
     info->padding = MODEL_PAD_MAX;
     info->pooling = MODEL_POOL_POOLER;
     info->normalize = false;
-    out->types = config_size(c, "type_vocab_size", 1, 1 << 16, 2);
-    out->eps = (float)config_number(c, "layer_norm_eps", 0, 1e-12);
     out->monarch.blocks = config_size(c, "monarch_mlp_nblocks", 2, MONARCH_BLOCKS_MAX, 4);
     out->monarch.filter_width = config_size(c, "hyena_filter_order", 1, 1 << 16, 128);
     out->monarch.filter_features = config_size(c, "hyena_emb_dim", 1, 1 << 16, 5);
@@ -104,11 +86,9 @@ static void m2_bert_read(struct model_config *out, struct config *c)
         out->blocks[i] =
             (struct block_spec){&sublayer_monarch_mixer, &sublayer_monarch_mlp, mixer_names, mlp_names};
     }
-    name_tensors(out);
 }
 
 static const char *const model_types[] = {"m2_bert", NULL};
-static const char *const prefixes[] = {"module.", "model.", "bert.", NULL};
 /* The tables of a GPU library's FFT, and what follows from the maximum length. */
 static const char *const buffers[] = {"*flashfft.*", "embeddings.position_ids", "embeddings.token_type_ids",
                                       NULL};
@@ -118,7 +98,7 @@ const struct family family_m2_bert = {
     .name = "m2_bert",
     .model_types = model_types,
     .read = m2_bert_read,
-    .prefixes = prefixes,
+    .prefixes = bert_prefixes,
     .buffers = buffers,
     .rests = rests,
     .strict = true,
