@@ -34,14 +34,12 @@ static const char *const sample_options[] = {
 
 static void collect_sets(struct front *sets, const struct command_args *args)
 {
-    const char **stops = calloc(args->given_count + 1, sizeof *stops);
-    size_t stop_count = 0;
-    if (stops == NULL) abort();
+    size_t stop_count;
+    const char **stops = command_all_values(args, "stop", &stop_count);
     for (size_t i = 0; sample_options[i] != NULL; i++) {
         const char *value = command_value(args, sample_options[i]);
         if (value != NULL) front_set(sets, "sample", sample_options[i], value);
     }
-    while ((stops[stop_count] = command_value_at(args, "stop", stop_count)) != NULL) stop_count++;
     if (stop_count > 0) front_set_list(sets, "sample.stop", stops, stop_count);
     if (args->operand_count > 0) front_set_list(sets, "load.text", args->operands, args->operand_count);
     front_set(sets, "detokenize", "echo", command_flag(args, "echo", true) ? "true" : "false");

@@ -48,15 +48,6 @@ static int run_threads(const struct command_args *args, int *threads)
     return 0;
 }
 
-/* Every --set, NULL-terminated; free() it. */
-static const char **collect_sets(const struct command_args *args, size_t *count)
-{
-    const char **sets = calloc(args->given_count + 1, sizeof *sets);
-    if (sets == NULL) abort();
-    while ((sets[*count] = command_value_at(args, "set", *count)) != NULL) ++*count;
-    return sets;
-}
-
 /* A run goes on as it was begun. */
 static int refuse_changes(const struct command_args *args)
 {
@@ -91,8 +82,8 @@ static int run_run(const struct command_args *args)
     }
     int status = resume != NULL ? refuse_changes(args) : run_threads(args, &threads);
     if (status != 0) return status;
-    size_t set_count = 0;
-    const char **sets = collect_sets(args, &set_count);
+    size_t set_count;
+    const char **sets = command_all_values(args, "set", &set_count);
     struct launch launch = {
         .pipeline = resume == NULL ? args->operands[0] : NULL,
         .overrides = {.sets = sets,

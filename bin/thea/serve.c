@@ -111,6 +111,17 @@ static void add_set(struct words *w, const char *stage, const char *rest)
     add(w, w->made[w->made_count++]);
 }
 
+static void add_sets(struct words *w, const struct command_args *args)
+{
+    size_t count;
+    const char **sets = command_all_values(args, "set", &count);
+    for (size_t i = 0; i < count; i++) {
+        add(w, "--set");
+        add(w, sets[i]);
+    }
+    free(sets);
+}
+
 /* A record is an input as it stood in a body, but for blanks between tokens, and its id. Whatever passed the
  * limit on bodies must not be left out by the source: nobody would ever hear of it. */
 static int64_t record_max(const struct command_args *args)
@@ -127,10 +138,7 @@ static void make_words(struct words *w, const struct command_args *args, const s
     add(w, "thea");
     add(w, "run");
     add_set(w, f->source, "in_flight=256");
-    for (size_t i = 0; command_value_at(args, "set", i) != NULL; i++) {
-        add(w, "--set");
-        add(w, command_value_at(args, "set", i));
-    }
+    add_sets(w, args);
     add_set(w, f->source, "format=jsonl");
     add_set(w, f->source, line_max);
     add_set(w, f->sink, "output=-");
@@ -212,12 +220,13 @@ static int serve_found(struct serve *s, const struct command_args *args, const s
 /* Names that clients may say, besides the model's own: as it was named on the command line, and aliases. */
 static const char **collect_aliases(const struct command_args *args, const char *own)
 {
-    const char **names = calloc(args->given_count + 2, sizeof *names), *model = command_value(args, "model");
-    size_t count = 0;
+    size_t count;
+    const char **names = command_all_values(args, "alias", &count), *model = command_value(args, "model");
+    if (model == NULL || strcmp(model, own) == 0 || strchr("/.~", model[0]) != NULL) return names;
+    names = reallocarray(names, count + 2, sizeof *names);
     if (names == NULL) abort();
-    if (model != NULL && strcmp(model, own) != 0 && strchr("/.~", model[0]) == NULL) names[count++] = model;
-    for (size_t i = 0; command_value_at(args, "alias", i) != NULL; i++)
-        names[count++] = command_value_at(args, "alias", i);
+    names[count] = model;
+    names[count + 1] = NULL;
     return names;
 }
 

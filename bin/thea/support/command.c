@@ -201,12 +201,15 @@ const char *command_value(const struct command_args *args, const char *option)
     return found;
 }
 
-const char *command_value_at(const struct command_args *args, const char *option, size_t i)
+const char **command_all_values(const struct command_args *args, const char *option, size_t *count)
 {
-    for (size_t k = 0; k < args->given_count; k++) {
-        if (strcmp(args->given[k].option->name, option) == 0 && i-- == 0) return args->given[k].value;
+    const char **values = calloc(args->given_count + 1, sizeof *values);
+    if (values == NULL) abort();
+    *count = 0;
+    for (size_t i = 0; i < args->given_count; i++) {
+        if (strcmp(args->given[i].option->name, option) == 0) values[(*count)++] = args->given[i].value;
     }
-    return NULL;
+    return values;
 }
 
 bool command_flag(const struct command_args *args, const char *option, bool fallback)

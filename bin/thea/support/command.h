@@ -42,10 +42,10 @@ struct command {
     int (*run)(const struct command_args *args); /* returns the exit status */
 };
 
-/* The last value given for an option, or NULL; the i-th of a repeatable one, NULL at the end; whether a
- * boolean is on. */
+/* The last value given for an option, or NULL; whether a boolean is on. */
 const char *command_value(const struct command_args *args, const char *option);
-const char *command_value_at(const struct command_args *args, const char *option, size_t i);
+/* All values of a repeatable option, ended by NULL, borrowed from args; free() the list. */
+const char **command_all_values(const struct command_args *args, const char *option, size_t *count);
 bool command_flag(const struct command_args *args, const char *option, bool fallback);
 /* The value of an integer option (the table has checked it); one beyond int is INT_MIN or INT_MAX. */
 int command_int(const struct command_args *args, const char *option, int fallback);

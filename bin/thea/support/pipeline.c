@@ -9,10 +9,7 @@ void pipeline_overrides(struct spec_overrides *out, const struct command_args *a
 {
     *out = (struct spec_overrides){.model = command_value(args, "model"),
                                    .output = command_value(args, "output")};
-    const char **sets = calloc(args->given_count + 1, sizeof *sets);
-    if (sets == NULL) abort();
-    while ((sets[out->set_count] = command_value_at(args, "set", out->set_count)) != NULL) out->set_count++;
-    out->sets = sets;
+    out->sets = command_all_values(args, "set", &out->set_count);
     if (args->operand_count > first_input) {
         out->inputs = args->operands + first_input;
         out->input_count = args->operand_count - first_input;
