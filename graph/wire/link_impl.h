@@ -16,7 +16,7 @@
  *   - link_kept.c: the sender's frames that are not acknowledged
  *   - link_recv.c: the receiver's half: the window, credit, stop
  *   - link_cancel.c: streams that are not wanted any more
- *   - link_spill.c: a receiver with a thread of its own, and a queue on disk (spill.h)
+ *   - link_spill.c: a receiver with a thread of its own (link_spill_thread.c), and a queue on disk (spill.h)
  *   - link_pool.c: tensors that lie in shared memory instead of in messages
  *   - link_set.c: what wakes the stage's thread
  *
