@@ -1,15 +1,15 @@
 /* layers: blocks of a model, with the embedding, final norm and head that belong to them.
  *
- *   tokens ──> cut into chunks ──> embedding ─┐
- *   residual (of the part before) ────────────┴─> blocks ──> residual, or
- *                                                            final norm ──> nll, final, logits, next
+ *   tokens ──> embedding ───────────┐
+ *   residual (of the part before) ──┴─> blocks ──> residual, or
+ *                                                  final norm ──> nll, final, logits, next
  *
- * Invariant: what a document's frames hold does not depend on how its tokens arrived: chunks begin at
- * absolute multiples of `chunk`. An encoder sees whole documents: support/layers_encode.c. */
+ * A causal model takes a document chunk by chunk (support/layers_chunk.c), an encoder sees it whole
+ * (support/layers_encode.c). */
 #include "nn/weights/find.h"
+#include "stages/support/layers_chunk.h"
 #include "stages/support/layers_encode.h"
 
-#include <assert.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,9 +218,6 @@ static void progress(void *context)
     stage_progress(context);
 }
 
-/* Attribute of a stream between parts. */
-#define BLOCKS_BEFORE "blocks"
-
 static void *floats(size_t n)
 {
     return aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64);
@@ -275,6 +272,11 @@ static void layers_close(struct stage *st)
     free(l->hidden_names);
 }
 
+/* --- a document --- */
+
+/* Attribute of a stream between parts. */
+#define BLOCKS_BEFORE "blocks"
+
 /* A part says how many blocks a stream has been through; the next must begin there, or the numbers would be
  * wrong without a word. Streams that do not say (a stage between, another program) are taken as they are. */
 static thea_rc check_blocks_before(struct stage *st, struct stage_stream *s, const struct layers *l,
@@ -295,126 +297,9 @@ static thea_rc layers_begin(struct stage *st, struct stage_stream *s, const stru
                             struct thea_err *err)
 {
     (void)in;
-    struct layers *l = stage_state(st);
-    struct layers_document *doc = stage_stream_state(s);
-    if (!causal(l)) return check_blocks_before(st, s, l, err);
-    doc->tokens = malloc(l->step * sizeof *doc->tokens);
-    doc->last = calloc(l->hidden, sizeof *doc->last);
-    if (doc->tokens == NULL || doc->last == NULL)
-        return thea_fail(err, THEA_EOS, "out of memory for a document");
+    const struct layers *l = stage_state(st);
     thea_rc rc = check_blocks_before(st, s, l, err);
-    return rc == THEA_OK ? model_state_new(&doc->state, l->model, err) : rc;
-}
-
-static void layers_drop(struct stage *st, struct stage_stream *s)
-{
-    struct layers_document *doc = stage_stream_state(s);
-    layers_encode_drop(st, s);
-    model_state_free(doc->state);
-    free(doc->tokens);
-    free(doc->last);
-}
-
-/* Run the tokens gathered so far. */
-static thea_rc run_tokens(struct stage *st, struct stage_stream *s, bool mark, struct thea_err *err)
-{
-    struct layers *l = stage_state(st);
-    struct layers_document *doc = stage_stream_state(s);
-    struct layers_step w = {
-        .st = st, .s = s, .l = l, .doc = doc, .tokens = doc->tokens, .n = doc->filled, .mark = mark};
-    if (w.n > 0) {
-        w.x = layers_room(st, l, w.n);
-        thea_rc rc = model_embed(l->model, w.x, doc->tokens, NULL, w.n, doc->position, err);
-        if (rc == THEA_OK) rc = layers_run(&w, err);
-        if (rc != THEA_OK) return rc;
-    }
-    doc->filled = 0;
-    return mark ? layers_answer_mark(st, s, w.n > 0, err) : THEA_OK;
-}
-
-/* --- ops --- */
-
-static thea_rc check_position(const struct frame *in, uint64_t expected, struct thea_err *err)
-{
-    if (in->position == expected) return THEA_OK;
-    return thea_fail(err, THEA_EFRAME, "a frame at position %llu came where %llu was next",
-                     (unsigned long long)in->position, (unsigned long long)expected);
-}
-
-static thea_rc tokens_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
-                            struct thea_err *err)
-{
-    struct layers *l = stage_state(st);
-    struct layers_document *doc = stage_stream_state(s);
-    const struct tensor *ids = frame_tensor(in, "tokens");
-    size_t count = ids != NULL ? ids->shape[0] : 0;
-    bool flush = port == LAYERS_IN_FEEDBACK || in->kind == FRAME_MARK;
-    if (doc->taken == 0 && port == LAYERS_IN_TOKENS && count > 0) {
-        thea_rc rc = check_position(in, doc->position + doc->filled, err);
-        if (rc != THEA_OK) return rc;
-    }
-    size_t room = l->step - (doc->position + doc->filled) % l->step, n = count - doc->taken;
-    if (n > room) n = room;
-    assert(n == 0 || ids != NULL);
-    if (n > 0)
-        memcpy(doc->tokens + doc->filled, (const int32_t *)ids->data + doc->taken, n * sizeof *doc->tokens);
-    doc->filled += n;
-    doc->taken += n;
-    bool all = doc->taken == count;
-    thea_rc rc = n == room || (all && flush) ? run_tokens(st, s, all && flush, err) : THEA_OK;
-    if (all) doc->taken = 0;
-    return rc != THEA_OK || all ? rc : THEA_AGAIN;
-}
-
-/* Tokens beside a residual: one for each row, or none. Copied: what is in a frame may change under us. */
-static thea_rc tokens_beside(const int32_t **out, struct layers_document *doc, const struct frame *in,
-                             size_t rows, size_t n, struct thea_err *err)
-{
-    const struct tensor *ids = frame_tensor(in, "tokens");
-    *out = NULL;
-    if (ids == NULL) return THEA_OK;
-    if (ids->dtype != TENSOR_I32 || ids->rank != 1 || ids->shape[0] != rows) {
-        char found[128];
-        return thea_fail(err, THEA_EFRAME,
-                         "tokens beside a residual of %zu rows: expected i32 [%zu], found %s", rows, rows,
-                         tensor_describe(found, ids));
-    }
-    memcpy(doc->tokens, (const int32_t *)ids->data + doc->taken, n * sizeof *doc->tokens);
-    *out = doc->tokens;
-    return THEA_OK;
-}
-
-static thea_rc residual_rows(struct stage *st, struct stage_stream *s, const struct frame *in,
-                             const struct tensor *rows, size_t n, bool mark, struct thea_err *err)
-{
-    struct layers *l = stage_state(st);
-    struct layers_document *doc = stage_stream_state(s);
-    struct layers_step w = {.st = st, .s = s, .l = l, .doc = doc, .n = n, .mark = mark};
-    thea_rc rc = tokens_beside(&w.tokens, doc, in, rows->shape[0], n, err);
-    if (rc != THEA_OK) return rc;
-    w.x = layers_room(st, l, n);
-    memcpy(w.x, (const float *)rows->data + doc->taken * l->hidden, n * l->hidden * sizeof *w.x);
-    return layers_run(&w, err);
-}
-
-static thea_rc residual_frame(struct stage *st, struct stage_stream *s, const struct frame *in,
-                              struct thea_err *err)
-{
-    struct layers *l = stage_state(st);
-    struct layers_document *doc = stage_stream_state(s);
-    const struct tensor *rows = frame_tensor(in, "residual");
-    size_t count = rows != NULL ? rows->shape[0] : 0, n = count - doc->taken;
-    if (count > 0 && doc->taken == 0) {
-        thea_rc rc = check_position(in, doc->position, err);
-        if (rc != THEA_OK) return rc;
-    }
-    if (n > l->step) n = l->step;
-    assert(n == 0 || rows != NULL);
-    bool all = doc->taken + n == count, mark = all && in->kind == FRAME_MARK;
-    thea_rc rc = n > 0 ? residual_rows(st, s, in, rows, n, mark, err) : THEA_OK;
-    if (rc == THEA_OK && mark) rc = layers_answer_mark(st, s, n > 0, err);
-    doc->taken = all ? 0 : doc->taken + n;
-    return rc != THEA_OK || all ? rc : THEA_AGAIN;
+    return rc == THEA_OK && causal(l) ? layers_chunk_begin(st, s, err) : rc;
 }
 
 static thea_rc layers_frame(struct stage *st, struct stage_stream *s, int port, const struct frame *in,
@@ -425,25 +310,18 @@ static thea_rc layers_frame(struct stage *st, struct stage_stream *s, int port, 
     if (port == LAYERS_IN_RESIDUAL && embeds) return layers_wants_tokens(l, err);
     if (port != LAYERS_IN_RESIDUAL && !embeds) return layers_wants_residual(l, err);
     if (!causal(l)) return layers_encode_frame(st, s, in, err);
-    return port == LAYERS_IN_RESIDUAL ? residual_frame(st, s, in, err) : tokens_frame(st, s, port, in, err);
+    return layers_chunk_frame(st, s, port, in, err);
 }
 
-/* The end of a document; at a loop's head the end of its prompt, which becomes a mark, and later the end that
- * comes back. */
 static thea_rc layers_end(struct stage *st, struct stage_stream *s, struct thea_err *err)
 {
-    struct layers_document *doc = stage_stream_state(s);
-    if (!causal(stage_state(st))) return layers_encode_end(st, s, err);
-    if (stage_held(s)) return THEA_OK;
-    bool loop = stage_input_connected(st, LAYERS_IN_FEEDBACK);
-    thea_rc rc = doc->filled > 0 || loop ? run_tokens(st, s, loop, err) : THEA_OK;
-    if (rc != THEA_OK) return rc;
-    if (loop) {
-        stage_hold(st, s);
-    } else if (!doc->marked && doc->position > 0) {
-        layers_put_next(st, s);
-    }
-    return THEA_OK;
+    return causal(stage_state(st)) ? layers_chunk_end(st, s, err) : layers_encode_end(st, s, err);
+}
+
+static void layers_drop(struct stage *st, struct stage_stream *s)
+{
+    layers_encode_drop(st, s);
+    layers_chunk_drop(s);
 }
 
 static const char *const layers_examples[] = {

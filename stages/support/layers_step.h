@@ -1,5 +1,5 @@
 /* One step of `layers`: rows of a document through this part's blocks, and what they give on each output.
- * stages/layers.c decides which rows. */
+ * layers_chunk.c decides which rows. */
 #ifndef STAGES_SUPPORT_LAYERS_STEP_H
 #define STAGES_SUPPORT_LAYERS_STEP_H
 
