@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DESCRIBE_TIMEOUT_MS = 10000, DESCRIBE_BYTES_MAX = 4 << 20 };
+enum { DESCRIBE_TIMEOUT_MS = 30000, DESCRIBE_BYTES_MAX = 4 << 20 };
 
 extern char **environ;
 

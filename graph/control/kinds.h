@@ -11,7 +11,7 @@
 THEA_CHECK thea_rc kind_find(char **program, const char *kind, const char *base_dir, struct thea_err *err);
 /* Run `program --describe args…` (NULL-terminated args, may be NULL) and parse what it prints; the program's
  * own message on failure, with its status. Results are cached per argument vector for the process's life.
- * *out is borrowed from that cache. 10 s at most. */
+ * *out is borrowed from that cache. 30 s at most. */
 THEA_CHECK thea_rc kind_describe(const struct json_node **out, const char *program, const char *const *args,
                                  struct thea_err *err);
 /* Every kind that can be found, sorted, NULL-terminated; free with kind_list_free. */
