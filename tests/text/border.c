@@ -15,6 +15,11 @@ static const char *const names[] = {"tokenizers/wordpiece-uncased",
                                     "tokenizers/bytelevel-qwen"};
 enum { NAMES = sizeof names / sizeof *names };
 
+static bool same(const void *a, const void *b, size_t bytes)
+{
+    return bytes == 0 || memcmp(a, b, bytes) == 0;
+}
+
 static void expect_same_tokens(struct tokenizer *t, const char *name, const char *text, size_t len)
 {
     static const size_t parts[] = {1, 2, 7, 64, 1000};
@@ -23,10 +28,9 @@ static void expect_same_tokens(struct tokenizer *t, const char *name, const char
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         tokenizer_use_parts(t, parts[i]);
         struct token_list cut = encode(t, text, len, true);
-        cr_assert(cut.count == whole.count &&
-                      memcmp(cut.ids, whole.ids, whole.count * sizeof *whole.ids) == 0,
+        cr_assert(cut.count == whole.count && same(cut.ids, whole.ids, whole.count * sizeof *whole.ids),
                   "%s: parts of %zu of \"%.200s\": other tokens", name, parts[i], text);
-        cr_assert(memcmp(cut.ends, whole.ends, whole.count * sizeof *whole.ends) == 0,
+        cr_assert(same(cut.ends, whole.ends, whole.count * sizeof *whole.ends),
                   "%s: parts of %zu of \"%.200s\": other ends", name, parts[i], text);
         token_list_fini(&cut);
     }
@@ -102,10 +106,11 @@ Test(border, parts_of_any_text_have_the_tokens_of_the_whole, .timeout = 120)
     }
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* it keeps what was freed */
 /* Kilobytes by which the process has grown at most. */
 static long grown_by(const char *name, const char *unit)
 {
-    enum { TEXT = 24 << 20 };
+    enum { TEXT = 12 << 20 };
     struct rusage before, after;
     struct tokenizer *t = open_golden(name);
     size_t n = strlen(unit), len = TEXT / n * n;
@@ -133,5 +138,6 @@ ParameterizedTestParameters(border, memory_is_that_of_a_part)
 ParameterizedTest(size_t *i, border, memory_is_that_of_a_part, .timeout = 60)
 {
     long kilobytes = grown_by(names[*i], " \xC3\xA9lectroencephalographically");
-    cr_expect_lt(kilobytes, 24 << 10, "%s: %ld KiB for 24 MiB", names[*i], kilobytes);
+    cr_expect_lt(kilobytes, 12 << 10, "%s: %ld KiB for 12 MiB", names[*i], kilobytes);
 }
+#endif
