@@ -3,6 +3,7 @@
 #include "tests/schemas/frames.h"
 
 #include <assert.h>
+#include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,37 @@ void encoded_fini(struct encoded *e)
     *e = (struct encoded){0};
 }
 
+struct encoded encoded_frame(const struct frame *f)
+{
+    struct encoded e = {0};
+    struct thea_err err = {0};
+    cr_assert_eq(codec_encode_frame(f, encoded_alloc, &e, &e.offset, &e.size, &err), THEA_OK, "%s",
+                 err.message);
+    return e;
+}
+
+const void *encoded_bytes(const struct encoded *e)
+{
+    return (const char *)e->block + e->offset;
+}
+
+thea_rc decode_alone(const void *bytes, size_t size, struct thea_err *err)
+{
+    struct codec_arena *arena = codec_arena_new();
+    struct frame f;
+    thea_rc rc = codec_decode_frame(&f, bytes, size, arena, err);
+    codec_arena_free(arena);
+    return rc;
+}
+
+void *exact_copy(const void *bytes, size_t size)
+{
+    void *block = NULL;
+    if (posix_memalign(&block, 64, size > 0 ? size : 1) != 0) abort();
+    if (size > 0) memcpy(block, bytes, size);
+    return block;
+}
+
 void wire_fini(struct wire *w)
 {
     free(w->bytes);
@@ -31,10 +63,7 @@ void wire_fini(struct wire *w)
 static void put(struct wire *w, const void *bytes, size_t size)
 {
     wire_fini(w);
-    void *block = NULL;
-    if (posix_memalign(&block, 64, size > 0 ? size : 1) != 0) abort();
-    if (size > 0) memcpy(block, bytes, size);
-    *w = (struct wire){block, size};
+    *w = (struct wire){exact_copy(bytes, size), size};
 }
 
 /* --- the writer --- */

@@ -14,6 +14,13 @@ struct encoded {
 };
 void *encoded_alloc(void *encoded, size_t size);
 void encoded_fini(struct encoded *e);
+struct encoded encoded_frame(const struct frame *f); /* f must be good */
+const void *encoded_bytes(const struct encoded *e);
+
+/* The decoder's answer alone. */
+thea_rc decode_alone(const void *bytes, size_t size, struct thea_err *err);
+/* In memory of exactly that size, 64-byte aligned, so that a sanitizer sees a read past it; free it. */
+void *exact_copy(const void *bytes, size_t size);
 
 /* Bytes of a message, 64-byte aligned, in a block of exactly that size. */
 struct wire {
