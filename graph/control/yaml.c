@@ -1,9 +1,8 @@
-/* YAML with marks: see yaml.h. libyaml's events are turned into a tree by recursion, at most YAML_DEPTH_MAX
- * deep. */
+/* Reading YAML with marks: see yaml.h. libyaml's events are turned into a tree by recursion, at most
+ * YAML_DEPTH_MAX deep. */
 #include "graph/control/yaml.h"
 
 #include <assert.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -16,106 +15,6 @@ struct reader {
     struct diag_list *diags;
     bool failed; /* nothing more can be read */
 };
-
-/* --- the tree --- */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) abort(); /* out of memory */
-    return memory;
-}
-
-static struct yaml_node *new_node(yaml_sort sort, struct diag_place place)
-{
-    struct yaml_node *node = must(calloc(1, sizeof *node));
-    node->sort = sort;
-    node->place = place;
-    return node;
-}
-
-struct yaml_node *yaml_new_scalar(const char *text, struct diag_place place)
-{
-    struct yaml_node *node = new_node(YAML_IS_SCALAR, place);
-    node->text = must(strdup(text));
-    return node;
-}
-
-struct yaml_node *yaml_new_map(struct diag_place place)
-{
-    return new_node(YAML_IS_MAP, place);
-}
-
-struct yaml_node *yaml_new_list(struct diag_place place)
-{
-    return new_node(YAML_IS_LIST, place);
-}
-
-void yaml_node_free(struct yaml_node *node)
-{
-    if (node == NULL) return;
-    for (size_t i = 0; i < node->count; i++) {
-        if (node->keys != NULL) yaml_node_free(node->keys[i]);
-        yaml_node_free(node->items[i]);
-    }
-    free(node->keys);
-    free(node->items);
-    free(node->text);
-    free(node);
-}
-
-void yaml_append(struct yaml_node *list, struct yaml_node *item)
-{
-    list->items = must(realloc(list->items, (list->count + 1) * sizeof *list->items));
-    list->items[list->count++] = item;
-}
-
-void yaml_put(struct yaml_node *map, struct yaml_node *key, struct yaml_node *item)
-{
-    for (size_t i = 0; i < map->count; i++) {
-        if (strcmp(map->keys[i]->text, key->text) != 0) continue;
-        yaml_node_free(map->keys[i]);
-        yaml_node_free(map->items[i]);
-        map->keys[i] = key;
-        map->items[i] = item;
-        return;
-    }
-    map->keys = must(realloc(map->keys, (map->count + 1) * sizeof *map->keys));
-    map->keys[map->count] = key;
-    yaml_append(map, item);
-}
-
-static size_t find_key(const struct yaml_node *map, const char *key)
-{
-    if (map == NULL || map->sort != YAML_IS_MAP) return SIZE_MAX;
-    for (size_t i = 0; i < map->count; i++)
-        if (strcmp(map->keys[i]->text, key) == 0) return i;
-    return SIZE_MAX;
-}
-
-struct yaml_node *yaml_member(const struct yaml_node *map, const char *key)
-{
-    size_t i = find_key(map, key);
-    return i == SIZE_MAX ? NULL : map->items[i];
-}
-
-struct yaml_node *yaml_member_key(const struct yaml_node *map, const char *key)
-{
-    size_t i = find_key(map, key);
-    return i == SIZE_MAX ? NULL : map->keys[i];
-}
-
-bool yaml_is_null(const struct yaml_node *node)
-{
-    if (node == NULL) return true;
-    if (node->sort != YAML_IS_SCALAR || node->quoted) return false;
-    return node->text[0] == '\0' || strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0;
-}
-
-const char *yaml_sort_name(const struct yaml_node *node)
-{
-    if (yaml_is_null(node)) return "nothing";
-    return node->sort == YAML_IS_LIST ? "a list" : node->sort == YAML_IS_MAP ? "a map" : "text";
-}
 
 /* --- before parsing: bytes --- */
 
@@ -177,95 +76,6 @@ static void scan_bytes(struct reader *r, const char *text, size_t len)
         i += n;
     }
     report_tabs(r, first_tab, tab_lines);
-}
-
-/* --- ${VAR} --- */
-
-static bool is_name(const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        bool letter =
-            (text[i] >= 'A' && text[i] <= 'Z') || (text[i] >= 'a' && text[i] <= 'z') || text[i] == '_';
-        bool digit = text[i] >= '0' && text[i] <= '9';
-        if (!letter && !(digit && i > 0)) return false;
-    }
-    return n > 0;
-}
-
-/* The place of text[at, at + n) within a scalar; exact for scalars without escapes that stand on one line. */
-static struct diag_place part_place(const struct yaml_node *node, size_t at, size_t n)
-{
-    struct diag_place place = node->place;
-    size_t before = 0, inside = 0;
-    for (size_t i = 0; i < at + n; i++)
-        if (((unsigned char)node->text[i] & 0xC0) != 0x80) *(i < at ? &before : &inside) += 1;
-    before += node->quoted;
-    if (before + inside > place.length) return place;
-    place.column += before;
-    place.length = inside;
-    return place;
-}
-
-/* Replace the ${…} at text[at]; returns where it ends, or 0 after a mistake. */
-static size_t expand_one(struct diag_list *diags, const struct yaml_node *node, size_t at, struct buf *out)
-{
-    const char *name = node->text + at + 2, *close = strchr(name, '}');
-    if (close == NULL) {
-        diag_add(diags, "E010", part_place(node, at, 2), "write ${NAME} or ${NAME:-default}; $$ is a dollar",
-                 "'${' without '}'");
-        return 0;
-    }
-    const char *colon = memmem(name, (size_t)(close - name), ":-", 2);
-    size_t n = (size_t)((colon != NULL ? colon : close) - name),
-           whole = (size_t)(close + 1 - (node->text + at));
-    if (!is_name(name, n)) {
-        diag_add(diags, "E010", part_place(node, at, whole),
-                 "write ${NAME} or ${NAME:-default}; $$ is a dollar",
-                 "'%.*s' is not the name of an environment variable", (int)n, name);
-        return 0;
-    }
-    char *key = must(strndup(name, n));
-    const char *value = getenv(key);
-    if (value == NULL && colon == NULL) {
-        struct buf details = {0};
-        buf_printf(&details, "set it, or give a default: ${%s:-value}", key);
-        diag_add(diags, "E009", part_place(node, at, whole), buf_text(&details),
-                 "environment variable '%s' is not set", key);
-        buf_fini(&details);
-    } else if (value != NULL && (value[0] != '\0' || colon == NULL)) {
-        buf_add_text(out, value);
-    } else if (colon != NULL) {
-        buf_add(out, colon + 2, (size_t)(close - colon - 2));
-    }
-    bool known = value != NULL || colon != NULL;
-    free(key);
-    return known ? at + whole : 0;
-}
-
-static void expand_scalar(struct diag_list *diags, struct yaml_node *node)
-{
-    struct buf out = {0};
-    if (strchr(node->text, '$') == NULL) return;
-    for (size_t i = 0; node->text[i] != '\0' && !node->broken;) {
-        if (node->text[i] == '$' && node->text[i + 1] == '$') {
-            buf_add_char(&out, '$');
-            i += 2;
-        } else if (node->text[i] == '$' && node->text[i + 1] == '{') {
-            node->expanded = true;
-            i = expand_one(diags, node, i, &out);
-            node->broken = i == 0;
-        } else {
-            buf_add_char(&out, node->text[i++]);
-        }
-    }
-    free(node->text);
-    node->text = buf_take(&out);
-}
-
-void yaml_expand(struct yaml_node *node, struct diag_list *diags)
-{
-    if (node->sort == YAML_IS_SCALAR) expand_scalar(diags, node);
-    for (size_t i = 0; i < node->count; i++) yaml_expand(node->items[i], diags);
 }
 
 /* --- events --- */
@@ -348,12 +158,9 @@ static struct yaml_node *read_node(struct reader *r, int depth);
 
 static struct yaml_node *read_scalar(struct reader *r)
 {
-    struct yaml_node *node = new_node(YAML_IS_SCALAR, event_place(r));
-    const yaml_char_t *value = r->event.data.scalar.value;
-    size_t len = r->event.data.scalar.length;
-    node->text = must(strndup((const char *)value, len));
+    struct yaml_node *node = yaml_new_scalar((const char *)r->event.data.scalar.value, event_place(r));
     node->quoted = r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-    if (strlen(node->text) != len)
+    if (strlen(node->text) != r->event.data.scalar.length)
         diag_add(r->diags, "E001", node->place, "leave \\0 out", "a value with a NUL character");
     return node;
 }
@@ -422,11 +229,11 @@ static struct yaml_node *read_node(struct reader *r, int depth)
         node->broken = true;
         return node;
     case YAML_SEQUENCE_START_EVENT:
-        node = new_node(YAML_IS_LIST, event_place(r));
+        node = yaml_new_list(event_place(r));
         read_list(r, node, depth);
         break;
     case YAML_MAPPING_START_EVENT:
-        node = new_node(YAML_IS_MAP, event_place(r));
+        node = yaml_new_map(event_place(r));
         read_map(r, node, depth);
         break;
     default: assert(!"an event that begins no node"); break;

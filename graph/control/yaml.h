@@ -1,4 +1,4 @@
-/* YAML text to a tree whose every node knows its place. The only file that faces libyaml.
+/* YAML text to a tree whose every node knows its place. yaml.c alone faces libyaml.
  *
  * Everything that surprises people is an error with a position: anchors, aliases, tags, a second document,
  * duplicate keys, tabs, nesting over YAML_DEPTH_MAX, bytes that are not UTF-8, an empty file. Scalars stay
