@@ -114,7 +114,7 @@ static double loss_beside(struct model *m, const float *x, const float *d, size_
 
 /* A row's gradient takes rows after it: the rows about a border must have theirs like all others. (Without,
  * they are off by 2 and more; differences of floats are, by 0.3.) */
-Test(backward, rows_beside_a_border_of_pieces_agree_with_finite_differences, .timeout = 100)
+Test(backward, rows_beside_a_border_of_pieces_agree_with_finite_differences, .timeout = 600)
 {
     static const size_t rows[] = {100, 253, 254, 255, 256, 257, 510, 511, 512, ROWS - 1};
     struct workers *workers;

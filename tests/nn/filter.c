@@ -467,7 +467,7 @@ static void run_backward(struct filter_bank *b, const struct kernels *k, struct 
     free(scratch), free(gradients), free(dx[0]), free(dx[1]);
 }
 
-Test(filter, every_parameters_gradient_agrees_with_finite_differences_of_the_formula, .timeout = 120)
+Test(filter, every_parameters_gradient_agrees_with_finite_differences_of_the_formula, .timeout = 600)
 {
     static const size_t cases[][4] = {/* C, F, context, L */ {3, 4, 9, 9}, {18, 9, 40, 29}, {5, 8, 12, 17}};
     for (int threads = 1; threads <= 2; threads++)

@@ -164,7 +164,7 @@ static void set_up(void)
     read_rows();
 }
 
-TestSuite(m2bert_layout, .init = set_up, .timeout = 240);
+TestSuite(m2bert_layout, .init = set_up, .timeout = 600);
 
 static int by_place(const void *a, const void *b)
 {

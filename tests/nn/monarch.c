@@ -200,7 +200,7 @@ static double along(const float *gradient, const char *name, size_t n, double *n
 }
 
 /* Every tensor moved along a direction: the loss changes as its gradient says. */
-Test(monarch, gradients_agree_with_finite_differences, .timeout = 120)
+Test(monarch, gradients_agree_with_finite_differences, .timeout = 600)
 {
     struct m2bert_model m = shape;
     struct opened o;

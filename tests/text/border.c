@@ -54,7 +54,7 @@ static void check_case(void *context, const struct json_node *line)
     if (v->all.len % 3 > 0) buf_add_char(&v->all, ' ');
 }
 
-Test(border, parts_of_every_golden_have_the_tokens_of_the_whole, .timeout = 120)
+Test(border, parts_of_every_golden_have_the_tokens_of_the_whole, .timeout = 600)
 {
     for (size_t i = 0; i < NAMES; i++) {
         struct visit v = {.t = open_golden(names[i]), .name = names[i]};
@@ -66,7 +66,7 @@ Test(border, parts_of_every_golden_have_the_tokens_of_the_whole, .timeout = 120)
 }
 
 /* Bytes from which all kinds of neighbours of a border are made, in a pseudo-random order. */
-Test(border, parts_of_any_text_have_the_tokens_of_the_whole, .timeout = 120)
+Test(border, parts_of_any_text_have_the_tokens_of_the_whole, .timeout = 600)
 {
     static const char *const units[] = {" ",
                                         "  ",
@@ -135,7 +135,7 @@ ParameterizedTestParameters(border, memory_is_that_of_a_part)
     for (size_t i = 0; i < NAMES - 1; i++) index[i] = i;
     return cr_make_param_array(size_t, index, NAMES - 1);
 }
-ParameterizedTest(size_t *i, border, memory_is_that_of_a_part, .timeout = 60)
+ParameterizedTest(size_t *i, border, memory_is_that_of_a_part, .timeout = 600)
 {
     long kilobytes = grown_by(names[*i], " \xC3\xA9lectroencephalographically");
     cr_expect_lt(kilobytes, 12 << 10, "%s: %ld KiB for 12 MiB", names[*i], kilobytes);

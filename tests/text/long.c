@@ -73,7 +73,7 @@ ParameterizedTestParameters(long_runs, of_a_million_bytes_are_tokenized_and_come
     return cr_make_param_array(size_t, index, GOLDEN_TOKENIZERS);
 }
 
-ParameterizedTest(size_t *i, long_runs, of_a_million_bytes_are_tokenized_and_come_back, .timeout = 300)
+ParameterizedTest(size_t *i, long_runs, of_a_million_bytes_are_tokenized_and_come_back, .timeout = 600)
 {
     const char *name = golden_tokenizers[*i];
     struct tokenizer *t = open_golden(name);

@@ -65,7 +65,7 @@ Test(normalize, forms_are_those_of_the_whole_text)
     buf_fini(&text);
 }
 
-Test(normalize, a_million_marks_are_ordered, .timeout = 120)
+Test(normalize, a_million_marks_are_ordered, .timeout = 600)
 {
     struct buf text = {0};
     struct mapped out = {0};

@@ -330,7 +330,7 @@ Test(wordpiece, decoding_joins_and_tidies)
 
 /* --- long and hard --- */
 
-Test(wordpiece, a_long_run_takes_no_longer_than_its_length, .timeout = 120)
+Test(wordpiece, a_long_run_takes_no_longer_than_its_length, .timeout = 600)
 {
     static const char *const units[] = {"a",
                                         " ",
