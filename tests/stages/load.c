@@ -1,73 +1,9 @@
-/* load: what becomes a document, what is left out, what is refused. */
-#include "tests/stages/helpers.h"
+/* load: what becomes a document, what is left out, what is refused. Lines of JSON: load_records.c. */
+#include "tests/stages/loading.h"
 
 #include <signal.h>
 
-extern const struct stage_ops load_ops;
-
 TestSuite(load, .init = scratch_make, .fini = scratch_remove);
-
-/* Documents of one run: ids and texts, gathered from the frames. */
-struct loaded {
-    size_t count;
-    char ids[64][256];
-    struct buf text[64];
-    bool ended[64];
-    struct harness *h;
-};
-
-static void gather(struct loaded *l, const char *port)
-{
-    uint64_t streams[64];
-    for (size_t i = 0; i < harness_count(l->h, port); i++) {
-        const struct frame *f = harness_frame(l->h, port, i);
-        size_t d = 0;
-        if (f->kind == FRAME_EOF) continue;
-        while (d < l->count && streams[d] != f->stream) d++;
-        if (d == l->count) {
-            streams[l->count++] = f->stream;
-            snprintf(l->ids[d], sizeof l->ids[d], "%s", frame_attr_text(f, "id", "(none)"));
-        }
-        const struct tensor *t = frame_tensor(f, strcmp(port, "docs") == 0 ? "text" : "tokens");
-        if (t != NULL && strcmp(port, "docs") == 0)
-            cr_assert_eq(f->position, l->text[d].len, "positions are byte offsets");
-        if (t != NULL) buf_add(&l->text[d], t->data, t->size_bytes);
-        l->ended[d] = l->ended[d] || f->kind == FRAME_END;
-    }
-}
-
-static thea_rc load_ports(struct loaded *l, const char *const *args, const char *const *ports,
-                          struct thea_err *err)
-{
-    *l = (struct loaded){0};
-    thea_rc rc = harness_open(&l->h, &load_ops, args, ports, err);
-    if (rc == THEA_OK) rc = harness_drain_source(l->h, err);
-    if (rc == THEA_OK) gather(l, ports[0]);
-    return rc;
-}
-
-static void load(struct loaded *l, const char *const *args)
-{
-    struct thea_err err = {0};
-    cr_assert_eq(load_ports(l, args, ARGS("docs"), &err), THEA_OK, "%s", err.message);
-    for (size_t i = 0; i < l->count; i++) cr_assert(l->ended[i]);
-}
-
-static void done(struct loaded *l)
-{
-    for (size_t i = 0; i < 64; i++) buf_fini(&l->text[i]);
-    harness_close(l->h);
-}
-
-static void expect_failure(const char *const *args, thea_rc expected, const char *part)
-{
-    struct loaded l;
-    struct thea_err err = {0};
-    thea_rc rc = load_ports(&l, args, ARGS("docs"), &err);
-    cr_assert_eq(rc, expected, "%d: %s", rc, err.message);
-    cr_assert_not_null(strstr(err.message, part), "%s", err.message);
-    done(&l);
-}
 
 static void make_tree(void)
 {
@@ -81,15 +17,6 @@ static void make_tree(void)
     put_text_file("notes/.git/config", "no\n");
     put_text_file("notes/.hidden.md", "no\n");
     put_text_file("notes/build/x.md", "no\n");
-}
-
-static void expect_ids(const struct loaded *l, const char *const *ids)
-{
-    size_t n = 0;
-    for (; ids[n] != NULL; n++)
-        cr_assert(n < l->count && strcmp(l->ids[n], ids[n]) == 0, "document %zu is %s, not %s", n, l->ids[n],
-                  ids[n]);
-    cr_assert_eq(l->count, n, "%zu documents, not %zu; the next is %s", l->count, n, l->ids[n]);
 }
 
 Test(load, a_file_is_a_document_with_its_id_path_and_size)
@@ -410,104 +337,6 @@ Test(load, a_terminal_is_refused)
     cr_assert(terminal >= 0);
     dup2(terminal, STDIN_FILENO);
     expect_failure((const char *const[]){NULL}, THEA_EUSAGE, "stdin is a terminal");
-}
-
-Test(load, json_lines_are_documents_with_their_own_ids)
-{
-    struct loaded l;
-    put_text_file("r.jsonl", "{\"id\": \"a\", \"text\": \"one\"}\n\n{\"text\": \"two\\u0000\", \"more\": "
-                             "[1]}\r\n{\"id\": 7, \"text\": \"\"}");
-    load(&l, ARGS("r.jsonl"));
-    expect_ids(&l, ARGS("a", "r.jsonl:3", "7"));
-    cr_assert_str_eq(buf_text(&l.text[0]), "one");
-    cr_assert_eq(l.text[1].len, 4);
-    cr_assert_eq(l.text[2].len, 0);
-    done(&l);
-}
-
-Test(load, a_jsonl_file_is_plain_text_when_asked)
-{
-    struct loaded l;
-    put_text_file("r.jsonl", "not json\n");
-    load(&l, ARGS("--format", "text", "r.jsonl"));
-    cr_assert_str_eq(buf_text(&l.text[0]), "not json\n");
-    done(&l);
-}
-
-Test(load, token_records_leave_on_tokens_in_pieces)
-{
-    struct loaded l;
-    struct thea_err err = {0};
-    struct buf text = {0};
-    buf_add_text(&text, "{\"id\": \"t\", \"tokens\": [0");
-    for (int i = 1; i < 5000; i++) buf_printf(&text, ", %d", i);
-    buf_add_text(&text, "]}\n{\"id\": \"none\", \"tokens\": []}\n");
-    put_file("ids.jsonl", text.data, text.len);
-    cr_assert_eq(load_ports(&l, ARGS("--format", "tokens", "ids.jsonl"), ARGS("tokens"), &err), THEA_OK, "%s",
-                 err.message);
-    expect_ids(&l, ARGS("t", "none"));
-    cr_assert_eq(l.text[0].len, 5000 * sizeof(int32_t));
-    const int32_t *ids = (const void *)l.text[0].data;
-    for (int i = 0; i < 5000; i++) cr_assert_eq(ids[i], i);
-    const struct frame *second = harness_frame(l.h, "tokens", 1);
-    cr_assert_eq(second->position, 4096);
-    cr_assert_eq(frame_attr_int(second, "bytes", -1), -1);
-    buf_fini(&text);
-    done(&l);
-}
-
-Test(load, format_tokens_has_no_docs)
-{
-    put_text_file("ids.jsonl", "{\"id\": \"a\", \"tokens\": [1]}\n");
-    expect_failure(ARGS("--format", "tokens", "ids.jsonl"), THEA_ECONFIG, "only 'tokens' is made");
-}
-
-Test(load, a_record_of_tokens_does_not_vanish_when_docs_are_read)
-{
-    put_text_file("r.jsonl", "{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"b\", \"tokens\": [1]}\n");
-    expect_failure(ARGS("r.jsonl"), THEA_EDATA, "r.jsonl:2: has tokens");
-}
-
-Test(load, bad_json_lines_are_errors_with_file_and_line)
-{
-    static const struct {
-        const char *text, *part;
-    } bad[] = {
-        {"{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"b\", text}\n", "r.jsonl:2:16: not valid JSON"},
-        {"[1, 2]\n", "r.jsonl:1: a line must be a map, this is a list"},
-        {"{\"id\": \"a\"}\n", "r.jsonl:1: neither text nor tokens"},
-        {"{\"id\": \"a\", \"text\": 5}\n", "r.jsonl:1: text must be a string"},
-        {"{\"id\": \"a\", \"text\": \"x\", \"tokens\": [1]}\n", "only one of them"},
-        {"{\"id\": [], \"text\": \"x\"}\n", "the id must be a string or an integer"},
-        {"{\"id\": \"\", \"text\": \"x\"}\n", "the id must not be empty"},
-        {"{\"id\": \"a\", \"id\": \"b\", \"text\": \"x\"}\n", "duplicate"},
-        {"{\"id\": \"a\", \"text\": \"caf\xE9\"}\n", "r.jsonl:1:"},
-        {"{\"id\": \"a\", \"tokens\": \"1 2\"}\n", "tokens must be a list of integers, this is a string"},
-        {"{\"id\": \"a\", \"tokens\": [1, 2.5]}\n", "token 1 must be an integer"},
-        {"{\"id\": \"a\", \"tokens\": [-1]}\n", "token 0 must be an integer"},
-        {"{\"id\": \"a\", \"tokens\": [2147483648]}\n", "token 0 must be an integer"},
-        {"{\"id\": \"a\", \"text\": \"x\"", "r.jsonl:1:"},
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        put_text_file("r.jsonl", bad[i].text);
-        expect_failure(ARGS("r.jsonl"), THEA_EDATA, bad[i].part);
-        expect_failure(ARGS("r.jsonl"), THEA_EDATA, "accepted");
-    }
-}
-
-Test(load, a_json_line_that_is_too_long_is_left_out_and_the_next_is_read)
-{
-    struct loaded l;
-    struct buf text = {0};
-    buf_add_text(&text, "{\"id\": \"big\", \"text\": \"");
-    for (int i = 0; i < 300000; i++) buf_add_char(&text, 'x');
-    buf_add_text(&text, "\"}\n{\"id\": \"small\", \"text\": \"y\"}\n");
-    put_file("r.jsonl", text.data, text.len);
-    load(&l, ARGS("--max-bytes", "1KiB", "r.jsonl"));
-    expect_ids(&l, ARGS("small"));
-    cr_assert_eq(harness_page(l.h)->skipped, 1);
-    buf_fini(&text);
-    done(&l);
 }
 
 Test(load, texts_of_the_command_line_are_prompts)
