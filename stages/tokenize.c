@@ -1,7 +1,7 @@
-/* tokenize: documents of text to token ids; those that are ids already pass. A document is gathered and
- * encoded whole at its end (merges and normalizers may look any distance ahead), then leaves in frames of at
- * most FRAME_TOKENS, each with the text its tokens cover. A prompt is encoded with the text, as one, but is
- * no part of it: its tokens cover nothing. */
+/* tokenize: documents of text to token ids; those that are ids already pass. A document is gathered whole
+ * (merges and normalizers may look any distance ahead); at its end it is encoded and leaves, step by step, in
+ * frames of at most FRAME_TOKENS, each with the text its tokens cover. A prompt is encoded with the text, as
+ * one, but is no part of it: its tokens cover nothing. */
 #include "graph/json.h"
 #include "graph/wire/stage.h"
 #include "stages/support/model_tokenizer.h"
@@ -23,11 +23,14 @@ struct tokenize {
 
 struct document {
     struct buf text; /* begins with the prompt, as soon as it has text */
-    struct token_list tokens;
-    size_t sent;      /* tokens that have left */
-    size_t text_sent; /* bytes of text that have */
-    bool encoded;
-    size_t passed; /* ids that came as ids */
+    size_t prompt;   /* bytes of that */
+    struct token_walk walk;
+    struct token_list tokens; /* those made last */
+    size_t taken;             /* of them have left */
+    size_t sent;              /* tokens that have left */
+    size_t text_sent;         /* bytes of text that have, from the prompt's end on */
+    bool encoded;             /* there are no more tokens than those */
+    size_t passed;            /* ids that came as ids */
 };
 
 static const struct stage_option tokenize_options[] = {
@@ -122,7 +125,10 @@ static thea_rc tokenize_frame(struct stage *st, struct stage_stream *s, int port
     if (port == PORT_IDS) return pass_ids(st, s, d, in, err);
     const struct tensor *text = frame_tensor(in, "text");
     if (text == NULL || text->size_bytes == 0) return THEA_OK;
-    if (d->text.len == 0) buf_add(&d->text, state->prompt, state->prompt_len);
+    if (d->text.len == 0) {
+        buf_add(&d->text, state->prompt, state->prompt_len);
+        d->prompt = state->prompt_len;
+    }
     buf_add(&d->text, text->data, text->size_bytes);
     return THEA_OK;
 }
@@ -130,47 +136,56 @@ static thea_rc tokenize_frame(struct stage *st, struct stage_stream *s, int port
 /* Put the next tokens; the last frame also takes the text after the last token (what a tokenizer drops). */
 static void put_tokens(struct stage *st, struct stage_stream *s, struct document *d)
 {
-    size_t left = d->tokens.count - d->sent, n = left < FRAME_TOKENS ? left : FRAME_TOKENS;
-    size_t text_end = n == left ? d->text.len : (size_t)d->tokens.ends[d->sent + n - 1];
-    struct tensor tokens = tensor_1d("tokens", TENSOR_I32, d->tokens.ids + d->sent, n);
-    struct tensor ends = tensor_1d("ends", TENSOR_I64, d->tokens.ends + d->sent, n);
-    struct tensor text =
-        tensor_1d("text", TENSOR_U8, buf_text(&d->text) + d->text_sent, text_end - d->text_sent);
+    const struct token_list *list = &d->tokens;
+    size_t left = list->count - d->taken, n = left < FRAME_TOKENS ? left : FRAME_TOKENS;
+    size_t text_end = n == left ? d->text.len - d->prompt : (size_t)list->ends[d->taken + n - 1];
+    const char *own = buf_text(&d->text) + d->prompt;
+    struct tensor tokens = tensor_1d("tokens", TENSOR_I32, list->ids + d->taken, n);
+    struct tensor ends = tensor_1d("ends", TENSOR_I64, list->ends + d->taken, n);
+    struct tensor text = tensor_1d("text", TENSOR_U8, own + d->text_sent, text_end - d->text_sent);
     stage_put(st, s, PORT_TOKENS, &tokens);
     stage_put(st, s, PORT_TOKENS, &text);
     stage_put(st, s, PORT_TOKENS, &ends);
     stage_put_position(st, PORT_TOKENS, d->sent);
     stage_count_tokens(st, n);
+    d->taken += n;
     d->sent += n;
     d->text_sent = text_end;
 }
 
-/* Ends count from the text's first byte; so does what of it was sent. */
-static void leave_prompt_out(struct stage *st, struct stage_stream *s, struct document *d, const char *prompt,
-                             size_t len)
+/* More tokens, behind those that have not left. Ends count from the text's first byte behind the prompt. */
+static thea_rc encode_more(struct tokenize *state, struct document *d, struct thea_err *err)
 {
-    if (len == 0 || d->text.len < len) return;
-    for (size_t i = 0; i < d->tokens.count; i++)
-        d->tokens.ends[i] = d->tokens.ends[i] > (int64_t)len ? d->tokens.ends[i] - (int64_t)len : 0;
-    buf_drop_front(&d->text, len);
-    stage_put_text(st, s, "prompt", prompt); /* vectors are alike only if made alike */
+    struct token_list *list = &d->tokens;
+    size_t left = list->count - d->taken;
+    if (d->taken > 0) {
+        memmove(list->ids, list->ids + d->taken, left * sizeof *list->ids);
+        memmove(list->ends, list->ends + d->taken, left * sizeof *list->ends);
+    }
+    list->count = left;
+    d->taken = 0;
+    thea_rc rc = tokenizer_encode_next(state->tokenizer, buf_text(&d->text), d->text.len, state->special,
+                                       &d->walk, FRAME_TOKENS, list, err);
+    int64_t prompt = (int64_t)d->prompt;
+    for (size_t i = left; i < list->count; i++)
+        list->ends[i] = list->ends[i] > prompt ? list->ends[i] - prompt : 0;
+    d->encoded = rc == THEA_OK;
+    return rc == THEA_AGAIN ? THEA_OK : rc;
 }
 
 static thea_rc tokenize_end(struct stage *st, struct stage_stream *s, struct thea_err *err)
 {
-    const struct tokenize *state = stage_state(st);
+    struct tokenize *state = stage_state(st);
     struct document *d = stage_stream_state(s);
+    thea_rc rc = THEA_OK;
     if (d->passed > 0) return THEA_OK;
-    if (!d->encoded) {
-        thea_rc rc = tokenizer_encode(state->tokenizer, buf_text(&d->text), d->text.len, state->special,
-                                      &d->tokens, err);
-        if (rc != THEA_OK) return rc;
-        leave_prompt_out(st, s, d, state->prompt, state->prompt_len);
-        d->encoded = true;
-        if (d->tokens.count == 0 && d->text.len == 0) return THEA_OK;
-    }
+    while (rc == THEA_OK && !d->encoded && d->tokens.count - d->taken <= FRAME_TOKENS)
+        rc = encode_more(state, d, err);
+    if (rc != THEA_OK || (d->tokens.count == 0 && d->text.len == 0)) return rc;
+    if (d->sent == 0 && d->prompt > 0) /* vectors are alike only if made alike */
+        stage_put_text(st, s, "prompt", state->prompt);
     put_tokens(st, s, d);
-    return d->sent < d->tokens.count ? THEA_AGAIN : THEA_OK;
+    return d->encoded && d->taken == d->tokens.count ? THEA_OK : THEA_AGAIN;
 }
 
 static void tokenize_drop(struct stage *st, struct stage_stream *s)

@@ -68,6 +68,17 @@ static inline void append_word(struct tokenizer *t, const struct mapped_view *v,
         wordpiece_append(t->wordpiece, v, start, end, out);
 }
 
+/* The scanner's words from `at` on, until they are `most` bytes; returns where the next one begins. */
+static size_t encode_scanned(struct tokenizer *t, const struct mapped_view *v, size_t at, size_t most,
+                             struct token_list *out)
+{
+    for (size_t from = at, end; at < v->len && at - from < most; at = end) {
+        end = t->scan(v->text, v->len, at);
+        if (!t->skip_gaps || !bert_is_gap(v->text, at)) append_word(t, v, at, end, out);
+    }
+    return at;
+}
+
 /* Plain text without added tokens, normalized. */
 static thea_rc encode_words(struct tokenizer *t, const struct mapped_view *v, struct token_list *out,
                             struct thea_err *err)
@@ -76,10 +87,7 @@ static thea_rc encode_words(struct tokenizer *t, const struct mapped_view *v, st
     struct mapped_view text;
     size_t count;
     if (t->scan != NULL) {
-        for (size_t at = 0, end; at < v->len; at = end) {
-            end = t->scan(v->text, v->len, at);
-            if (!t->skip_gaps || !bert_is_gap(v->text, at)) append_word(t, v, at, end, out);
-        }
+        encode_scanned(t, v, 0, SIZE_MAX, out);
         return THEA_OK;
     }
     thea_rc rc = pretokenizer_apply(t->pretokenizer, v, &text, &words, &count, err);
@@ -104,56 +112,87 @@ static thea_rc encode_part(struct tokenizer *t, const struct mapped_view *part, 
     return rc;
 }
 
-/* Text between added tokens. */
-static thea_rc encode_piece(struct tokenizer *t, const struct mapped_view *piece, struct token_list *out,
-                            struct thea_err *err)
+/* The next part, from *at on, of a piece between added tokens; *at is then behind it. */
+static thea_rc encode_next_part(struct tokenizer *t, const struct mapped_view *piece, size_t *at,
+                                struct token_list *out, struct thea_err *err)
 {
-    thea_rc rc = THEA_OK;
-    for (size_t at = 0, end; at < piece->len && rc == THEA_OK; at = end) {
-        bool cut = t->border != NULL && piece->len - at > t->part;
-        end = cut ? t->border(piece->text, piece->len, at + t->part) : piece->len;
-        struct mapped_view part = mapped_part(piece, at, end - at);
-        rc = encode_part(t, &part, at > 0, out, err);
+    size_t from = *at;
+    if (t->scan != NULL && t->normalizer == NULL && t->normalized.count == 0) {
+        *at = encode_scanned(t, piece, from, t->part, out);
+        return THEA_OK;
     }
-    return rc;
-}
-
-static int64_t last_end(const struct token_list *list)
-{
-    return list->count > 0 ? list->ends[list->count - 1] : 0;
+    bool cut = t->border != NULL && piece->len - from > t->part;
+    *at = cut ? t->border(piece->text, piece->len, from + t->part) : piece->len;
+    struct mapped_view part = mapped_part(piece, from, *at - from);
+    return encode_part(t, &part, from > 0, out, err);
 }
 
 /* Tokens that swallow spaces can overlap the token after them; offsets never go back. */
-static void make_monotone(struct token_list *list)
+static void make_monotone(struct token_walk *w, struct token_list *list, size_t first)
 {
-    for (size_t i = 1; i < list->count; i++)
-        if (list->ends[i] < list->ends[i - 1]) list->ends[i] = list->ends[i - 1];
+    for (size_t i = first; i < list->count; i++) {
+        if (list->ends[i] < w->end_) list->ends[i] = w->end_;
+        w->end_ = list->ends[i];
+    }
 }
 
-thea_rc tokenizer_encode(struct tokenizer *t, const char *text, size_t len, bool special,
-                         struct token_list *out, struct thea_err *err)
+static thea_rc begin(const struct tokenizer *t, const char *text, size_t len, bool special,
+                     struct token_list *out, struct thea_err *err)
 {
-    struct mapped_view document = {.text = text, .len = len};
-    struct added_walk w = {0};
     size_t bad;
-    thea_rc rc = THEA_OK;
-    out->count = 0;
     if ((int64_t)len >= text_bytes_max)
         return thea_fail(err, THEA_EDOC, "a text of %zu bytes; at most %lld can be tokenized at once", len,
                          (long long)text_bytes_max - 1);
     if (!utf8_valid(text, len, &bad)) return thea_fail(err, THEA_EDOC, "not valid UTF-8 at byte %zu", bad);
     for (size_t i = 0; special && i < t->template.before.count; i++)
         token_list_add(out, t->template.before.at[i], 0);
-    while (rc == THEA_OK && added_next(&t->raw, text, len, &w)) {
-        struct mapped_view piece = mapped_part(&document, w.start, w.end - w.start);
-        if (w.id >= 0)
-            token_list_add(out, w.id, (int64_t)w.end);
-        else
-            rc = encode_piece(t, &piece, out, err);
+    return THEA_OK;
+}
+
+/* An added token, or a part of the text between two. THEA_DONE: there is nothing more. */
+static thea_rc step(struct tokenizer *t, const struct mapped_view *document, struct token_walk *w,
+                    struct token_list *out, struct thea_err *err)
+{
+    struct added_walk *p = &w->piece_;
+    if (!w->in_piece_) {
+        if (!added_next(&t->raw, document->text, document->len, p)) return THEA_DONE;
+        if (p->id >= 0) {
+            token_list_add(out, p->id, (int64_t)p->end);
+            return THEA_OK;
+        }
+        w->at_ = 0;
     }
-    make_monotone(out);
+    struct mapped_view piece = mapped_part(document, p->start, p->end - p->start);
+    thea_rc rc = encode_next_part(t, &piece, &w->at_, out, err);
+    w->in_piece_ = w->at_ < piece.len;
+    return rc;
+}
+
+thea_rc tokenizer_encode_next(struct tokenizer *t, const char *text, size_t len, bool special,
+                              struct token_walk *w, size_t enough, struct token_list *out,
+                              struct thea_err *err)
+{
+    struct mapped_view document = {.text = text, .len = len};
+    size_t first = out->count;
+    thea_rc rc = w->begun_ ? THEA_OK : begin(t, text, len, special, out, err);
+    w->begun_ = true;
+    while (rc == THEA_OK && out->count - first < enough) rc = step(t, &document, w, out, err);
+    make_monotone(w, out, first);
+    if (rc == THEA_OK) return THEA_AGAIN;
+    if (rc != THEA_DONE) return rc;
     for (size_t i = 0; special && i < t->template.after.count; i++)
-        token_list_add(out, t->template.after.at[i], last_end(out));
+        token_list_add(out, t->template.after.at[i], w->end_);
+    return THEA_OK;
+}
+
+thea_rc tokenizer_encode(struct tokenizer *t, const char *text, size_t len, bool special,
+                         struct token_list *out, struct thea_err *err)
+{
+    struct token_walk w = {0};
+    thea_rc rc;
+    out->count = 0;
+    do rc = tokenizer_encode_next(t, text, len, special, &w, SIZE_MAX, out, err);
+    while (rc == THEA_AGAIN);
     return rc;
 }
 

@@ -6,6 +6,7 @@
 #define TEXT_TOKENIZER_H
 
 #include "graph/buf.h"
+#include "text/added.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,6 +38,20 @@ void token_list_fini(struct token_list *list);
  * either way. text must be valid UTF-8 (THEA_EDOC otherwise, with the byte offset); it may hold U+0000. */
 THEA_CHECK thea_rc tokenizer_encode(struct tokenizer *t, const char *text, size_t len, bool special,
                                     struct token_list *out, struct thea_err *err);
+/* The same in steps, so that tokens of a long text can leave while others are not made yet:
+ *   struct token_walk w = {0};
+ *   while ((rc = tokenizer_encode_next(t, text, len, special, &w, enough, &list, &err)) == THEA_AGAIN)
+ * take(&list); Each appends `enough` tokens (> 0) and those made along with them, or all that are left, then
+ * OK. Between steps the list may be emptied, and other texts encoded; the text stays as it is. */
+struct token_walk {
+    struct added_walk piece_; /* between added tokens */
+    size_t at_;               /* in it */
+    int64_t end_;             /* of the token before */
+    bool begun_, in_piece_;
+};
+THEA_CHECK thea_rc tokenizer_encode_next(struct tokenizer *t, const char *text, size_t len, bool special,
+                                         struct token_walk *w, size_t enough, struct token_list *out,
+                                         struct thea_err *err);
 /* Appends to out. Ids outside the vocabulary: THEA_EDOC. Undecodable bytes become U+FFFD as the reference
  * does. */
 THEA_CHECK thea_rc tokenizer_decode(struct tokenizer *t, const int32_t *ids, size_t n, bool skip_special,

@@ -144,6 +144,38 @@ Test(tokenize, frames_hold_at_most_4096_tokens_with_their_text_and_absolute_ends
     free(text);
 }
 
+/* What leaves step by step is what the tokenizer gives at once, ends without the prompt before them. */
+Test(tokenize, frames_of_a_long_document_behind_a_prompt_are_its_tokens)
+{
+    static const char prompt[] = "passage: ";
+    size_t len;
+    char *text = long_text(&len);
+    struct buf whole = {0};
+    struct tokenizer *t = NULL;
+    struct token_list want = {0};
+    struct thea_err err = {0};
+    buf_printf(&whole, "%s%s", prompt, text);
+    cr_assert_eq(tokenizer_open(&t, SPM, &err), THEA_OK, "%s", err.message);
+    cr_assert_eq(tokenizer_encode(t, whole.data, whole.len, true, &want, &err), THEA_OK);
+    struct harness *h = open_stage(&tokenize_ops, SPM, "--prompt=passage: ");
+    feed_document(h, 1, text, len, 1000);
+    struct buf ids = joined(h, "tokens", 1, "tokens"), ends = joined(h, "tokens", 1, "ends"),
+               own = joined(h, "tokens", 1, "text");
+    cr_assert_gt(data_frames(h, "tokens"), 3);
+    cr_assert(ids.len == want.count * sizeof *want.ids && memcmp(ids.data, want.ids, ids.len) == 0);
+    for (size_t i = 0; i < want.count; i++) {
+        int64_t end = want.ends[i] - (int64_t)strlen(prompt);
+        cr_assert_eq(((const int64_t *)(const void *)ends.data)[i], end > 0 ? end : 0, "token %zu", i);
+    }
+    cr_assert(own.len == len && memcmp(own.data, text, len) == 0);
+    cr_assert_str_eq(frame_attr_text(harness_frame(h, "tokens", 0), "prompt", ""), prompt);
+    buf_fini(&ids), buf_fini(&ends), buf_fini(&own), buf_fini(&whole);
+    token_list_fini(&want);
+    tokenizer_close(t);
+    harness_close(h);
+    free(text);
+}
+
 Test(tokenize, an_empty_document_still_has_its_special_tokens)
 {
     struct harness *h = open_stage(&tokenize_ops, LLAMA3, NULL);
