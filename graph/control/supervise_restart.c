@@ -53,13 +53,15 @@ bool supervisor_left_early(const struct supervisor *s, const struct child *c)
     return c->control.speaks && c->signal == 0 && s->phase < SUPERVISOR_FINISHING && !c->stopped_by_us;
 }
 
-/* Somebody runs without having said that it knows what an epoch is. */
-static const struct child *find_mute(const struct supervisor *s)
+/* Somebody runs without having said that it knows what an epoch is. A stage says so first, and then its page
+ * that it runs: what is heard after a look at the page is there, or never comes. */
+static const struct child *find_mute(struct supervisor *s)
 {
     for (size_t i = 0; i < s->count; i++) {
-        const struct child *c = &s->children[i];
+        struct child *c = &s->children[i];
         uint32_t state = atomic_load(&c->page->state);
         if (c->stopped_by_us) continue; /* it is not to come again */
+        if (!c->control.speaks && state != STATUS_STARTING) supervisor_hear(s, c);
         if (!c->control.speaks && !c->waits && (c->ended || state != STATUS_STARTING)) return c;
     }
     return NULL;

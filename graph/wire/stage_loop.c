@@ -321,6 +321,7 @@ thea_rc stage_loop(struct stage *st, struct stage_io *io, struct thea_err *err)
     atomic_store_explicit(&st->page->has_credit, 1, memory_order_relaxed);
     thea_rc rc = stage_control_hear(st, true, err); /* what was said before we were there */
     stage_tell_ready(st);
+    atomic_store(&st->page->state, STATUS_RUNNING); /* only now: see find_mute in the supervisor */
     while (rc == THEA_OK || rc == THEA_AGAIN) {
         rc = obey(&l, err);
         if (rc == THEA_OK) rc = advance(&l, err);

@@ -88,10 +88,7 @@ static thea_rc run(struct stage *st, struct status_page *page, struct thea_err *
     if (rc == THEA_OK) rc = stage_control_open(st, err);
     if (rc == THEA_OK) rc = stage_open(st, page, err);
     if (rc == THEA_OK) rc = stage_io_open(&io, st, err);
-    if (rc == THEA_OK) {
-        atomic_store(&page->state, STATUS_RUNNING);
-        rc = stage_loop(st, &io, err);
-    }
+    if (rc == THEA_OK) rc = stage_loop(st, &io, err);
     /* After a failure the links end with the process: peers see them close all the same, and nobody is waited
      * for. */
     if (rc == THEA_OK) stage_io_abort(&io);
