@@ -189,11 +189,20 @@ static void tell(struct link_spill *sp)
     if (news) link_set_wake(sp->owner);
 }
 
+/* The owner may find it out as well. */
+static bool is_broken(struct link_spill *sp)
+{
+    pthread_mutex_lock(&sp->lock);
+    bool broken = sp->told.broken;
+    pthread_mutex_unlock(&sp->lock);
+    return broken;
+}
+
 void *link_spill_serve(void *context)
 {
     struct link_spill *sp = context;
     while (obey(sp)) {
-        bool in = !sp->told.broken && take_in(sp), out = !sp->told.broken && hand_on(sp);
+        bool in = !is_broken(sp) && take_in(sp), out = !is_broken(sp) && hand_on(sp);
         tell(sp);
         if (in || out)
             link_set_clear(sp->set);
