@@ -10,12 +10,13 @@
 
 static const struct later {
     const char *key, *since;
-} later_keys[] = {{"pad", "0.3"}, {"recompute", "0.4"}, {"gemm", "0.5"}, {"kv", "0.5"}, {NULL, NULL}};
+} later_keys[] = {{"recompute", "0.4"}, {"gemm", "0.5"}, {"kv", "0.5"}, {NULL, NULL}};
 /* Options that one kind has and people look for elsewhere. */
 static const struct elsewhere {
     const char *key, *kind;
-} elsewhere[] = {{"isolate", "exec"}, {"command", "exec"}, {"follow", "load"},  {"listen", "load"},
-                 {"order", "write"},  {"rotate", "write"}, {"append", "write"}, {NULL, NULL}};
+} elsewhere[] = {{"isolate", "exec"}, {"command", "exec"}, {"follow", "load"},    {"listen", "load"},
+                 {"order", "write"},  {"rotate", "write"}, {"append", "write"},   {"pad", "layers"},
+                 {"chunk", "layers"}, {"pooling", "pool"}, {"normalize", "pool"}, {NULL, NULL}};
 /* Keys that people know from other tools. */
 static const struct slip {
     const char *wrong, *right;
