@@ -22,25 +22,28 @@ Test(write_rotate, rotation_makes_the_same_files_wherever_it_died)
     }
 }
 
+/* Two times `each` documents into o.jsonl; the process ends between them. */
+static void append_in_two(size_t each)
+{
+    for (size_t i = 0; i < 2; i++) {
+        struct harness *h = open_write(KEPT("-o", "o.jsonl", "--append", "--rotate", "60B"), "record");
+        feed_range(h, i * each, (i + 1) * each);
+        if (i == 0)
+            harness_close(h);
+        else
+            finish(h, "record");
+    }
+}
+
 Test(write_rotate, appending_goes_on_behind_what_was_there_and_in_the_last_rotated_file)
 {
     put_text_file("o.jsonl", "old\n");
-    struct harness *h = open_write(KEPT("-o", "o.jsonl", "--append", "--rotate", "60B"), "record");
-    feed_range(h, 0, 2);
-    harness_close(h);
-    h = open_write(KEPT("-o", "o.jsonl", "--append", "--rotate", "60B"), "record");
-    feed_range(h, 2, 4);
-    finish(h, "record");
+    append_in_two(2);
     expect_file("o.jsonl", "old\n{\"id\": \"doc0\", \"n\": 0}\n{\"id\": \"doc1\", \"n\": 1}\n");
     expect_file("o.1.jsonl", "{\"id\": \"doc2\", \"n\": 2}\n{\"id\": \"doc3\", \"n\": 3}\n");
 
     forget_run(); /* another run */
-    h = open_write(KEPT("-o", "o.jsonl", "--append", "--rotate", "60B"), "record");
-    feed_range(h, 0, 1);
-    harness_close(h);
-    h = open_write(KEPT("-o", "o.jsonl", "--append", "--rotate", "60B"), "record");
-    feed_range(h, 1, 2);
-    finish(h, "record");
+    append_in_two(1);
     expect_file("o.1.jsonl", "{\"id\": \"doc2\", \"n\": 2}\n{\"id\": \"doc3\", \"n\": 3}\n");
     expect_file("o.2.jsonl", "{\"id\": \"doc0\", \"n\": 0}\n{\"id\": \"doc1\", \"n\": 1}\n");
 }
